@@ -96,6 +96,15 @@ class Layout:
     def width(self) -> int:
         return sum(len(c) for c in self.choices)
 
+    def normalise(self, logits: Floats) -> Floats:
+        """Softmax inside each atom. (n, width) -> (n, width)."""
+        out = np.empty(logits.shape, dtype=np.float32)
+        for s in self.slices:
+            block = logits[:, s] - logits[:, s].max(axis=1, keepdims=True)
+            np.exp(block, out=block)
+            out[:, s] = block / block.sum(axis=1, keepdims=True)
+        return out
+
     def row(self, distribution: Distribution) -> Floats:
         """A distribution as one row, shape (width,)."""
         return np.array(

@@ -1,0 +1,104 @@
+"""The mathematics of the claim: the random audit, the exact bound, the seals. Knows no ledger and no people.
+
+The argument. A pool of N items is labeled. H of the labels are people's own answers and right by definition; M = N − H
+are a machine's. Before anything is known, a seeded hash puts all items in a random order (`draw`); the first of them,
+less those that people were asked about anyway, are audited: a person labels them blind. Nothing in the ladder looks at
+an audit answer, so given M the audited items are a uniform sample without replacement of M, and the number of wrong
+ones among them is hypergeometric(M, T, n) with T the unknown number of wrong machine labels. `wrong_at_most` inverts
+that distribution: the largest T for which seeing as few as k wrong would still have a chance above δ (Clopper and
+Pearson's construction for a finite population). The k errors found are mended, so at most T − k remain.
+
+One look costs δ. Labels that changed after a look are another claim: look j is charged δ·6/(π²j²), which sums to δ.
+This module is the seam for certificates with thresholds (nested prefixes, any-time): they will take the same draw.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+
+
+def draw(ids: Sequence[str], seed: int) -> list[int]:
+    """All positions in a random order that depends on nothing but the ids and the seed.
+
+    Uniform in the random-oracle sense: positions sorted by sha256(seed, id). Items added later fall in at random
+    places and do not disturb the order of the others.
+    """
+    salt = f"audit\0{seed}\0".encode()
+    keys = [hashlib.sha256(salt + item.encode("utf-8", "surrogatepass")).digest() for item in ids]
+    return sorted(range(len(ids)), key=keys.__getitem__)
+
+
+def wrong_at_most(population: int, audited: int, wrong: int, delta: float) -> int:
+    """Upper confidence bound on the number of wrong labels in a finite population, exact.
+
+    The largest T with P(Hypergeom(population, T, audited) ≤ wrong) > delta, so that P(T_true > bound) ≤ delta.
+
+    Args:
+        population: labels in all, M ≥ 0. audited: drawn uniformly without replacement, 0 ≤ n ≤ M.
+        wrong: found wrong among them, 0 ≤ k ≤ n. delta: risk in (0, 1).
+    Raises:
+        ValueError: counts that cannot be.
+    """
+    from scipy.stats import hypergeom
+
+    if not 0 <= wrong <= audited <= population:
+        raise ValueError(f"0 ≤ wrong {wrong} ≤ audited {audited} ≤ population {population} does not hold")
+    if not 0 < delta < 1:
+        raise ValueError(f"delta {delta} is not between 0 and 1")
+    low, high = wrong, population - (audited - wrong)
+    # P(X ≤ k) falls as T grows: find the last T at which it is still above delta.
+    while low < high:
+        middle = (low + high + 1) // 2
+        if hypergeom.cdf(wrong, population, middle, audited) > delta:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def audits_needed(population: int, target: float, truth: float, delta: float, power: float = 0.8) -> int | None:
+    """Audits with which a pool of accuracy `truth` is certified at `target` with chance `power`, one look; None: never.
+
+    Counts the least n such that P(k small enough for the bound to meet the target) ≥ power.
+    """
+    from scipy.stats import hypergeom
+
+    bad = round((1 - truth) * population)
+    allowed = math.floor((1 - target) * population)
+    if bad > allowed:
+        return None
+
+    def chance(n: int) -> float:
+        # The most errors k that still certify: P(Hypergeom(N, allowed + k + 1, n) ≤ k) ≤ delta, found by counting up.
+        k = -1
+        while k < n and hypergeom.cdf(k + 1, population, min(population, allowed + k + 2), n) <= delta:
+            k += 1
+        return float(hypergeom.cdf(k, population, bad, n)) if k >= 0 else 0.0
+
+    low, high = 1, population
+    while low < high:
+        middle = (low + high) // 2
+        if chance(middle) >= power:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def risk_of_look(delta: float, look: int) -> float:
+    """What look number `look` (from 1) may spend of `delta`: δ · 6 / (π² look²)."""
+    return delta * 6 / (math.pi**2 * look**2)
+
+
+def sha256_of(rows: Iterable[Sequence[str]]) -> str:
+    """A seal over rows of text: order matters, fields cannot run into each other."""
+    digest = hashlib.sha256()
+    for row in rows:
+        for field in row:
+            raw = field.encode("utf-8", "surrogatepass")
+            digest.update(len(raw).to_bytes(8, "big"))
+            digest.update(raw)
+        digest.update(b"\n")
+    return digest.hexdigest()
