@@ -1,0 +1,195 @@
+"""The settings as frozen pydantic models. Knows nothing of TOML, of files or of what a plug-in's settings are."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
+
+
+class Strict(BaseModel):
+    """Frozen; an unknown key, a text where a number belongs, or an infinite number is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class ExampleConfig(Strict):
+    """One text with its label, shown to an LLM before the question. `label`: one name, or a list of names."""
+
+    text: str = Field(min_length=1)
+    label: tuple[str, ...]
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _one(cls, label: Any) -> Any:
+        return (label,) if isinstance(label, str) else tuple(label) if isinstance(label, list) else label
+
+
+class TaskConfig(Strict):
+    """`[task]`: what is asked of every item.
+
+    `kind`: a module of `agent/kinds/`. `labels`: name -> description, or a list of names. `guidelines`: the text, or
+    in the file the name of an .md or .txt beside it (read on loading). `examples`: tables of `text` and `label`.
+    """
+
+    kind: str = "single"
+    name: str = ""
+    question: str = ""
+    guidelines: str = ""
+    labels: dict[str, str]
+    examples: tuple[ExampleConfig, ...] = ()
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _names(cls, labels: Any) -> Any:
+        if not isinstance(labels, list | tuple):
+            return labels
+        for label in labels:
+            if not isinstance(label, str):
+                raise ValueError(f'a label is text: write "{label}" in quotes instead of {label}')
+            if labels.count(label) > 1:
+                raise ValueError(f"the label {label!r} stands there twice: remove one")
+        return dict.fromkeys(labels, "")
+
+    @field_validator("labels")
+    @classmethod
+    def _distinct(cls, labels: dict[str, str]) -> dict[str, str]:
+        if not labels:
+            raise ValueError('there are no labels: name at least two, as in labels = ["yes", "no"]')
+        seen: dict[str, str] = {}
+        for label in labels:
+            if not label.strip():
+                raise ValueError("a label has an empty name: give it one")
+            if label != label.strip() or any(unicodedata.category(c) == "Cc" for c in label):
+                raise ValueError(f"the label {label!r} begins or ends with a space, or holds a line break: remove it")
+            plain = unicodedata.normalize("NFKC", label).casefold()
+            if plain in seen:
+                raise ValueError(
+                    f"the labels {seen[plain]!r} and {label!r} differ only by case or by how letters are encoded, "
+                    "and would be taken for one another: rename one"
+                )
+            seen[plain] = label
+        return labels
+
+
+class PoolConfig(Strict):
+    """`[pool]`: where the items are. `text`: one column or more, none for "find it"; `gold`: known labels, if any."""
+
+    path: str = Field(min_length=1)
+    text: tuple[str, ...] = ()
+    id: str | None = None
+    gold: str | None = None
+    format: str = "auto"
+    split: str | None = None
+
+    @field_validator("text", mode="before")
+    @classmethod
+    def _one(cls, text: Any) -> Any:
+        if text == "auto":
+            return ()
+        return (text,) if isinstance(text, str) else tuple(text) if isinstance(text, list) else text
+
+
+class Goal(Strict):
+    """`[goal]`: how good, how sure, and what it may cost.
+
+    `accuracy`: of the accepted labels, against people, claimed with probability 1 − `delta`. `budget_usd`: None is
+    no limit on money. `person_minutes`: people's time. `pilot`, `audit`: numbers of random questions to people;
+    None lets the run choose from `person_minutes`.
+    """
+
+    accuracy: Fraction = 0.95
+    delta: Fraction = 0.05
+    budget_usd: Amount | None = None
+    person_minutes: Amount = 60.0
+    pilot: Count | None = None
+    audit: Count | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What a person's rung may say besides the common keys.
+
+    seconds: the time one answer is assumed to take.
+    people: where recorded people's answers stand in for people at a screen: "gold" (the pool's own column) or a CSV
+        or Parquet file with the columns id, annotator, label. None: people answer by `tutelage review`.
+    """
+
+    seconds: float = 8.0
+    people: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds < float("inf"):
+            raise ValueError("seconds must be more than 0: write how long one answer takes, as in seconds = 8")
+
+
+class RungKeys(Strict):
+    """The keys every `[[rung]]` may carry; all others belong to its plug-in."""
+
+    student: str | None = None
+    oracle: str | None = None
+    name: str = Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    bar: Annotated[float, Field(ge=0, le=1)] | None = None
+    samples: Annotated[int, Field(ge=1)] = 1
+    shots: Count = 0
+
+
+class Rung(RungKeys):
+    """`[[rung]]`: one annotator of the ladder. `settings`: its plug-in's `Settings`, or `Person`."""
+
+    settings: Any = None
+
+    @property
+    def person(self) -> bool:
+        """Whether people answer here."""
+        return self.oracle == "person"
+
+
+class Run(Strict):
+    """`[run]`: where and how. `store`: a database URL; None is `ledger.db` in the run folder."""
+
+    dir: str = Field(default="tutelage-run", min_length=1)
+    seed: Count = 0
+    acquire: str = "auto"
+    batch: Annotated[int, Field(ge=1)] | None = None
+    max_turns: Annotated[int, Field(ge=1)] = 50
+    store: str | None = None
+
+
+class Config(Strict):
+    """The whole file. `root`: the folder it stands in; paths in it are taken from there."""
+
+    task: TaskConfig
+    pool: PoolConfig
+    goal: Goal = Goal()
+    rung: tuple[Rung, ...]
+    run: Run = Run()
+    root: Path = Path()
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.root / self.run.dir
+
+    @property
+    def store_url(self) -> str:
+        """The ledger's database URL."""
+        return self.run.store or f"sqlite:///{self.folder / 'ledger.db'}"
+
+    @property
+    def pool_path(self) -> str:
+        """The pool's path, from the root when it is a file's; `-` and addresses (`hf://…`) as they are."""
+        path = self.pool.path
+        return path if path == "-" or "://" in path else str(self.root / path)
+
+    @property
+    def person(self) -> Rung | None:
+        """The rung where people answer, if there is one."""
+        return next((rung for rung in self.rung if rung.person), None)
