@@ -169,6 +169,8 @@ class Prompt:
     prefix: str = ""
     readout: Literal["codes", "words"] = "codes"
     seed: int = 0
+    flags: tuple[str, ...] = ()
+    """Facts about the prompt that belong to its answer too, such as "truncated"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,207 @@
+"""A question to the text an annotator receives, and to the call's key. Knows nothing of engines or money.
+
+A template (`prompts/*.j2`, or a file of the user's own) has two blocks. The first sees only what all items share, so
+that nothing of an item can be in the prefix; the second sees the item too and ends with it.
+  `system` and `user`    a chat of two messages (`codes.j2`)
+  `shared` and `item`    one plain text, sent as one user message (`words.j2`)
+Both see: question, guidelines, labels (name -> description), shots (text, values, yes: label -> bool), fence (of the
+shots), many, subject, ask and settings (the oracle's own). The second also: text, text_fence, options (code, choice,
+description), choices. Filter `line` puts a text on one line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import ConfigError
+from agent.types import Example, Item, Message, Prompt, Question, Task, Traits
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+MAX_CHARS = 6_000
+"""Characters of an item that are shown to a machine; `max_chars` in an oracle's `traits.recipe` overrides it."""
+
+GAP = "\n[…]\n"
+"""Stands where the middle of a long text was left out."""
+
+HOMES = (Path(__file__).parent / "_prompts", Path(__file__).parent.parent / "prompts")
+"""Where templates lie: in an installed wheel, in the repository."""
+
+FORMS = (("system", "user"), ("shared", "item"))
+
+
+@lru_cache
+def template_text(name: str) -> str:
+    """The template called `name`: one of ours, or the path of a user's own file. Read once a process.
+
+    Raises:
+        ConfigError: there is no such file, or it cannot be read.
+    """
+    own = Path(name)
+    found = [own] if own.parent != Path() else [home / name for home in HOMES if (home / name).is_file()] or [own]
+    try:
+        return found[0].read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        known = sorted({path.name for home in HOMES for path in home.glob("*.j2")})
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"prompt template {name!r} cannot be read ({why}); ours are {', '.join(known)}") from error
+
+
+def recipe(
+    task: Task,
+    kind_name: str,
+    traits: Traits,
+    shots: Sequence[Example] = (),
+    template: str | None = None,
+    max_chars: int = MAX_CHARS,
+) -> str:
+    """sha256 of everything that could change an answer except item and sample.
+
+    `template`: the template's text; None: that of `traits.template`. For a person only annotator, kind and label
+    names count: a mended guideline must not throw away what people said.
+    """
+    if traits.person:
+        return _sha(["person", traits.annotator, kind_name, sorted(task.labels)])
+    return _sha(
+        {
+            "annotator": traits.annotator,
+            "kind": kind_name,
+            "labels": list(task.labels.items()),
+            "question": task.question,
+            "guidelines": task.guidelines,
+            "shots": [[shot.text, shot.value] for shot in shots],
+            "settings": dict(traits.recipe),
+            "readout": traits.readout,
+            "template": template_text(traits.template) if template is None else template,
+            "max_chars": _limit(traits, max_chars),
+        }
+    )
+
+
+def key(recipe: str, item_id: str, sample: int) -> str:
+    """The call's key: sha256 of recipe, item and sample."""
+    return _sha([recipe, item_id, sample])
+
+
+def _sha(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def render(
+    task: Task,
+    question: Question,
+    traits: Traits,
+    recipe: str,
+    sample: int,
+    shots: Sequence[Example] = (),
+    max_chars: int = MAX_CHARS,
+    template: str | None = None,
+) -> Prompt:
+    """The prompt for one question; `prefix` is the same text for all items of a recipe.
+
+    A text longer than `max_chars` characters keeps its head and tail and the prompt is flagged "truncated".
+    People are shown the question, not a prompt: theirs carries the key alone.
+
+    Raises:
+        ConfigError: the template cannot be read, or is wrong.
+    """
+    name = key(recipe, question.item.id, sample)
+    seed = int(name[:8], 16) >> 1
+    if traits.person:
+        return Prompt(name, question, (), readout=traits.readout, seed=seed)
+    text, flags = _text(question.item, _limit(traits, max_chars))
+    shared = _shared(task, question.many, traits, recipe, shots)
+    several = {
+        "text": text,
+        "text_fence": _fence(name, text),
+        "options": question.options,
+        "choices": [option.choice for option in question.options],
+    }
+    source = template_text(traits.template) if template is None else template
+    chat, first, second = _blocks(traits.template, source, shared, shared | several)
+    if chat:
+        messages = tuple(m for m in (Message("system", first.strip()), Message("user", second.strip())) if m.content)
+        prefix = first.strip()
+    else:
+        messages, prefix = (Message("user", first + second),), first
+    return Prompt(name, question, messages, prefix, traits.readout, seed, flags)
+
+
+def _limit(traits: Traits, max_chars: int) -> int:
+    return int(traits.recipe.get("max_chars") or max_chars)
+
+
+def _text(item: Item, limit: int) -> tuple[str, tuple[str, ...]]:
+    """The item's text, cut in the middle where it is too long, without what no engine takes (lone surrogates)."""
+    text = item.text.encode("utf-8", "replace").decode("utf-8")
+    if len(text) <= limit:
+        return text, ()
+    head = max(limit - len(GAP), 0) * 2 // 3
+    tail = max(limit - len(GAP), 0) - head
+    return text[:head] + GAP + text[len(text) - tail :], ("truncated",)
+
+
+def _fence(salt: str, *texts: str) -> str:
+    """A word that none of the texts contains, so that none can close the fence it stands in."""
+    word = hashlib.sha256(salt.encode()).hexdigest()[:8]
+    while any(word in text for text in texts):
+        word = hashlib.sha256(word.encode()).hexdigest()[:8]
+    return word
+
+
+def _shared(task: Task, many: bool, traits: Traits, recipe: str, shots: Sequence[Example]) -> dict[str, Any]:
+    shown = []
+    for shot in shots:
+        values = (shot.value,) if isinstance(shot.value, str) else shot.value
+        shown.append({"text": shot.text, "values": values, "yes": {name: name in values for name in task.labels}})
+    return {
+        "question": task.question.strip(),
+        "guidelines": task.guidelines.strip(),
+        "labels": task.labels,
+        "shots": shown,
+        "fence": _fence(recipe, *(shot.text for shot in shots)),
+        "many": many,
+        "subject": traits.recipe.get("subject", "Text"),
+        "ask": traits.recipe.get("ask", "Labels" if many else "Label"),
+        "settings": traits.recipe,
+    }
+
+
+def _blocks(name: str, source: str, shared: Mapping[str, Any], every: Mapping[str, Any]) -> tuple[bool, str, str]:
+    """Is it a chat, the text of the shared block, and that of the block with the item."""
+    from jinja2 import TemplateError
+
+    try:
+        template = _compile(source)
+        form = next((form for form in FORMS if set(form) <= set(template.blocks)), None)
+        if form is None:
+            raise ConfigError(f"prompt template {name!r} must have the blocks system and user, or shared and item")
+        first, second = (
+            "".join(template.blocks[block](template.new_context(dict(variables))))
+            for block, variables in zip(form, (shared, every), strict=True)
+        )
+    except TemplateError as error:
+        line = getattr(error, "lineno", None)
+        where = f", line {line}" if line else ""
+        raise ConfigError(f"prompt template {name!r}{where}: {error.message}") from error
+    return form == FORMS[0], first, second
+
+
+@lru_cache(maxsize=64)
+def _compile(source: str) -> Template:
+    """Item text only ever arrives as a variable, so template code in it stays text."""
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["line"] = lambda text: " ".join(str(text).split())
+    return environment.from_string(source)
