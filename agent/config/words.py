@@ -68,7 +68,9 @@ class Complaints:
         """One complaint; `text` begins with the key as it shall be shown."""
         key = dotted(path)
         given = any(key == g or key.startswith(g + ".") for g in self.given)
-        self.lines.append(f"{'--set' if given else self.file}: {text}")
+        # What one --set breaks may show elsewhere in the file, so the file alone is not blamed.
+        source = "--set" if given else f"{self.file} with --set" if self.given else self.file
+        self.lines.append(f"{source}: {text}")
 
     def unknown(self, path: Sequence[str | int], value: Any, known: Iterable[str]) -> None:
         """A key nobody knows."""
