@@ -1,0 +1,45 @@
+"""The report: what was delivered, how good it is known to be, and what it cost. Knows no ledger, only `Figures`."""
+
+from agent.report.figures import (
+    Agreement,
+    Bin,
+    Check,
+    Confusion,
+    Figures,
+    People,
+    Point,
+    Share,
+    Source,
+    Spent,
+    bins,
+    chance,
+    confusion,
+    down,
+    ece,
+    to_json,
+    up,
+    wilson,
+)
+from agent.report.page import write
+
+__all__ = [
+    "Agreement",
+    "Bin",
+    "Check",
+    "Confusion",
+    "Figures",
+    "People",
+    "Point",
+    "Share",
+    "Source",
+    "Spent",
+    "bins",
+    "chance",
+    "confusion",
+    "down",
+    "ece",
+    "to_json",
+    "up",
+    "wilson",
+    "write",
+]
