@@ -27,12 +27,13 @@ from agent.report import (
     confusion,
     down,
     ece,
+    page,
     to_json,
     up,
     wilson,
+    words,
     write,
 )
-from agent.report import page, words
 from agent.types import Certificate
 
 LABELS = {"Barrier": "what keeps people away", "Positive": "", "Negative": "", "Neutral": ""}
@@ -91,7 +92,7 @@ FULL = Figures(
     certificate=CERTIFICATE,
     gold=(Check("accepted labels", Share(2588, 2958)), Check("the machines' labels among them", Share(2180, 2546))),
     stopped="The run stopped because the people's minutes are used up.",
-    next_steps=("Answer 12 open questions: tutelage review.", "Give people 30 minutes more: --set goal.person_minutes=90."),
+    next_steps=("Answer 12 open questions: tutelage review.", "Give people more time: --set goal.person_minutes=90."),
     files={"labels.parquet": "every row with its label, who settled it and how sure", "certificate.json": "the claim"},
     turns=9,
     seed=7,
@@ -214,7 +215,7 @@ def test_ece_is_nothing_when_confidence_holds_and_the_gap_when_it_does_not() -> 
 def test_bins_refuse_what_is_no_confidence() -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         bins([1.2], [True])
-    with pytest.raises(ValueError, match="shorter|longer|length"):
+    with pytest.raises(ValueError, match=r"shorter|longer|length"):
         bins([0.2, 0.3], [True])
 
 
@@ -364,7 +365,9 @@ def test_markdown_tables_are_tables() -> None:
 
 def test_many_labels_are_told_by_their_commonest_mix_ups() -> None:
     names = [f"intent {i}" for i in range(77)]
-    table = confusion([("intent 3", "intent 5")] * 4 + [("intent 1", "intent 2")] + [("intent 9", "intent 9")] * 50, names)
+    table = confusion(
+        [("intent 3", "intent 5")] * 4 + [("intent 1", "intent 2")] + [("intent 9", "intent 9")] * 50, names
+    )
     assert page.mixed(table) == [("intent 3", "intent 5", 4), ("intent 1", "intent 2", 1)]
     figures = replace(FULL, labels=dict.fromkeys(names, ""), confusion=(table,))
     text = page.html(figures)

@@ -66,8 +66,8 @@ _STYLE: dict[str, object] = {
     "axes.facecolor": "none",
     "figure.facecolor": "none",
 }
-WIDTH = 4.9
-"""Inches. Also the narrowest column that shows 9-point text at its size; phones shrink it by about a quarter."""
+WIDTH = 4.3
+"""Inches. Also the narrowest column that shows 9-point text at its size; phones shrink it a little."""
 MOST_LABELS = 20
 """A confusion of more labels than this is told by its table only."""
 
@@ -117,40 +117,36 @@ def reliability(cells: Sequence[Bin]) -> str:
     """Share people agreed with against stated confidence, a dot a bin with Wilson's interval; counts along the foot."""
 
     def draw(ax: Axes) -> None:
-        floor = 10 * int(10 * min([b.low for b in cells] + [b.right / b.n for b in cells if b.n] + [0.9]))
-        ax.plot([floor, 100], [floor, 100], color=SOFT, linewidth=1, linestyle=(0, (2, 3)))
         x = [100 * b.confidence for b in cells]
         shares = [Share(b.right, b.n) for b in cells]
+        left = min(90.0, 100 * min((b.low for b in cells), default=0.9))
+        lowest = min([left, *(100 * s.interval[0] for s in shares)])
+        height = 0.16 * (100 - lowest)
+        floor = max(-height, lowest - 1.3 * height)  # room for the counts below the lowest interval
+        ax.plot([left, 100], [left, 100], color=SOFT, linewidth=1, linestyle=(0, (2, 3)))
         ax.vlines(
             x,
             [100 * s.interval[0] for s in shares],
             [100 * s.interval[1] for s in shares],
             color=MAIN,
             alpha=0.45,
-            linewidth=2,
+            linewidth=3.5,
         )
         ax.plot(x, [100 * s.rate for s in shares], "o", color=MAIN, markersize=5.5)
         most = max((b.n for b in cells), default=1)
-        height = 0.14 * (100 - floor)
+        middle = [50 * (b.low + b.high) for b in cells]
         ax.bar(
-            [50 * (b.low + b.high) for b in cells],
+            middle,
             [height * b.n / most for b in cells],
             bottom=floor,
-            width=[90 * (b.high - b.low) for b in cells],
             color=FILL,
+            width=[90 * (b.high - b.low) for b in cells],
         )
-        for b in cells:
-            ax.text(
-                50 * (b.low + b.high),
-                floor + height * b.n / most,
-                f"{b.n}",
-                ha="center",
-                va="bottom",
-                fontsize=8,
-                color=SOFT,
-            )
+        for at, b in zip(middle, cells, strict=True):
+            ax.text(at, floor + height * b.n / most, f"{b.n:,}", ha="center", va="bottom", fontsize=8, color=SOFT)
+        ax.set_yticks([t for t in ax.get_yticks() if 0 <= t <= 100])
         ax.set_ylim(floor, 101)
-        ax.set_xlim(floor, 101)
+        ax.set_xlim(left, 101)
         ax.set_xlabel("confidence stated, %")
         ax.set_ylabel("people agreed, %")
 
@@ -203,10 +199,11 @@ def sources(rows: Sequence[Source]) -> str:
             name = {"student": "student", "llm": "LLM", "person": "people"}[row.sort]
             ax.barh(y, row.items, color=colours[row.sort], height=0.62, label=None if name in seen else name)
             seen.add(name)
-            ax.text(row.items, y, f" {row.items:,}", va="center", fontsize=9, color=INK)
+            ax.annotate(f"{row.items:,}", (row.items, y), (4, 0), textcoords="offset points", va="center", color=INK)
         ax.set_yticks(range(len(rows)), [_short(r.annotator) for r in reversed(rows)])
         ax.grid(axis="y", visible=False)
         ax.set_xlim(0, 1.14 * max((r.items for r in rows), default=1) or 1)
+        ax.locator_params(axis="x", nbins=5)
         ax.set_xlabel("items")
 
     return _svg(
