@@ -1,0 +1,53 @@
+"""Who looks at which open question until when: the one table that changes. Time is the database's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, exists, select
+from sqlalchemy.engine import Connection
+
+from agent.store.money import chunks
+from agent.store.schema import CLOSED, answers, calls, clock, leases
+
+
+def take(connection: Connection, key: str, who: str, seconds: float) -> bool:
+    """Leases `key` to `who` (again), unless somebody else holds it."""
+    now = clock(connection)
+    if key in _held_by_others(connection, [key], who, now):
+        return False
+    connection.execute(delete(leases).where(leases.c.key == key))
+    connection.execute(leases.insert().values(key=key, who=who, until=now + seconds))
+    return True
+
+
+def take_next(connection: Connection, who: str, keys: Sequence[str], seconds: float) -> str | None:
+    """Leases the first of `keys` which is an open call and nobody else's; None when there is none."""
+    now = clock(connection)
+    closed = exists().where(answers.c.key == calls.c.key, answers.c.status.in_(CLOSED))
+    for part in chunks(keys):
+        busy = _held_by_others(connection, part, who, now)
+        free = set(connection.execute(select(calls.c.key).where(calls.c.key.in_(part), ~closed)).scalars()) - busy
+        for key in part:
+            if key in free and take(connection, key, who, seconds):
+                return key
+    return None
+
+
+def give_back(connection: Connection, key: str, who: str) -> bool:
+    """Ends a lease of `who`; leases that ran out are swept out with it."""
+    gone = connection.execute(delete(leases).where(leases.c.key == key, leases.c.who == who)).rowcount
+    connection.execute(delete(leases).where(leases.c.until <= clock(connection)))
+    return bool(gone)
+
+
+def held(connection: Connection) -> dict[str, tuple[str, float]]:
+    """Key -> (who, seconds left) of all leases that hold."""
+    now = clock(connection)
+    query = select(leases.c.key, leases.c.who, leases.c.until).where(leases.c.until > now)
+    return {key: (who, until - now) for key, who, until in connection.execute(query)}
+
+
+def _held_by_others(connection: Connection, keys: Sequence[str], who: str, now: float) -> set[str]:
+    query = select(leases.c.key).where(leases.c.key.in_(keys), leases.c.until > now, leases.c.who != who)
+    return set(connection.execute(query).scalars())

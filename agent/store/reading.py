@@ -1,0 +1,126 @@
+"""Questions to the ledger that change nothing. Knows the tables; runs on the readers' connections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import case, exists, func, select
+from sqlalchemy.engine import Connection
+
+from agent.store.money import chunks, open_reservations
+from agent.store.rows import (
+    ANSWER_COLUMNS,
+    CALL_COLUMNS,
+    DECISION_COLUMNS,
+    Decisions,
+    Spend,
+    Usage,
+    answer_of,
+    call_of,
+    value_of,
+)
+from agent.store.schema import CLOSED, PERSON, answers, calls, decisions
+from agent.types import Answer, Call
+
+_CALL = [calls.c[name] for name in CALL_COLUMNS]
+_ANSWER = [answers.c[name] for name in ANSWER_COLUMNS]
+
+
+def answers_since(connection: Connection, seq: int, recipes: Sequence[str] | None) -> list[tuple[int, Call, Answer]]:
+    taken_back = answers.alias("taken_back")
+    query = (
+        select(answers.c.seq, *_CALL, *_ANSWER)
+        .join_from(answers, calls, answers.c.key == calls.c.key)
+        .where(
+            answers.c.seq > seq,
+            answers.c.status == "ok",
+            ~exists().where(taken_back.c.key == answers.c.key, taken_back.c.status == "withdrawn"),
+        )
+        .order_by(answers.c.seq)
+    )
+    if recipes is not None:
+        query = query.where(calls.c.recipe.in_(recipes))
+    middle = 1 + len(_CALL)
+    return [(row[0], call_of(row[1:middle]), answer_of(row[middle:])) for row in connection.execute(query)]
+
+
+def withdrawn_since(connection: Connection, seq: int) -> list[tuple[int, Call]]:
+    query = (
+        select(answers.c.seq, *_CALL)
+        .join_from(answers, calls, answers.c.key == calls.c.key)
+        .where(answers.c.seq > seq, answers.c.status == "withdrawn")
+        .order_by(answers.c.seq)
+    )
+    return [(row[0], call_of(row[1:])) for row in connection.execute(query)]
+
+
+def open_calls(connection: Connection, annotator: str | None, people: bool | None) -> list[Call]:
+    query = select(*_CALL).where(~exists().where(answers.c.key == calls.c.key, answers.c.status.in_(CLOSED)))
+    if annotator is not None:
+        query = query.where(calls.c.annotator == annotator)
+    if people is not None:
+        query = query.where(calls.c.annotator == PERSON if people else calls.c.annotator != PERSON)
+    return [call_of(row) for row in connection.execute(query.order_by(calls.c.seq))]
+
+
+def the_calls(connection: Connection, keys: Sequence[str]) -> dict[str, Call]:
+    found: dict[str, Call] = {}
+    for part in chunks(keys):
+        for row in connection.execute(select(*_CALL).where(calls.c.key.in_(part))):
+            found[row[0]] = call_of(row)
+    return found
+
+
+def last_decisions(connection: Connection, turn: int | None) -> Decisions:
+    last = select(func.max(decisions.c.seq)).group_by(decisions.c.item)
+    if turn is not None:
+        last = last.where(decisions.c.turn <= turn)
+    columns = [decisions.c[name] for name in DECISION_COLUMNS]
+    rows = connection.execute(select(*columns).where(decisions.c.seq.in_(last)).order_by(decisions.c.seq)).all()
+    turns, items, actions, by, values, confidences, whys = zip(*rows, strict=True) if rows else ((),) * 7
+    known = {text: value_of(text) for text in set(values)}  # few labels, many items
+    return Decisions(
+        list(items), list(actions), list(by), [known[text] for text in values], list(confidences), list(whys),
+        list(turns),
+    )  # fmt: skip
+
+
+def spend(connection: Connection) -> Spend:
+    def count(status: str) -> Any:
+        return func.sum(case((answers.c.status == status, 1), else_=0))
+
+    sums = (
+        select(
+            calls.c.annotator,
+            func.sum(answers.c.usd),
+            *(count(status) for status in ("ok", "error", "failed", "withdrawn")),
+            *(func.sum(answers.c[name]) for name in ("tokens_in", "tokens_out", "tokens_cached")),
+        )
+        .join_from(answers, calls, answers.c.key == calls.c.key)
+        .group_by(calls.c.annotator)
+    )
+    by: dict[str, Usage] = {}
+    asked = select(calls.c.annotator, func.count()).group_by(calls.c.annotator).order_by(func.min(calls.c.seq))
+    for annotator, number in connection.execute(asked):
+        by[annotator] = Usage(calls=number)
+    for annotator, usd, *numbers in connection.execute(sums):
+        ok, error, failed, withdrawn, *tokens = map(int, numbers)
+        by[annotator] = Usage(float(usd), 0.0, by[annotator].calls, ok, error, failed, withdrawn, *tokens)
+    held = {key: usd for key, usd, _ in connection.execute(open_reservations())}
+    who = {key: call.annotator for key, call in the_calls(connection, list(held)).items()}
+    for key, usd in held.items():
+        by[who[key]] = replace(by[who[key]], reserved=by[who[key]].reserved + usd)
+    return Spend(_total(list(by.values())), by)
+
+
+def _total(usages: Sequence[Usage]) -> Usage:
+    total = Usage()
+    for u in usages:
+        total = Usage(
+            total.usd + u.usd, total.reserved + u.reserved, total.calls + u.calls, total.answers + u.answers,
+            total.errors + u.errors, total.failed + u.failed, total.withdrawn + u.withdrawn,
+            total.tokens_in + u.tokens_in, total.tokens_out + u.tokens_out, total.tokens_cached + u.tokens_cached,
+        )  # fmt: skip
+    return total

@@ -1,0 +1,264 @@
+"""The ledger's tables and how a database is opened. Knows SQL dialects; knows nothing of what the rows are used for.
+
+Every table but `leases` is append-only; triggers refuse UPDATE and DELETE, so not even a stray tool changes history.
+Sequence numbers grow in the order of commits (SQLite: one writer at a time; PostgreSQL: an advisory lock held by
+the writing transaction), so "everything after number n" misses nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    event,
+    select,
+    text,
+)
+from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from agent.errors import Damaged, DataError, MissingExtra, Pause, StoreFull, UserError
+
+VERSION = 1
+"""Version of these tables. A ledger written by a newer version is refused."""
+
+BUSY_SECONDS = 60
+"""How long one process waits for another one's transaction."""
+
+PERSON = "person"
+"""The annotator whose open calls are the review queue."""
+
+CLOSED = ("ok", "failed", "withdrawn")
+"""Statuses after which a call is not open any more."""
+
+Number = BigInteger().with_variant(Integer, "sqlite")
+tables = MetaData()
+
+
+def _seq() -> Column[int]:
+    return Column("seq", Number, primary_key=True)
+
+
+def _text(name: str, index: bool = False, unique: bool = False) -> Column[str]:
+    return Column(name, Text, nullable=False, index=index, unique=unique)
+
+
+def _float(name: str) -> Column[float]:
+    # PostgreSQL: FLOAT without digits is double precision.
+    return Column(name, Float, nullable=False)
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, Number, nullable=False)
+
+
+meta = Table("meta", tables, Column("name", Text, primary_key=True), _text("value"))
+items = Table("items", tables, _seq(), _text("id", unique=True), Column("name", Text, index=True), _text("shard"))
+set_aside = Table(
+    "set_aside", tables, _seq(), _text("file"), _number("row"), _text("reason"),
+    UniqueConstraint("file", "row", "reason"),
+)  # fmt: skip
+sources = Table(
+    "sources", tables, Column("fingerprint", Text, primary_key=True), _text("path"), _number("rows"), _number("items")
+)
+calls = Table(
+    "calls", tables, _seq(), _text("key", unique=True), _text("recipe", index=True), _text("item"),
+    _text("annotator"), _number("sample"), _text("purpose"), _float("probability"), _float("usd"), _number("turn"),
+    _float("at"),
+)  # fmt: skip
+# A call asked again after an attempt that failed. `after`: the last answer's number at that moment, so that the
+# reservation is open exactly while the key has no answer with a larger number.
+retries = Table("retries", tables, _seq(), _text("key", index=True), _float("usd"), _number("after"), _float("at"))
+answers = Table(
+    "answers", tables, _seq(), _text("key", index=True), _text("status"), _text("body"), _float("usd"),
+    _number("tokens_in"), _number("tokens_out"), _number("tokens_cached"), _text("served_model"), _text("who"),
+    _float("seconds"), _float("at"),
+)  # fmt: skip
+for _status in ("ok", "withdrawn"):
+    _where = text(f"status = '{_status}'")
+    Index(f"one_{_status}_a_key", answers.c.key, unique=True, sqlite_where=_where, postgresql_where=_where)
+turns = Table(
+    "turns", tables, Column("n", Number, primary_key=True, autoincrement=False), _number("seed"),
+    _text("config_sha256"), _text("version"), _float("at"),
+)  # fmt: skip
+outcomes = Table("outcomes", tables, _seq(), _number("turn"), _text("body"), _float("at"))
+decisions = Table(
+    "decisions", tables, _seq(), _number("turn"), _text("item"), _text("action"), _text("by"), _text("value"),
+    _float("confidence"), _text("why"),
+)  # fmt: skip
+certificates = Table(
+    "certificates", tables, Column("look", Number, primary_key=True, autoincrement=False), _text("labels_sha256"),
+    _text("body"), _float("at"),
+)  # fmt: skip
+leases = Table("leases", tables, Column("key", Text, primary_key=True), _text("who"), _float("until"))
+
+APPEND_ONLY = tuple(table.name for table in tables.sorted_tables if table.name != "leases")
+
+
+def insert_new(connection: Connection, table: Table) -> Any:
+    """INSERT that passes over rows which are there already; the dialects spell it the same, each in its own class."""
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table).on_conflict_do_nothing()
+
+
+def clock(connection: Connection) -> float:
+    """The database's clock, unix seconds: machines that share a ledger may disagree, their database does not."""
+    if connection.dialect.name == "sqlite":
+        sql = "SELECT (julianday('now') - 2440587.5) * 86400.0"
+    else:
+        sql = "SELECT extract(epoch FROM clock_timestamp())"
+    return float(connection.execute(text(sql)).scalar_one())
+
+
+def _url(where: str | Path) -> URL:
+    """A path or a URL as a URL SQLAlchemy understands; the folder of a new SQLite file is made."""
+    if "://" not in str(where):
+        url = URL.create("sqlite", database=str(where))
+    else:
+        try:
+            url = make_url(str(where))
+        except ArgumentError:
+            raise UserError(
+                "run.store is neither a path nor a database URL; write a file name or postgresql://user@host/name"
+            ) from None
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise UserError(f"run.store: {url.drivername!r} is not supported; use a file (SQLite) or postgresql://")
+    if url.get_backend_name() == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise UserError("run.store: a ledger must outlive the process; give the name of a file")
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    return url
+
+
+def connect(where: str | Path) -> tuple[Engine, Engine]:
+    """Engines for writing (one connection, whole transactions) and for reading, the tables made where absent.
+
+    Raises UserError (URL, newer version, read-only), MissingExtra (psycopg), Damaged (not a database), StoreFull.
+    """
+    url = _url(where)
+    writing, reading = _engine(url, writes=True), _engine(url, writes=False)
+    try:
+        with _begin_patiently(writing) as connection:
+            _make_tables(connection)
+            connection.commit()
+    except DBAPIError as error:
+        raise explain(error) from error
+    return writing, reading
+
+
+def _begin_patiently(engine: Engine) -> Connection:
+    """The first connection switches the file to WAL, which does not wait its turn in SQLite; so we do."""
+    for attempt in range(50):
+        try:
+            connection = engine.connect()
+            connection.begin()
+            return connection
+        except OperationalError as error:
+            if "locked" not in str(error) or attempt == 49:
+                raise
+            time.sleep(0.1)
+    raise AssertionError
+
+
+def _engine(url: URL, writes: bool) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=1 if writes else 4)
+    else:
+        try:
+            engine = create_engine(url, pool_size=1 if writes else 4)
+        except ModuleNotFoundError:
+            raise MissingExtra("psycopg", "postgres", "a ledger on PostgreSQL") from None
+
+    @event.listens_for(engine, "connect")
+    def _prepare(raw: Any, _record: Any) -> None:
+        if engine.dialect.name != "sqlite":
+            return
+        raw.isolation_level = None  # the driver starts no transactions of its own; `_start` does
+        cursor = raw.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        if not writes:
+            cursor.execute("PRAGMA wal_autocheckpoint = 0")
+            cursor.execute("PRAGMA query_only = 1")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _start(connection: Connection) -> None:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        elif writes:
+            # One writing transaction at a time, so that numbers are given out in the order of commits.
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7485100)")
+
+    return engine
+
+
+def _make_tables(connection: Connection) -> None:
+    tables.create_all(connection)
+    _make_triggers(connection)
+    connection.execute(insert_new(connection, meta), {"name": "schema", "value": str(VERSION)})
+    found = int(connection.execute(select(meta.c.value).where(meta.c.name == "schema")).scalar_one())
+    if found > VERSION:
+        raise UserError(
+            f"this ledger was written by a newer tutelage (tables of version {found}, this program knows {VERSION}); "
+            "upgrade: pip install --upgrade tutelage"
+        )
+
+
+def _make_triggers(connection: Connection) -> None:
+    sqlite = connection.dialect.name == "sqlite"
+    if not sqlite:
+        connection.exec_driver_sql(
+            "CREATE OR REPLACE FUNCTION tutelage_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'the ledger is append-only'; END $$"
+        )
+    for table in APPEND_ONLY:
+        for verb in ("UPDATE", "DELETE"):
+            name = f"{table}_no_{verb.lower()}"
+            if sqlite:
+                sql = (
+                    f"CREATE TRIGGER IF NOT EXISTS {name} BEFORE {verb} ON {table} "
+                    "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
+                )
+            else:
+                sql = (
+                    f"CREATE OR REPLACE TRIGGER {name} BEFORE {verb} ON {table} "
+                    "FOR EACH ROW EXECUTE FUNCTION tutelage_append_only()"
+                )
+            connection.exec_driver_sql(sql)
+
+
+def explain(error: DBAPIError) -> Exception:
+    """A database error as one of ours, with its mend; one that is none of the known comes back as it is."""
+    said = str(error.orig).lower()
+    if "disk is full" in said or "no space left" in said or getattr(error.orig, "sqlstate", None) == "53100":
+        return StoreFull("no space left for the ledger; nothing acknowledged is lost: free space and run again")
+    if "disk i/o error" in said:
+        return StoreFull("the ledger's disk cannot be written; check its space and its health, then run again")
+    if "locked" in said:
+        return Pause(f"another process has held the ledger for {BUSY_SECONDS} s; end it, then run again")
+    if "readonly" in said or "unable to open" in said:
+        return DataError("the ledger cannot be written: check run.dir (or run.store) and its permissions")
+    if "not a database" in said or "malformed" in said:
+        return Damaged("the ledger is damaged or no database at all: restore a copy of it, or name another run.store")
+    if error.connection_invalidated or isinstance(error, OperationalError):
+        return Pause(f"the ledger's database does not answer ({type(error.orig).__name__}); mend it, then run again")
+    return error
