@@ -1,0 +1,11 @@
+"""Rows in and out: CSV, JSONL, JSON, Parquet, text, Hugging Face datasets. Knows nothing of ledger or task.
+
+Reading never crashes on a row: what cannot become an item comes out as a `SetAside` with file, row and reason.
+"""
+
+from agent.data.clean import Entry, Row
+from agent.data.read import read
+from agent.data.source import FORMATS, Source, fingerprint
+from agent.data.write import excel_plain, excel_safe, write
+
+__all__ = ["FORMATS", "Entry", "Row", "Source", "excel_plain", "excel_safe", "fingerprint", "read", "write"]

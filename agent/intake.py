@@ -1,0 +1,128 @@
+"""From a source into the run: shards of the pool first, then ledger rows. Knows nothing of tasks or labels.
+
+Idempotent: an item is its id, so taking in twice adds nothing, and an intake that was cut short between a shard and its
+ledger rows is done again over the same file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.data import Entry, Row, Source, fingerprint, read
+from agent.errors import Damaged, DataError
+from agent.pool import Pool
+from agent.types import SetAside
+
+SHARD_ITEMS = 50_000
+SHARD_CHARS = 64_000_000
+
+
+class Ledger(Protocol):
+    """What intake asks of the store."""
+
+    def add_items(self, ids: Sequence[str], names: Sequence[str | None], shard: int) -> None: ...
+    def item_ids(self) -> list[str]: ...
+    def names(self) -> dict[str, str]: ...
+    def shards(self) -> int: ...
+    def add_set_aside(self, rows: Sequence[SetAside]) -> None: ...
+    def set_aside(self) -> list[SetAside]: ...
+    def source_seen(self, fingerprint: str) -> bool: ...
+    def add_source(self, fingerprint: str, path: str, rows: int, items: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What came of a source: rows = items + set_aside; `new` of the items were not in the ledger before.
+
+    `unchanged`: the source was taken in before as it is and was not read again; the counts are then those of the
+    whole ledger.
+    """
+
+    rows: int
+    items: int
+    new: int
+    set_aside: int
+    unchanged: bool = False
+
+
+def take_in(source: Source, store: Ledger, folder: str | os.PathLike[str]) -> Intake:
+    """Reads a source into the pool at `folder` (where the shards lie) and the ledger.
+
+    Raises:
+        DataError: as `data.read`, or not one row can be used (the set-asides are recorded first).
+        Damaged: pool and ledger do not tell the same items.
+        StoreFull: no space left.
+    """
+    mark = fingerprint(source)
+    pool = Pool(folder, store.shards())
+    if pool.ids != store.item_ids():
+        raise Damaged(f"the pool in {pool.folder} and the ledger hold different items; start a new run folder")
+    if mark is not None and store.source_seen(mark):
+        aside = len(store.set_aside())
+        return Intake(len(pool) + aside, len(pool), 0, aside, unchanged=True)
+    done = _Intake(store, pool)
+    for batch in read(source):
+        done.add(batch)
+    done.flush()
+    if done.first is not None and not done.items:
+        raise DataError(
+            f"none of the {done.rows} rows of {source.path} can be used. "
+            f"The first: {done.first.file}, row {done.first.row}: {done.first.reason}"
+        )
+    if mark is not None:
+        store.add_source(mark, source.path, done.rows, done.items)
+    return Intake(done.rows, done.items, done.new, done.rows - done.items)
+
+
+class _Intake:
+    """An intake under way: what waits to become a shard, and the counts."""
+
+    def __init__(self, store: Ledger, pool: Pool) -> None:
+        self._store, self._pool = store, pool
+        self._known = set(pool.ids)
+        self._names = store.names()
+        self._waiting: list[Entry] = []
+        self._chars = 0
+        self.rows = self.items = self.new = 0
+        self.first: SetAside | None = None
+
+    def add(self, batch: Sequence[Row]) -> None:
+        aside: list[SetAside] = []
+        for row in map(self._checked, batch):
+            self.rows += 1
+            if isinstance(row, SetAside):
+                aside.append(row)
+                continue
+            self.items += 1
+            if row.item.id not in self._known:
+                self._known.add(row.item.id)
+                self._waiting.append(row)
+                self._chars += sum(len(part.data) for part in row.item.parts)
+        if aside:
+            self.first = self.first or aside[0]
+            self._store.add_set_aside(aside)
+        if len(self._waiting) >= SHARD_ITEMS or self._chars >= SHARD_CHARS:
+            self.flush()
+
+    def flush(self) -> None:
+        """What waits becomes a shard, and only then rows of the ledger."""
+        if not self._waiting:
+            return
+        shard, count = self._pool.append([(e.item, e.file, e.row) for e in self._waiting])
+        self._store.add_items([e.item.id for e in self._waiting], [e.item.name for e in self._waiting], shard)
+        self.new += count
+        self._waiting, self._chars = [], 0
+
+    def _checked(self, row: Row) -> Row:
+        if isinstance(row, SetAside) or row.item.name is None:
+            return row
+        if self._names.get(row.item.name, row.item.id) == row.item.id:
+            return row
+        why = (
+            f"the id {row.item.name[:60]!r} is in this run already with another text; "
+            "give the row a new id, or start a new run folder"
+        )
+        return SetAside(row.file, row.row, why)
