@@ -1,0 +1,60 @@
+"""What a user takes away: one row an item with label, probability and provenance. Reads the ledger; decides nothing.
+
+A person's word stands, also that of the audit: errors the audit found are mended here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent import claim, config as settings
+from agent.config import Config
+from agent.pool import Pool
+from agent.store import Store
+
+STATUS = {"accept": "accepted", "abstain": "unsure", "ask": "waiting"}
+
+
+def labels(config: Config, store: Store, pool: Pool, text: bool = True) -> dict[str, list[Any]]:
+    """Columns of one length, in the order of the pool.
+
+    id (the user's own, or the item's hash), label (kind multi: a list), probability (that a person would say so), status
+    (accepted, unsure, waiting), by (the rung that settled it), why, turn, file and row it came from, and its text.
+    """
+    n = len(pool)
+    out: dict[str, list[Any]] = {name: [None] * n for name in ("label", "probability", "status", "by", "why", "turn")}
+    found = store.decisions()
+    rows = zip(
+        found.items, found.values, found.confidences, found.actions, found.by, found.whys, found.turns, strict=True
+    )
+    for item, value, confidence, action, by, why, turn in rows:
+        i = pool.position(item)
+        given = list(value) if isinstance(value, tuple) else value
+        row = (given, confidence, STATUS[action], by, why, turn)
+        for name, cell in zip(out, row, strict=True):
+            out[name][i] = cell
+    if len(found):
+        _mend(config, store, pool, out)
+    out["status"] = [status or "waiting" for status in out["status"]]
+    items = [pool.item(i) for i in range(n)]
+    origins = [pool.origin(i) for i in range(n)]
+    head: dict[str, list[Any]] = {"id": [item.name or item.id for item in items]}
+    tail: dict[str, list[Any]] = {"file": [file for file, _ in origins], "row": [row for _, row in origins]}
+    if text:
+        tail["text"] = [item.text for item in items]
+    return {**head, **out, **tail}
+
+
+def _mend(config: Config, store: Store, pool: Pool, out: dict[str, list[Any]]) -> None:
+    """Let the audit's answers stand."""
+    task, kind = settings.the_task(config), settings.kind(config)
+    evidence = claim.gather(config, store, pool)
+    for i, said in evidence.audit.items():
+        if said is None or evidence.by_person[i]:
+            continue
+        before = out["label"][i]
+        guess = tuple(before) if isinstance(before, list) else before
+        agreed = guess is not None and kind.loss(task, guess, said) == 0
+        out["label"][i] = list(said) if isinstance(said, tuple) else said
+        out["probability"][i], out["status"][i], out["by"][i] = 1.0, "accepted", "person"
+        out["why"][i] = "a person said so in the audit" + ("" if agreed else f"; a machine had said otherwise")

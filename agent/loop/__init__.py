@@ -1,0 +1,212 @@
+"""Turns until there is a reason to stop. The loop keeps no state: to resume is to run again.
+
+`run` is the whole job: it takes the pool in, asks, teaches, decides, and ends with a reason a person can read. All it
+knows between turns is read back from the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+from agent import __version__, ask, config as settings
+from agent.belief import believe
+from agent.config import Config
+from agent.loop import turn as turns
+from agent.loop.asks import prompt_of, share
+from agent.loop.ground import Ground, lock, open_ground
+from agent.loop.turn import Event, Last, Report, Turned
+from agent.types import Answer
+
+__all__ = ["Event", "Finished", "Ground", "Unset", "run", "share"]
+
+DONE, PAUSED, WAITING, INTERRUPTED = 0, 3, 4, 130
+
+
+class Unset:
+    """`--budget` was not given: the configuration's holds."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Why the run stopped, the exit code that says so, and where things stand."""
+
+    reason: str
+    code: int
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run(
+    config: Config,
+    *,
+    people: str | None = None,
+    limit: int | None = None,
+    calls: int | None = None,
+    budget: float | None | type[Unset] = Unset,
+    offline: bool = False,
+    report: Report = lambda event: None,
+) -> Finished:
+    """Run turns until nothing is left to ask, the budget is spent, or only people are waited for.
+
+    Args:
+        people: "gold" or a file of recorded votes: who answers for people; the configuration's when None.
+        limit: only the pool's first items. calls: at most so many questions to machines a turn (for trying out).
+        budget: dollars, None for no limit.
+        offline: refuse every annotator that needs a network.
+        report: called with every `Event`, for progress.
+    Raises:
+        UserError, Pause, Damaged: see `errors`.
+    """
+    money = config.goal.budget_usd if isinstance(budget, type) else budget
+    with lock(config.folder):
+        ground = open_ground(config, people, limit, offline)
+        taken = ground.taken
+        report(Event("intake", 0, "", taken.items, taken.rows, {"new": taken.new, "set_aside": taken.set_aside}))
+        try:
+            return asyncio.run(_turns(ground, ask.Policy(budget_usd=money), report, calls))
+        finally:
+            ground.store.close()
+
+
+async def _turns(ground: Ground, policy: ask.Policy, report: Report, calls: int | None) -> Finished:
+    store = ground.store
+    stopping = _listen(report)
+    store.cut_short([m.rung.name for m in ground.machines])
+    last, number = _remember(ground), store.last_turn()
+    await _finish_open(ground, policy, report, number)
+    reason, code, turned = "the most turns allowed by run.max_turns are done", DONE, Turned()
+    for _ in range(ground.config.run.max_turns):
+        if stopping.is_set():
+            reason, code = "interrupted", INTERRUPTED
+            break
+        number += 1
+        store.begin_turn(number, ground.config.run.seed, settings.fingerprint(ground.config), __version__)
+        report(Event("turn", number, "", number, ground.config.run.max_turns))
+        work = asyncio.ensure_future(turns.turn(ground, number, last, policy, report, calls))
+        turned = await _unless(stopping, work)
+        if turned is None:
+            reason, code, turned = "interrupted", INTERRUPTED, Turned()
+            break
+        store.end_turn(number, {**turned.numbers, "people_are": ground.people_are, "asked": turned.asked})
+        if (stop := _reason(ground, turned, stopping)) is not None:
+            reason, code = stop
+            break
+    if code != INTERRUPTED:
+        _settle(ground, last, number)
+    for machine in ground.machines:
+        await machine.oracle.close()
+    store.end_turn(number, {"stop": reason, "code": code, "people_are": ground.people_are, "final": True})
+    report(Event("stop", number, reason, number, number, turned.numbers))
+    return Finished(reason, code, {"turns": number, "waiting": turned.waiting, **turned.numbers})
+
+
+def _listen(report: Report) -> asyncio.Event:
+    """The first Ctrl-C asks for an end in order; the second one ends at once."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def first() -> None:
+        stopping.set()
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        loop.add_signal_handler(signal.SIGINT, first)
+    except (NotImplementedError, RuntimeError):
+        pass  # not the main thread: whoever started us handles the signal
+    return stopping
+
+
+async def _unless(stopping: asyncio.Event, work: asyncio.Future[Turned]) -> Turned | None:
+    """The turn's result, or None when it was cut off: answers under way are recorded by `ask` before it lets go."""
+    stop = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if work.done():
+        return work.result()
+    work.cancel()
+    try:
+        await work
+    except asyncio.CancelledError:
+        pass
+    return None
+
+
+async def _finish_open(ground: Ground, policy: ask.Policy, report: Report, number: int) -> None:
+    """Calls that were under way when the last run died are asked again first; those of older recipes are given up."""
+    rendered = {m.recipe: m for m in ground.machines if m.recipe}
+    for call in ground.store.open_calls(people=False):
+        if call.recipe not in rendered and not any(m.recipe is None for m in ground.machines):
+            given_up = Answer("", usd=0.0)
+            ground.store.record_now(call.key, given_up, "failed", "asked under settings that have changed since")
+    for machine in ground.machines:
+        jobs = []
+        for call in ground.store.open_calls(annotator=machine.rung.name):
+            where = ground.pool.position(call.item)
+            if call.recipe == machine.recipe and where < ground.n:
+                jobs.append((call, prompt_of(ground, machine, ground.pool.item(where), call.sample)))
+        if jobs:
+            report(Event("ask", number, f"asking {machine.rung.name} again about {len(jobs):,} items that were cut short"))
+            await ask.ask(ground.store, machine.oracle, jobs, policy, lambda *event: None)
+
+
+def _remember(ground: Ground) -> Last:
+    """The last decisions, from the ledger: only what differs from them is written. Also which audit items were opened."""
+    last = Last.nothing(ground.n, len(ground.layout.atoms))
+    found = ground.store.decisions()
+    actions = {name: code for code, name in turns.ACTIONS.items()}
+    rungs = {name: k for k, name in enumerate(ground.rungs)}
+    for item, action, by, value, confidence in zip(
+        found.items, found.actions, found.by, found.values, found.confidences, strict=True
+    ):
+        where = ground.pool.position(item)
+        if where >= ground.n:
+            continue
+        last.action[where], last.rung[where] = actions[action], rungs.get(by, -1)
+        last.confidence[where] = confidence
+        last.choice[where] = _columns(ground, value)
+        ground.board.opened[where] = by == "person" and action != "ask"
+    return last
+
+
+def _columns(ground: Ground, value: Any) -> list[int]:
+    """A value as choice numbers; -1 where the labels have changed since."""
+    from agent.errors import Unparsable
+
+    try:
+        atoms = ground.kind.atoms(ground.task, tuple(value) if isinstance(value, list) else value)
+    except Unparsable:
+        return [-1] * len(ground.layout.atoms)
+    return [cs.index(atoms[a]) for a, cs in zip(ground.layout.atoms, ground.layout.choices, strict=True)]
+
+
+def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[str, int] | None:
+    """A reason to stop after a turn, or None."""
+    if stopping.is_set():
+        return "interrupted", INTERRUPTED
+    if turned.paused:
+        return turned.paused, PAUSED
+    if turned.asked:
+        return None
+    if turned.waiting and ground.answerer is None:
+        return f"only people are waited for: {turned.waiting:,} open questions (tutelage review)", WAITING
+    if any(m.shut == "the budget is spent" for m in ground.machines):
+        return "the budget is spent (raise goal.budget_usd or --budget to go on)", PAUSED
+    shut = [m.shut for m in ground.machines if m.shut]
+    if shut:
+        return f"expected gain below price: {'; '.join(shut)}", DONE
+    return "nothing to ask", DONE
+
+
+def _settle(ground: Ground, last: Last, number: int) -> None:
+    """Write every decision as it finally stands."""
+    board = ground.board
+    board.refresh(ground.store, ground.recipes)
+    soft = {m.rung.name: m.traits.calibrate for m in ground.machines}
+    belief = believe(board, ground.student_says, soft, ground.person is not None)
+    routes = turns.decide(ground, belief)
+    turns.write_decisions(ground, belief, routes, last, number, final=True)

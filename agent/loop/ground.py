@@ -1,0 +1,248 @@
+"""Everything a run stands on, opened once: task, ledger, pool, annotators, student. Decides nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, Iterator
+
+import numpy as np
+
+from agent import certify, config as settings, data, intake, plugins, prompt
+from agent.board import Board
+from agent.config import Config, Rung
+from agent.errors import ConfigError, DataError
+from agent.pool import Pool
+from agent.store import Store
+from agent.teach import Twinned
+from agent.types import Answer, Bools, Context, Example, Ints, Item, Kind, Layout, Oracle, Task, Traits
+
+Answerer = Callable[[Item, int], Answer]
+
+
+@dataclass
+class Machine:
+    """A rung that is an oracle. `shots` and `recipe` are fixed once the examples it shows are known."""
+
+    rung: Rung
+    oracle: Oracle
+    traits: Traits
+    shots: tuple[Example, ...] = ()
+    recipe: str | None = None
+    shown: Bools | None = None
+    """Items shown as examples: it is never asked about them."""
+    shut: str = ""
+    """Why it is not asked any more in this run."""
+
+
+@dataclass
+class Ground:
+    """The open run. `rungs`: names in the ladder's order; the student's index is 0 when there is one, people's the last."""
+
+    config: Config
+    task: Task
+    kind: Kind
+    layout: Layout
+    store: Store
+    pool: Pool
+    board: Board
+    folder: Path
+    taken: intake.Intake
+    machines: list[Machine]
+    student: Twinned | None
+    person: Rung | None
+    person_recipe: str
+    answerer: Answerer | None
+    people_are: str
+    order: Ints
+    features: Any = None
+    student_says: np.ndarray[Any, Any] | None = None
+    taught: bytes = b""
+    values: dict[bytes, Any] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        return self.board.n
+
+    @property
+    def rungs(self) -> list[str]:
+        return [rung.name for rung in self.config.rung]
+
+    @property
+    def recipes(self) -> Mapping[str, str]:
+        """Today's recipe -> machine rung."""
+        return {m.recipe: m.rung.name for m in self.machines if m.recipe}
+
+    def bars(self) -> list[float]:
+        """Each rung's bar; the goal's accuracy where a rung has none; people are always believed."""
+        return [0.0 if r.person else r.bar if r.bar is not None else self.config.goal.accuracy for r in self.config.rung]
+
+    def machine(self, name: str) -> Machine:
+        return next(m for m in self.machines if m.rung.name == name)
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """One run at a time in a run folder; people may review meanwhile.
+
+    Raises:
+        ConfigError: another run holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle: IO[str]
+    with open(folder / "run.lock", "a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.seek(0)
+            raise ConfigError(
+                f"another run (process {handle.read().strip() or 'unknown'}) is at work in {folder.name}/: "
+                "wait for it, stop it, or give this one a folder of its own with --set run.dir=other"
+            ) from error
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
+
+
+def source(config: Config) -> data.Source:
+    """The pool as `data` reads it."""
+    pool = config.pool
+    return data.Source(
+        path=config.pool_path,
+        text=pool.text,
+        id=pool.id,
+        gold=pool.gold,
+        format=pool.format,
+        split=pool.split,
+        kind=config.task.kind,
+    )
+
+
+def open_ground(config: Config, people: str | None, limit: int | None, offline: bool) -> Ground:
+    """Open the ledger, take the pool in, build every annotator. Weights are loaded at their first use, not here.
+
+    Raises:
+        UserError: what the configuration asks for cannot be had; the message says what to change.
+    """
+    folder = config.folder
+    task, kind, layout = settings.the_task(config), settings.kind(config), settings.layout(config)
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    machines = [_machine(rung, task, layout, config, offline) for rung in config.rung if rung.oracle and not rung.person]
+    store = Store.open(config.store_url)
+    try:
+        taken = intake.take_in(source(config), store, folder / "pool")
+        pool = Pool(folder / "pool", store.shards())
+        _same_seed(store, config)
+        n = len(pool) if limit is None else min(limit, len(pool))
+        if n == 0:
+            raise DataError(f"{config.pool.path}: no row can be labeled; `tutelage doctor` says why each was set aside")
+        person_recipe = prompt.recipe(task, task.kind, _person_traits())
+        board = Board(task, kind, layout, pool, n, [m.rung.name for m in machines], person_recipe)
+        answerer, people_are = _people(config, people, task)
+        return Ground(
+            config=config,
+            task=task,
+            kind=kind,
+            layout=layout,
+            store=store,
+            pool=pool,
+            board=board,
+            folder=folder,
+            taken=taken,
+            machines=machines,
+            student=_student(config, task, layout),
+            person=config.person,
+            person_recipe=person_recipe,
+            answerer=answerer,
+            people_are=people_are,
+            order=np.array(certify.draw(pool.ids[:n], config.run.seed), dtype=np.int64),
+        )
+    except BaseException:
+        store.close()
+        raise
+
+
+def _machine(rung: Rung, task: Task, layout: Layout, config: Config, offline: bool) -> Machine:
+    plugin = plugins.load("oracles", str(rung.oracle))
+    oracle: Oracle = plugin.build(rung.settings, Context(task, layout, config.run.seed, str(config.folder / "cache")))
+    # The rung's name is part of the recipe: two rungs are two annotators even where they share a model.
+    traits = replace(oracle.traits, annotator=rung.name)
+    if offline and not traits.local:
+        raise ConfigError(f"rung {rung.name!r} asks over the network, and --offline forbids it: remove the rung or the flag")
+    machine = Machine(rung, oracle, traits)
+    if rung.shots == 0:
+        machine.shots = task.examples
+        machine.recipe = recipe_of(task, machine)
+    return machine
+
+
+def recipe_of(task: Task, machine: Machine) -> str:
+    """What its answers depend on, besides item and sample."""
+    return prompt.recipe(task, task.kind, machine.traits, machine.shots)
+
+
+def _person_traits() -> Traits:
+    return Traits(annotator="person", recipe={}, person=True, local=True, calibrate=False)
+
+
+def _student(config: Config, task: Task, layout: Layout) -> Twinned | None:
+    rung = config.rung[0]
+    if rung.student is None:
+        return None
+    plugin = plugins.load("students", rung.student)
+    student: Twinned = plugin.build(rung.settings, Context(task, layout, config.run.seed, str(config.folder / "cache")))
+    return student
+
+
+def _people(config: Config, people: str | None, task: Task) -> tuple[Answerer | None, str]:
+    """Who plays the people, and the words that say so in every output."""
+    rung = config.person
+    if rung is None:
+        return None, ""
+    asked = people or rung.settings.people
+    if asked is None:
+        return None, "people at a screen"
+    from agent.oracles import person
+
+    where = asked if asked == "gold" else str(config.root / asked)
+    named = "the pool's gold column" if asked == "gold" else f"recorded people's votes in {Path(asked).name}"
+    return person.recorded(where, task, config.run.seed), f"simulated from {named}"
+
+
+def _same_seed(store: Store, config: Config) -> None:
+    begun = store.seed()
+    if begun is not None and begun != config.run.seed:
+        raise ConfigError(
+            f"this ledger was begun with seed {begun}, and the audit was drawn with it: set run.seed = {begun}, "
+            "or give this run a folder of its own with --set run.dir=other"
+        )
+
+
+def choose_shots(ground: Ground, machine: Machine) -> None:
+    """Fix the examples a machine shows: the task's own, then people's pilot answers, a few of each choice, in draw order."""
+    board, want = ground.board, machine.rung.shots
+    taken: list[int] = []
+    rows = [i for i in ground.order.tolist() if board.pilot[i]]
+    best = {i: tuple(sorted(ground.layout.best(board.people.said[i]).items())) for i in rows}
+    counts: dict[tuple[tuple[str, str], ...], int] = {}
+    while rows and len(taken) < want:
+        i = min(rows, key=lambda row: counts.get(best[row], 0))
+        rows.remove(i)
+        taken.append(i)
+        counts[best[i]] = counts.get(best[i], 0) + 1
+    examples = [Example(ground.pool.item(i).text, ground.kind.value(ground.task, dict(best[i]))) for i in taken]
+    machine.shots = (*ground.task.examples, *examples)
+    machine.shown = np.zeros(ground.n, bool)
+    machine.shown[taken] = True
+    machine.recipe = recipe_of(ground.task, machine)
+
+
+def items_of(ground: Ground, rows: Sequence[int]) -> list[Item]:
+    """Items by position."""
+    return ground.pool.items(rows)
