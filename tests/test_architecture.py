@@ -290,6 +290,12 @@ def test_a_kind_has_the_six_functions(path: Path) -> None:
         assert list(inspect.signature(getattr(module, name)).parameters) == arguments, f"{path.stem}.{name}"
 
 
+@pytest.mark.parametrize("path", [p for p in files_of("acquire") if not p.name.startswith("_")], ids=lambda p: p.stem)
+def test_an_acquisition_function_is_called_pick(path: Path) -> None:
+    module = importlib.import_module(module_name(path))
+    assert list(inspect.signature(module.pick).parameters) == ["view", "n", "seed"]
+
+
 @pytest.mark.parametrize(
     "path", [p for p in plugin_files() if p.parent.name != "kinds"], ids=lambda p: f"{p.parent.name}-{p.stem}"
 )
