@@ -21,16 +21,16 @@ SHARD_CHARS = 64_000_000
 
 
 class Ledger(Protocol):
-    """What intake asks of the store."""
+    """What intake asks of the store. Ids and own names come in the order of intake, shards as names of files."""
 
-    def add_items(self, ids: Sequence[str], names: Sequence[str | None], shard: int) -> None: ...
-    def item_ids(self) -> list[str]: ...
-    def names(self) -> dict[str, str]: ...
-    def shards(self) -> int: ...
-    def add_set_aside(self, rows: Sequence[SetAside]) -> None: ...
-    def set_aside(self) -> list[SetAside]: ...
+    def add_items(self, ids: Sequence[str], names: Sequence[str | None], shard: str) -> object: ...
+    def item_ids(self) -> Sequence[str]: ...
+    def names(self) -> Sequence[str | None]: ...
+    def shards(self) -> Sequence[str]: ...
+    def add_set_aside(self, rows: Sequence[SetAside]) -> object: ...
+    def set_aside(self) -> Sequence[SetAside]: ...
     def source_seen(self, fingerprint: str) -> bool: ...
-    def add_source(self, fingerprint: str, path: str, rows: int, items: int) -> None: ...
+    def add_source(self, fingerprint: str, path: str, rows: int, items: int) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def take_in(source: Source, store: Ledger, folder: str | os.PathLike[str]) -> In
     """
     mark = fingerprint(source)
     pool = Pool(folder, store.shards())
-    if pool.ids != store.item_ids():
+    if pool.ids != list(store.item_ids()):
         raise Damaged(f"the pool in {pool.folder} and the ledger hold different items; start a new run folder")
     if mark is not None and store.source_seen(mark):
         aside = len(store.set_aside())
@@ -83,7 +83,7 @@ class _Intake:
     def __init__(self, store: Ledger, pool: Pool) -> None:
         self._store, self._pool = store, pool
         self._known = set(pool.ids)
-        self._names = store.names()
+        self._names = dict(zip(store.names(), pool.ids, strict=True))
         self._waiting: list[Entry] = []
         self._chars = 0
         self.rows = self.items = self.new = 0
@@ -112,7 +112,8 @@ class _Intake:
         if not self._waiting:
             return
         shard, count = self._pool.append([(e.item, e.file, e.row) for e in self._waiting])
-        self._store.add_items([e.item.id for e in self._waiting], [e.item.name for e in self._waiting], shard)
+        file = os.path.basename(self._pool.path(shard))
+        self._store.add_items([e.item.id for e in self._waiting], [e.item.name for e in self._waiting], file)
         self.new += count
         self._waiting, self._chars = [], 0
 

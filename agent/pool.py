@@ -27,14 +27,14 @@ TEXT = "text/plain"
 class Pool:
     """The items of a folder, in order of intake.
 
-    `shards`: how many shards the ledger knows; files beyond are left from an intake that was cut short, and are ignored
-    and written anew. None: all that are there.
+    `shards`: how many shards the ledger knows, or their names; files beyond are left from an intake that was cut short,
+    and are ignored and written anew. None: all that are there.
 
     Raises:
         Damaged: a shard the ledger knows is missing or cannot be read.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], shards: int | None = None) -> None:
+    def __init__(self, folder: str | os.PathLike[str], shards: int | Sequence[str] | None = None) -> None:
         self.folder = os.fspath(folder)
         self.ids: list[str] = []
         self._starts: list[int] = []
@@ -42,7 +42,8 @@ class Pool:
         self._kept: OrderedDict[int, Any] = OrderedDict()
         self._gold: list[Value | None] = []
         self.shards = 0
-        while self.shards < shards if shards is not None else os.path.exists(self.path(self.shards)):
+        known = shards if shards is None or isinstance(shards, int) else len(shards)
+        while self.shards < known if known is not None else os.path.exists(self.path(self.shards)):
             self._open(self.shards)
 
     def path(self, shard: int) -> str:
