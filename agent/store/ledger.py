@@ -177,6 +177,14 @@ class Store:
         """Calls that were withdrawn after number `seq` (the same numbers as in `answers_since`)."""
         return self._read(lambda connection: reading.withdrawn_since(connection, seq))
 
+    def events_since(self, seq: int, recipes: Sequence[str]) -> list[tuple[int, str, Call, Answer]]:
+        """All that closed a call after number `seq`, oldest first: (number, ok | failed | withdrawn, call, answer)."""
+        return self._read(lambda connection: reading.events_since(connection, seq, recipes))
+
+    def asked(self, recipe: str) -> list[tuple[str, str]]:
+        """(item, purpose) of every call of a recipe that was not withdrawn, oldest first."""
+        return self._read(lambda connection: reading.asked(connection, recipe))
+
     def spend(self) -> Spend:
         """What was asked and what it cost, in all and by annotator."""
         return self._read(reading.spend)
@@ -196,6 +204,11 @@ class Store:
     def last_turn(self) -> int:
         """The number of the last turn that was begun; 0 when there is none."""
         return self._read(lambda connection: int(connection.execute(select(func.max(schema.turns.c.n))).scalar() or 0))
+
+    def seed(self) -> int | None:
+        """The seed of the first turn, with which the audit was drawn; None before any."""
+        query = select(schema.turns.c.seed).order_by(schema.turns.c.n).limit(1)
+        return self._read(lambda connection: connection.execute(query).scalar())
 
     def outcomes(self) -> list[dict[str, Any]]:
         """What `end_turn` was told, oldest first, with keys `turn` and `at` (unix seconds) added."""

@@ -43,7 +43,25 @@ def answers_since(connection: Connection, seq: int, recipes: Sequence[str] | Non
     if recipes is not None:
         query = query.where(calls.c.recipe.in_(recipes))
     middle = 1 + len(_CALL)
-    return [(row[0], call_of(row[1:middle]), answer_of(row[middle:])) for row in connection.execute(query)]
+    return [(row[0], call_of(row[1:middle]), answer_of(row[middle:])) for row in connection.execute(query).all()]
+
+
+def events_since(connection: Connection, seq: int, recipes: Sequence[str]) -> list[tuple[int, str, Call, Answer]]:
+    query = (
+        select(answers.c.seq, answers.c.status, *_CALL, *_ANSWER)
+        .join_from(answers, calls, answers.c.key == calls.c.key)
+        .where(answers.c.seq > seq, answers.c.status.in_(CLOSED), calls.c.recipe.in_(recipes))
+        .order_by(answers.c.seq)
+    )
+    middle = 2 + len(_CALL)
+    rows = connection.execute(query).all()
+    return [(row[0], row[1], call_of(row[2:middle]), answer_of(row[middle:])) for row in rows]
+
+
+def asked(connection: Connection, recipe: str) -> list[tuple[str, str]]:
+    taken_back = exists().where(answers.c.key == calls.c.key, answers.c.status == "withdrawn")
+    query = select(calls.c.item, calls.c.purpose).where(calls.c.recipe == recipe, ~taken_back).order_by(calls.c.seq)
+    return [(item, purpose) for item, purpose in connection.execute(query)]
 
 
 def withdrawn_since(connection: Connection, seq: int) -> list[tuple[int, Call]]:

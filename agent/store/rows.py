@@ -20,6 +20,7 @@ ANSWER_COLUMNS = (
 )  # fmt: skip
 
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode  # our own encoder wrote it: no white space to look for
 
 
 def plain(text: str) -> str:
@@ -73,7 +74,7 @@ def answer_row(key: str, answer: Answer, status: Status, error: str = "") -> dic
 def answer_of(row: Sequence[Any]) -> Answer:
     """An Answer from values in the order of ANSWER_COLUMNS."""
     text, usd, tokens_in, tokens_out, tokens_cached, served_model, who, seconds = row
-    body = json.loads(text)
+    body = _decode(text)[0]
     return Answer(
         body["text"],
         body.get("logprobs"),
@@ -94,9 +95,7 @@ DECISION_COLUMNS = ("turn", "item", "action", "by", "value", "confidence", "why"
 
 def decision_rows(decisions: Sequence[Decision]) -> list[tuple[Any, ...]]:
     """Values in the order of DECISION_COLUMNS."""
-    return [
-        (d.turn, d.item, d.action, d.by, _encode(d.value), float(d.confidence), plain(d.why)) for d in decisions
-    ]
+    return [(d.turn, d.item, d.action, d.by, _encode(d.value), float(d.confidence), plain(d.why)) for d in decisions]
 
 
 def value_of(text: str) -> Value:
