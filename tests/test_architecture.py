@@ -106,14 +106,21 @@ def test_imports_only_point_down(capsys: pytest.CaptureFixture[str], monkeypatch
 
 
 def test_a_plugin_knows_only_the_nouns_and_the_private_modules_of_plugin_rooms() -> None:
-    allowed = re.compile(r"agent\.(types|errors|encode)\b|agent\.(kinds|oracles|students)(\._\w+|$)")
+    rooms = {"types", "errors", "encode", *PLUGIN_ROOMS}
+    named = {module_name(p) for p in plugin_files()}
     faults = [
         f"{where(path, line)} imports {name}"
         for path in plugin_files()
         for name, line in imported(ast.walk(tree(path)))
-        if name.startswith("agent.") and not allowed.match(name)
+        if name.startswith("agent.") and (name.split(".")[1] not in rooms or named & prefixes(name))
     ]
     assert not faults, "\n".join(["a plug-in may import agent.types, agent.errors, agent.encode:", *faults])
+
+
+def prefixes(name: str) -> set[str]:
+    """The modules a dotted name may stand in: a.b.c -> a, a.b, a.b.c."""
+    words = name.split(".")
+    return {".".join(words[: i + 1]) for i in range(len(words))}
 
 
 def test_the_mathematics_touches_no_database_clock_network_or_global_random_state() -> None:
@@ -220,18 +227,24 @@ def test_each_file_says_in_its_first_line_what_it_is() -> None:
 
 
 def test_every_public_function_and_class_says_what_it_does() -> None:
-    kind = {"choices", "question", "parse", "atoms", "value", "loss"}  # documented once, at the protocol
+    """Public: the names of a one-file room, what the door of a folder room lets out, and all of a plug-in."""
     faults = []
-    for path in SOURCES:
-        in_kinds = path.parent.name == "kinds"
+    for path in [p for p in SOURCES if not p.name.startswith("_") or p.name == "__init__.py"]:
+        out = None if path.parent.name in ("agent", "acquire", *PLUGIN_ROOMS) else let_out(path.parent / "__init__.py")
         for node in tree(path).body:
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 continue
-            if node.name.startswith("_") or (in_kinds and node.name in kind):
-                continue
-            if not ast.get_docstring(node):
+            public = not node.name.startswith("_") and (out is None or node.name in out)
+            if public and not ast.get_docstring(node):
                 faults.append(f"{where(path, node.lineno)} {node.name}")
     assert not faults, "\n".join(["public, but without a docstring:", *faults])
+
+
+def let_out(door: Path) -> set[str]:
+    """The names a folder room's `__init__` defines or imports."""
+    body = tree(door).body
+    names = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    return names | {name.rpartition(".")[2] for name, _ in imported(body)}
 
 
 def test_nothing_of_ours_is_patched_in_tests() -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,13 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
+def test_the_layers_on_the_page_are_those_that_are_kept() -> None:
+    contract = tomllib.loads(text("pyproject.toml"))["tool"]["importlinter"]["contracts"][0]
+    kept = [re.findall(r"\w+", layer) for layer in contract["layers"]]
+    page = text("docs/architecture.md").partition("\n## Layers")[2].partition("```text\n")[2].partition("```")[0]
+    assert [line.split() for line in page.splitlines()] == kept
+
+
 def test_every_page_is_in_the_index() -> None:
     index = text("docs/index.md")
     assert [p.name for p in (ROOT / "docs").glob("*.md") if p.name != "index.md" and f"({p.name})" not in index] == []
@@ -96,7 +104,7 @@ def test_every_make_target_has_help_and_every_one_named_exists() -> None:
 
 def rows(page: str, heading: str) -> dict[str, list[str]]:
     """The table under a heading: first cell without its marks -> the other cells."""
-    before, found, after = text(page).partition(f"\n{heading}")
+    _, found, after = text(page).partition(f"\n{heading}")
     assert found, f"{page} has no heading {heading}"
     body = after.split("\n#", 1)[0]
     table = [re.split(r"(?<!\\) \| ", line.strip("| ")) for line in body.splitlines() if line.startswith("| `")]
