@@ -24,10 +24,11 @@ POOLED = 20
 
 @dataclass(frozen=True)
 class Belief:
-    """`posterior`: (n, width); `confidence`: (n,) that the whole label is right; `machine`: the machines' posterior alone.
+    """`posterior`: (n, width); `confidence`: (n,) that the whole label is right.
 
-    `heard`: (n, rungs) in the ladder's order; `weights`: for each level of the ladder the exponent of each source;
-    `before`: (n,) confidence had the machines not been asked; `grounded`: weights rest on people's answers.
+    `machine`: (n, width) the posterior of the machines alone, `machine_heard`: (n,) where there is one; `before`: (n,)
+    confidence had the machines not been asked; `weights`: level of the ladder -> source -> exponent; `grounded`:
+    the weights rest on people's answers.
     """
 
     posterior: Floats
@@ -45,7 +46,7 @@ def believe(board: Board, student: Floats | None, soft: Mapping[str, bool], has_
     Args:
         student: (n, width) cross-fitted student probabilities, or None before it was taught.
         soft: machine rung -> whether batch calibration applies to its log-probabilities.
-        has_people: whether the ladder ends in people. Without them the student is weighed by its agreement with machines.
+        has_people: whether the ladder ends in people. Without them the student is held against the machines.
     """
     layout, n = board.layout, board.n
     names = list(board.rungs)
@@ -95,7 +96,7 @@ def _source(board: Board, name: str, calibrated: bool) -> Floats:
 
 
 def _batch(board: Board, mean: Floats, calibrated: bool) -> Floats:
-    """Batch calibration when it may be trusted: enough answers, and the shares known or one choice among many asked for.
+    """Batch calibration when it may be trusted: there are enough answers, and the shares are known or of no matter.
 
     Without people's answers the shares of "yes" in a question of several labels are anybody's guess: left alone.
     """
@@ -111,7 +112,9 @@ def _best(rows: Floats, layout: Layout) -> np.ndarray[tuple[int, int], np.dtype[
     return aggregate.choices(rows, layout)
 
 
-def _fit(sources: Sequence[Floats], heard: Sequence[Bools], rows: Bools, board: Board, start: Sequence[float]) -> list[float]:
+def _fit(
+    sources: Sequence[Floats], heard: Sequence[Bools], rows: Bools, board: Board, start: Sequence[float]
+) -> list[float]:
     """Exponents fitted on those of `rows` where every source was heard; `start` when there are too few."""
     use = rows & np.logical_and.reduce(list(heard))
     if int(use.sum()) < ENOUGH:
@@ -129,7 +132,7 @@ def _with_student(
     machine: Floats,
     weights: dict[str, Mapping[str, float]],
 ) -> tuple[Floats, Floats]:
-    """The posterior with the student in it, and what it would be from the student alone. Each level has its own exponents."""
+    """The posterior with the student in it, and that of the student alone. Each level has its own exponents."""
     layout, everyone = board.layout, np.ones(board.n, bool)
     own = calibrate.logs(student)
     names = list(board.rungs)

@@ -1,7 +1,7 @@
 """What is known of each item, as arrays that grow with the ledger. Reads only what is new; decides nothing.
 
 Row i is the pool's item i. Machine rungs leave log-probabilities or counted votes; people leave choices. Audit answers
-are read into arrays of their own (`audit_*`) which belief and teaching never touch: only the certificate and the report do.
+are read into an array of their own (`audit`) which belief and teaching never touch unless the item was opened.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ STREAMS = {"pilot": PILOT, "escalation": ESCALATION, "audit": AUDIT, "pick": ESC
 
 @dataclass
 class Heard:
-    """What one machine rung said. `logs`: summed log-probabilities; `counts`: hard votes; each with its number of votes."""
+    """What one machine rung said.
+
+    `logs`: (n, width) summed log-probabilities of `soft` answers; `counts`: (n, width) choices of `hard` ones.
+    """
 
     logs: Floats
     soft: Floats
@@ -50,7 +53,7 @@ class Heard:
 
 @dataclass
 class People:
-    """What people said, one answer an item. `said`: one-hot rows; `unsure`: answered "cannot tell"; `stream`: why asked."""
+    """What people said, one answer an item. `said`: one-hot rows; `unsure`: "cannot tell"; `stream`: why asked."""
 
     said: Floats
     answered: Bools

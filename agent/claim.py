@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent import certify, config as settings, prompt
+from agent import certify, prompt
+from agent import config as settings
 from agent.config import Config
 from agent.errors import DataError, Unparsable
 from agent.pool import Pool
@@ -143,14 +144,17 @@ def check_draw(config: Config, store: Store, pool: Pool) -> list[str]:
     order = certify.draw(pool.ids, config.run.seed)
     ranks = [rank for rank, i in enumerate(order) if asked.get(i) == "audit"]
     if not ranks:
-        return ["no item was audited: give people some minutes (goal.person_minutes) and a rung with oracle = \"person\""]
+        return ['no item was audited: give people some minutes (goal.person_minutes) and a rung with oracle = "person"']
     passed_over = [rank for rank in range(max(ranks)) if order[rank] not in asked]
     if passed_over:
-        return [f"{len(passed_over)} items of the random order were passed over: this audit was not drawn by seed {config.run.seed}"]
+        missed = len(passed_over)
+        return [f"{missed} items of the random order were passed over: seed {config.run.seed} did not draw this audit"]
     return []
 
 
-def make(config: Config, store: Store, pool: Pool, accuracy: float | None = None, delta: float | None = None) -> Certificate:
+def make(
+    config: Config, store: Store, pool: Pool, accuracy: float | None = None, delta: float | None = None
+) -> Certificate:
     """Take a look: derive the certificate, write it into the ledger and to `certificate.json`.
 
     The same labels and answers make the same certificate and spend nothing; other labels are another look.
@@ -218,7 +222,9 @@ def sentence(c: Certificate) -> str:
     """The claim in one plain sentence, floored, never rounded up."""
     floor = int(c.accuracy_at_least * 1000) / 10
     goal = "meets" if c.met else "does not meet"
-    simulated = f" (people: {c.extra['people_are']})" if str(c.extra.get("people_are", "")).startswith("simulated") else ""
+    simulated = (
+        f" (people: {c.extra['people_are']})" if str(c.extra.get("people_are", "")).startswith("simulated") else ""
+    )
     return (
         f"At least {max(floor, 0):.1f} % of the {c.items:,} labels are what the people said or would have said, "
         f"with {100 * (1 - c.delta):.4g} % confidence: {c.audited:,} machine labels drawn at random were checked, "

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent import claim, config as settings
+from agent import claim
+from agent import config as settings
 from agent.config import Config
 from agent.pool import Pool
 from agent.store import Store
@@ -18,8 +19,8 @@ STATUS = {"accept": "accepted", "abstain": "unsure", "ask": "waiting"}
 def labels(config: Config, store: Store, pool: Pool, text: bool = True) -> dict[str, list[Any]]:
     """Columns of one length, in the order of the pool.
 
-    id (the user's own, or the item's hash), label (kind multi: a list), probability (that a person would say so), status
-    (accepted, unsure, waiting), by (the rung that settled it), why, turn, file and row it came from, and its text.
+    id (the user's own, or the item's hash), label (kind multi: a list), probability (that a person would say so),
+    status (accepted, unsure, waiting), by (the rung that settled it), why, turn, file and row, and its text.
     """
     n = len(pool)
     out: dict[str, list[Any]] = {name: [None] * n for name in ("label", "probability", "status", "by", "why", "turn")}
@@ -57,4 +58,4 @@ def _mend(config: Config, store: Store, pool: Pool, out: dict[str, list[Any]]) -
         agreed = guess is not None and kind.loss(task, guess, said) == 0
         out["label"][i] = list(said) if isinstance(said, tuple) else said
         out["probability"][i], out["status"][i], out["by"][i] = 1.0, "accepted", "person"
-        out["why"][i] = "a person said so in the audit" + ("" if agreed else f"; a machine had said otherwise")
+        out["why"][i] = "a person said so in the audit" + ("" if agreed else "; a machine had said otherwise")

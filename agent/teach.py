@@ -42,12 +42,14 @@ class Lesson:
         return digest.digest()
 
 
-def lesson(machine: Floats, heard: Bools, words: Floats, spoken: Bools, layout: Layout, keep: Bools | None = None) -> Lesson:
+def lesson(
+    machine: Floats, heard: Bools, words: Floats, spoken: Bools, layout: Layout, keep: Bools | None = None
+) -> Lesson:
     """Everything settled so far, as soft targets.
 
     Args:
-        machine: (n, width) pooled posterior of the machines heard. heard: (n,). words: (n, width) one-hot people's labels.
-        spoken: (n,). keep: (n,) items that may be taught; all when None.
+        machine: (n, width) pooled posterior of the machines heard. heard: (n,). words: (n, width) people's labels,
+            one-hot. spoken: (n,). keep: (n,) items that may be taught; all when None.
     """
     use = heard | spoken
     if keep is not None:
@@ -60,7 +62,7 @@ def lesson(machine: Floats, heard: Bools, words: Floats, spoken: Bools, layout: 
 
 
 def sureness(targets: Floats, layout: Layout) -> Floats:
-    """How far the least sure atom is from a guess: 0 when uniform, 1 when certain. (n, width) -> (n,), floored at .05."""
+    """How far the least sure atom is from a guess: 0 uniform, 1 certain. (n, width) -> (n,), floored at .05."""
     out = np.ones(len(targets), dtype=np.float32)
     for s in layout.slices:
         guess = 1.0 / (s.stop - s.start)

@@ -14,7 +14,9 @@ from agent import certify
 
 
 @pytest.mark.parametrize("population,audited,delta", [(40, 10, 0.05), (200, 30, 0.1), (200, 200, 0.05), (57, 1, 0.2)])
-def test_the_bound_fails_no_more_often_than_delta_whatever_the_truth(population: int, audited: int, delta: float) -> None:
+def test_the_bound_fails_no_more_often_than_delta_whatever_the_truth(
+    population: int, audited: int, delta: float
+) -> None:
     bounds = [certify.wrong_at_most(population, audited, k, delta) for k in range(audited + 1)]
     for truth in range(population + 1):
         misses = [k for k in range(audited + 1) if bounds[k] < truth]

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-
-from agent import __version__, ask, config as settings
+from agent import __version__, ask
+from agent import config as settings
 from agent.belief import believe
 from agent.config import Config
 from agent.loop import turn as turns
@@ -46,7 +46,7 @@ def run(
     people: str | None = None,
     limit: int | None = None,
     calls: int | None = None,
-    budget: float | None | type[Unset] = Unset,
+    budget: float | type[Unset] | None = Unset,
     offline: bool = False,
     report: Report = lambda event: None,
 ) -> Finished:
@@ -86,11 +86,12 @@ async def _turns(ground: Ground, policy: ask.Policy, report: Report, calls: int 
         number += 1
         store.begin_turn(number, ground.config.run.seed, settings.fingerprint(ground.config), __version__)
         report(Event("turn", number, "", number, ground.config.run.max_turns))
-        work = asyncio.ensure_future(turns.turn(ground, number, last, policy, report, calls))
-        turned = await _unless(stopping, work)
-        if turned is None:
-            reason, code, turned = "interrupted", INTERRUPTED, Turned()
+        work = asyncio.create_task(turns.turn(ground, number, last, policy, report, calls))
+        done = await _unless(stopping, work)
+        if done is None:
+            reason, code = "interrupted", INTERRUPTED
             break
+        turned = done
         store.end_turn(number, {**turned.numbers, "people_are": ground.people_are, "asked": turned.asked})
         if (stop := _reason(ground, turned, stopping)) is not None:
             reason, code = stop
@@ -99,7 +100,8 @@ async def _turns(ground: Ground, policy: ask.Policy, report: Report, calls: int 
         _settle(ground, last, number)
     for machine in ground.machines:
         await machine.oracle.close()
-    store.end_turn(number, {"stop": reason, "code": code, "people_are": ground.people_are, "final": True})
+    closing = {"stop": reason, "code": code, "people_are": ground.people_are, "gold": turns.against_gold(ground)}
+    store.end_turn(number, {**closing, "final": True})
     report(Event("stop", number, reason, number, number, turned.numbers))
     return Finished(reason, code, {"turns": number, "waiting": turned.waiting, **turned.numbers})
 
@@ -121,10 +123,11 @@ def _listen(report: Report) -> asyncio.Event:
     return stopping
 
 
-async def _unless(stopping: asyncio.Event, work: asyncio.Future[Turned]) -> Turned | None:
+async def _unless(stopping: asyncio.Event, work: asyncio.Task[Turned]) -> Turned | None:
     """The turn's result, or None when it was cut off: answers under way are recorded by `ask` before it lets go."""
-    stop = asyncio.ensure_future(stopping.wait())
-    await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop = asyncio.create_task(stopping.wait())
+    both: list[asyncio.Task[Any]] = [work, stop]
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()
     if work.done():
         return work.result()
@@ -150,12 +153,13 @@ async def _finish_open(ground: Ground, policy: ask.Policy, report: Report, numbe
             if call.recipe == machine.recipe and where < ground.n:
                 jobs.append((call, prompt_of(ground, machine, ground.pool.item(where), call.sample)))
         if jobs:
-            report(Event("ask", number, f"asking {machine.rung.name} again about {len(jobs):,} items that were cut short"))
+            words = f"asking {machine.rung.name} again about {len(jobs):,} items that were cut short"
+            report(Event("ask", number, words, 0, len(jobs), {"rung": machine.rung.name}))
             await ask.ask(ground.store, machine.oracle, jobs, policy, lambda *event: None)
 
 
 def _remember(ground: Ground) -> Last:
-    """The last decisions, from the ledger: only what differs from them is written. Also which audit items were opened."""
+    """The last decisions, from the ledger, and with them which audit items were opened."""
     last = Last.nothing(ground.n, len(ground.layout.atoms))
     found = ground.store.decisions()
     actions = {name: code for code, name in turns.ACTIONS.items()}
@@ -168,20 +172,9 @@ def _remember(ground: Ground) -> Last:
             continue
         last.action[where], last.rung[where] = actions[action], rungs.get(by, -1)
         last.confidence[where] = confidence
-        last.choice[where] = _columns(ground, value)
+        last.choice[where] = turns.columns(ground, value)
         ground.board.opened[where] = by == "person" and action != "ask"
     return last
-
-
-def _columns(ground: Ground, value: Any) -> list[int]:
-    """A value as choice numbers; -1 where the labels have changed since."""
-    from agent.errors import Unparsable
-
-    try:
-        atoms = ground.kind.atoms(ground.task, tuple(value) if isinstance(value, list) else value)
-    except Unparsable:
-        return [-1] * len(ground.layout.atoms)
-    return [cs.index(atoms[a]) for a, cs in zip(ground.layout.atoms, ground.layout.choices, strict=True)]
 
 
 def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[str, int] | None:
@@ -192,6 +185,8 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
         return turned.paused, PAUSED
     if turned.asked:
         return None
+    if turned.given_up:
+        return f"{turned.given_up:,} questions came to nothing after several attempts: run again", PAUSED
     if turned.waiting and ground.answerer is None:
         return f"only people are waited for: {turned.waiting:,} open questions (tutelage review)", WAITING
     if any(m.shut == "the budget is spent" for m in ground.machines):

@@ -37,8 +37,15 @@ class Share:
 
 
 def share(ground: Ground) -> Share:
-    """From minutes to questions: a fifth to the pilot (20 to 100), two fifths to the audit (up to 300), the rest repairs."""
-    return split(ground.config.goal.person_minutes, _seconds(ground), ground.config.goal.pilot, ground.config.goal.audit, ground.n)
+    """From minutes to questions: a fifth to the pilot (20 to 100), two fifths to the audit (up to 300), the rest
+    to repairs."""
+    return split(
+        ground.config.goal.person_minutes,
+        _seconds(ground),
+        ground.config.goal.pilot,
+        ground.config.goal.audit,
+        ground.n,
+    )
 
 
 def split(minutes: float, seconds: float, pilot: int | None, audit: int | None, n: int) -> Share:
@@ -98,7 +105,7 @@ def person_calls(ground: Ground, rows: Sequence[int], purpose: Stream, chances: 
 
 
 def random_streams(ground: Ground, asked: Bools, turn: int) -> list[Call]:
-    """Pilot and audit: the first items of the seeded order that nobody was asked about, as many as are still missing."""
+    """Pilot and audit: the first items of the seeded order nobody was asked about, as many as are still missing."""
     if ground.person is None:
         return []
     plan, calls = share(ground), purposes(ground)
@@ -155,7 +162,9 @@ def _shown(machine: Machine, n: int) -> Bools:
     return machine.shown if machine.shown is not None else np.zeros(n, bool)
 
 
-def machine_picks(ground: Ground, machine: Machine, number: int, routes: Routes, belief: Belief, turn: int, first: bool) -> Picks:
+def machine_picks(
+    ground: Ground, machine: Machine, number: int, routes: Routes, belief: Belief, turn: int, first: bool
+) -> Picks:
     """Which of the items waiting for this rung to ask about now: by the acquisition function for the first machine rung
     (its answers teach), least confident first for later ones (they repair)."""
     waiting = np.flatnonzero((routes.action == ASK) & (routes.rung == number))
@@ -199,7 +208,7 @@ def worth_asking(ground: Ground, machine: Machine, belief: Belief, rows: Ints) -
 
 
 def escalations(ground: Ground, routes: Routes, belief: Belief, asked: Bools, turn: int) -> tuple[list[Call], Ints]:
-    """Questions to people about the least sure items, half of the time left at once, so that the rest can learn from it.
+    """Questions to people about the least sure items, half of what is left at once, so that the rest can learn from it.
 
     Returns the calls, and the audit items opened: already in the queue, they cost nothing, and measure no longer.
     """
@@ -219,4 +228,6 @@ def escalations(ground: Ground, routes: Routes, belief: Belief, asked: Bools, tu
         if len(chosen) >= want:
             break
         chosen.append(i)
-    return person_calls(ground, chosen, "escalation", np.ones(len(chosen), np.float32), turn), np.array(opened, np.int64)
+    return person_calls(ground, chosen, "escalation", np.ones(len(chosen), np.float32), turn), np.array(
+        opened, np.int64
+    )

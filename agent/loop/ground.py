@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Iterator
+from typing import IO, Any
 
 import numpy as np
 
-from agent import certify, config as settings, data, intake, plugins, prompt
+from agent import certify, data, intake, plugins, prompt
+from agent import config as settings
 from agent.board import Board
 from agent.config import Config, Rung
 from agent.errors import ConfigError, DataError
@@ -41,7 +42,7 @@ class Machine:
 
 @dataclass
 class Ground:
-    """The open run. `rungs`: names in the ladder's order; the student's index is 0 when there is one, people's the last."""
+    """The open run. The student is rung 0 when there is one, people are the last."""
 
     config: Config
     task: Task
@@ -79,7 +80,9 @@ class Ground:
 
     def bars(self) -> list[float]:
         """Each rung's bar; the goal's accuracy where a rung has none; people are always believed."""
-        return [0.0 if r.person else r.bar if r.bar is not None else self.config.goal.accuracy for r in self.config.rung]
+        return [
+            0.0 if r.person else r.bar if r.bar is not None else self.config.goal.accuracy for r in self.config.rung
+        ]
 
     def machine(self, name: str) -> Machine:
         return next(m for m in self.machines if m.rung.name == name)
@@ -133,7 +136,9 @@ def open_ground(config: Config, people: str | None, limit: int | None, offline: 
     task, kind, layout = settings.the_task(config), settings.kind(config), settings.layout(config)
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    machines = [_machine(rung, task, layout, config, offline) for rung in config.rung if rung.oracle and not rung.person]
+    machines = [
+        _machine(rung, task, layout, config, offline) for rung in config.rung if rung.oracle and not rung.person
+    ]
     store = Store.open(config.store_url)
     try:
         taken = intake.take_in(source(config), store, folder / "pool")
@@ -174,7 +179,7 @@ def _machine(rung: Rung, task: Task, layout: Layout, config: Config, offline: bo
     # The rung's name is part of the recipe: two rungs are two annotators even where they share a model.
     traits = replace(oracle.traits, annotator=rung.name)
     if offline and not traits.local:
-        raise ConfigError(f"rung {rung.name!r} asks over the network, and --offline forbids it: remove the rung or the flag")
+        raise ConfigError(f"rung {rung.name!r} asks over the network, which --offline forbids: remove one of the two")
     machine = Machine(rung, oracle, traits)
     if rung.shots == 0:
         machine.shots = task.examples
@@ -225,7 +230,7 @@ def _same_seed(store: Store, config: Config) -> None:
 
 
 def choose_shots(ground: Ground, machine: Machine) -> None:
-    """Fix the examples a machine shows: the task's own, then people's pilot answers, a few of each choice, in draw order."""
+    """Fix the examples a machine shows: the task's own, then people's pilot answers, balanced, in the draw's order."""
     board, want = ground.board, machine.rung.shots
     taken: list[int] = []
     rows = [i for i in ground.order.tolist() if board.pilot[i]]

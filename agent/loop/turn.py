@@ -10,6 +10,7 @@ import numpy as np
 
 from agent import aggregate, ask, teach
 from agent.belief import Belief, believe
+from agent.errors import Unparsable
 from agent.loop import asks
 from agent.loop.ground import Ground, Machine, choose_shots
 from agent.route import ABSTAIN, ACCEPT, ASK, Routes, route
@@ -44,7 +45,7 @@ class Turned:
     waiting: int = 0
     paused: str = ""
     refused: int = 0
-    useless: str = ""
+    given_up: int = 0
     numbers: dict[str, Any] = field(default_factory=dict)
 
 
@@ -202,8 +203,7 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
     belief = believe(board, ground.student_says, _soft(ground), ground.person is not None)
     routes = decide(ground, belief)
     asked = _asked(ground)
-    out.useless = _shut_useless(ground, belief, routes)
-    if out.useless:
+    if _shut_useless(ground, belief, routes):
         routes = decide(ground, belief)
     written = write_decisions(ground, belief, routes, last, number, final=False)
     report(Event("decide", number, "", int((routes.action == ACCEPT).sum()), ground.n, numbers(ground, belief, routes)))
@@ -235,7 +235,7 @@ def _asked(ground: Ground) -> Bools:
 
 
 def _machine_work(ground: Ground, belief: Belief, routes: Routes, turn: int) -> list[tuple[Machine, asks.Jobs]]:
-    """The calls of this turn, rung by rung: first the pilot items, then picks. Later rungs wait for the first one's picks."""
+    """The calls of this turn, rung by rung: the pilot's items, then picks. Later rungs wait for the first one's."""
     work: list[tuple[Machine, asks.Jobs]] = []
     for order, machine in enumerate(ground.machines):
         if machine.shut:
@@ -259,9 +259,9 @@ def _pilot_open(ground: Ground) -> bool:
     return any(call.purpose == "pilot" for call in ground.store.open_calls(annotator="person"))
 
 
-def _shut_useless(ground: Ground, belief: Belief, routes: Routes) -> str:
-    """Close machine rungs whose answers are not expected to mend anything any more; the words that say so."""
-    words = []
+def _shut_useless(ground: Ground, belief: Belief, routes: Routes) -> bool:
+    """Close machine rungs whose answers are not expected to mend anything any more; whether there were any."""
+    found = False
     for machine in ground.machines:
         number = ground.rungs.index(machine.rung.name)
         rows = np.flatnonzero((routes.action == ASK) & (routes.rung == number))
@@ -273,27 +273,46 @@ def _shut_useless(ground: Ground, belief: Belief, routes: Routes) -> str:
                 f"{machine.rung.name} is not asked about {len(rows):,} more items: "
                 f"it is expected to mend {gain * 1000:.1f} labels in 1,000 answers"
             )
-            words.append(machine.shut)
-    return "; ".join(words)
+            found = True
+    return found
 
 
 async def _ask(
-    ground: Ground, machine: Machine, jobs: asks.Jobs, policy: ask.Policy, report: Report, turn: int, out: Turned, cap: int | None
+    ground: Ground,
+    machine: Machine,
+    jobs: asks.Jobs,
+    policy: ask.Policy,
+    report: Report,
+    turn: int,
+    out: Turned,
+    cap: int | None,
 ) -> None:
     if cap is not None:
         jobs = jobs[: max(cap - out.asked, 0)]
     if not jobs:
         return
-    report(Event("ask", turn, f"asking {machine.rung.name} about {len(jobs):,} items", 0, len(jobs), {"rung": machine.rung.name}))
+    report(
+        Event(
+            "ask",
+            turn,
+            f"asking {machine.rung.name} about {len(jobs):,} items",
+            0,
+            len(jobs),
+            {"rung": machine.rung.name},
+        )
+    )
     done = 0
 
     def heard(kind: str, call: Call, answer: Any) -> None:
         nonlocal done
-        done += kind in ("answer", "failed")
-        report(Event("answer", turn, "", done, len(jobs), {"rung": machine.rung.name, "usd": getattr(answer, "usd", 0.0)}))
+        done += kind in ("answered", "failed")
+        report(
+            Event("answer", turn, "", done, len(jobs), {"rung": machine.rung.name, "usd": getattr(answer, "usd", 0.0)})
+        )
 
     result = await ask.ask(ground.store, machine.oracle, jobs, policy, heard)
     out.asked += result.answered + result.failed
+    out.given_up += result.given_up
     out.refused += result.refused_by_budget
     out.paused = result.paused
     if result.refused_by_budget and not machine.shut:
@@ -307,11 +326,14 @@ def numbers(ground: Ground, belief: Belief, routes: Routes) -> dict[str, Any]:
     settled = routes.action == ACCEPT
     by = [int((settled & (routes.rung == k)).sum()) for k in range(len(ground.rungs))]
     out["accepted"] = dict(zip(ground.rungs, by, strict=True))
-    out["waiting"] = int(((routes.action == ASK) & (routes.rung == len(ground.rungs) - 1)).sum()) if ground.person else 0
+    out["waiting"] = (
+        int(((routes.action == ASK) & (routes.rung == len(ground.rungs) - 1)).sum()) if ground.person else 0
+    )
     out["unsure"] = int((routes.action == ABSTAIN).sum())
     out["people"] = int(board.spoken.sum())
     out["answers"] = {name: int(board.machine[name].any.sum()) for name in board.rungs}
     truth = aggregate.choices(board.people.said[pilot], ground.layout)
+    out["pilot_shares"] = board.people.said[pilot].mean(axis=0).round(4).tolist() if pilot.any() else []
     agree: dict[str, list[int]] = {}
     if ground.student_says is not None:
         agree["student"] = _agree(ground.student_says[pilot], truth, ground)
@@ -329,3 +351,31 @@ def _agree(posterior: Floats, truth: np.ndarray[Any, Any], ground: Ground) -> li
     """[agreed, of how many] on the whole label."""
     same = (aggregate.choices(posterior, ground.layout) == truth).all(axis=1)
     return [int(same.sum()), len(same)]
+
+
+def against_gold(ground: Ground) -> dict[str, list[int]]:
+    """[right, of how many] of each machine alone against the pool's gold column, if any. For checking only."""
+    gold = ground.pool.gold()[: ground.n]
+    known = np.array([g is not None for g in gold], bool)
+    if not known.any():
+        return {}
+    board, out = ground.board, {}
+    truth = np.full((ground.n, len(ground.layout.atoms)), -1)
+    for i in np.flatnonzero(known).tolist():
+        truth[i] = columns(ground, gold[i])
+    if ground.student_says is not None:
+        out["student"] = _agree(ground.student_says[known], truth[known], ground)
+    for machine in ground.machines:
+        rows = board.machine[machine.rung.name].any & known
+        only = believe(_only(ground, [machine]), None, _soft(ground), True).machine
+        out[machine.rung.name] = _agree(only[rows], truth[rows], ground)
+    return out
+
+
+def columns(ground: Ground, value: Any) -> list[int]:
+    """A value as choice numbers, one an atom; -1 where it is none of today's labels."""
+    try:
+        atoms = ground.kind.atoms(ground.task, tuple(value) if isinstance(value, list) else value)
+    except Unparsable:
+        return [-1] * len(ground.layout.atoms)
+    return [cs.index(atoms[a]) for a, cs in zip(ground.layout.atoms, ground.layout.choices, strict=True)]

@@ -1,0 +1,210 @@
+"""From the ledger to `Figures`. Asks nobody and decides nothing; what a run noted at its turns it takes from there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from agent import __version__, claim, export
+from agent import config as settings
+from agent.config import Config
+from agent.errors import DataError
+from agent.pool import Pool
+from agent.report import figures as f
+from agent.store import Store
+from agent.types import Certificate, Value
+
+Columns = dict[str, list[Any]]
+
+
+def gather(config: Config, store: Store, pool: Pool) -> f.Figures:
+    """All figures of a run as it stands. Certificates are not made here, only shown."""
+    columns = export.labels(config, store, pool, text=False)
+    outcomes = store.outcomes()
+    status = Counter(columns["status"])
+    aside = Counter(row.reason for row in store.set_aside())
+    certificate, why_none = _certificate(config, store)
+    final: Mapping[str, Any] = next((o for o in reversed(outcomes) if o.get("final")), {})
+    task = settings.the_task(config)
+    reliability, confusions = _measured(config, store, pool)
+    people = _people(config, store, outcomes)
+    return f.Figures(
+        name=task.name or config.root.name,
+        labels=task.labels,
+        rows=len(pool) + sum(aside.values()),
+        items=len(pool),
+        accepted=status["accepted"],
+        unsure=status["unsure"],
+        waiting=status["waiting"],
+        question=task.question,
+        kind=task.kind,
+        set_aside=dict(aside.most_common()),
+        sources=_sources(config, columns),
+        people=people,
+        spent=_spent(config, store),
+        budget_usd=config.goal.budget_usd,
+        curve=_curve(outcomes),
+        reliability=reliability,
+        confusion=confusions,
+        agreement=_agreement(config, store, pool, outcomes),
+        goal_accuracy=config.goal.accuracy,
+        delta=config.goal.delta,
+        certificate=certificate,
+        no_certificate=why_none,
+        gold=_gold(config, pool, columns, final),
+        stopped=str(final.get("stop", "not finished: `tutelage run` goes on")),
+        next_steps=_next(status, people, certificate),
+        files={"labels.parquet": "every item with label, probability and provenance", "model/": "the student"},
+        turns=store.last_turn(),
+        seed=config.run.seed,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        version=__version__,
+    )
+
+
+def _certificate(config: Config, store: Store) -> tuple[Certificate | None, str]:
+    looks = store.certificates()
+    if looks:
+        return Certificate(**looks[-1]["body"]), ""
+    if config.person is None:
+        return None, "There is no certificate: no rung is a person, and agreement with a machine is not accuracy."
+    return None, "There is no certificate yet: `tutelage certify` makes it once people have answered the audit."
+
+
+def _sort(config: Config, name: str) -> f.Sort:
+    rung = next((r for r in config.rung if r.name == name), None)
+    return "person" if name == "person" else "student" if rung is not None and rung.student else "llm"
+
+
+def _sources(config: Config, columns: Columns) -> tuple[f.Source, ...]:
+    by: dict[str, Counter[str]] = {}
+    items: Counter[str] = Counter()
+    for who, label, status in zip(columns["by"], columns["label"], columns["status"], strict=True):
+        if status == "waiting" or who is None:
+            continue
+        items[who] += 1
+        by.setdefault(who, Counter()).update([label] if isinstance(label, str) else label or ["(none)"])
+    order = [rung.name for rung in config.rung]
+    return tuple(f.Source(who, _sort(config, who), items[who], dict(by[who])) for who in order if who in by)
+
+
+def _people(config: Config, store: Store, outcomes: Sequence[Mapping[str, Any]]) -> f.People:
+    if config.person is None:
+        return f.People()
+    recipe, counts, unsure, clocked = claim.person_recipe(config), Counter[str](), 0, 0.0
+    for _, status, call, answer in store.events_since(0, [recipe]):
+        if status == "ok":
+            counts[call.purpose] += 1
+            unsure += answer.unsure
+            clocked += answer.seconds
+        elif status == "withdrawn":
+            counts[call.purpose] -= 1
+    answers = counts.total()
+    said = next((str(o["people_are"]) for o in reversed(outcomes) if o.get("people_are")), "")
+    who: f.Who = "nobody" if not answers else "people"
+    if said.startswith("simulated"):
+        who = "gold" if "gold" in said else "votes"
+    minutes = clocked / 60 if clocked else answers * config.person.settings.seconds / 60
+    return f.People(
+        who, f"People were {said}." if said.startswith("simulated") else "", counts["pilot"], counts["audit"],
+        counts["escalation"], unsure, minutes, clocked > 0,
+    )  # fmt: skip
+
+
+def _spent(config: Config, store: Store) -> tuple[f.Spent, ...]:
+    return tuple(
+        f.Spent(name, u.answers, u.errors + u.failed, u.tokens_in, u.tokens_cached, u.tokens_out, u.usd)
+        for name, u in store.spend().by.items()
+        if name != "person"
+    )
+
+
+def _curve(outcomes: Sequence[Mapping[str, Any]]) -> tuple[f.Point, ...]:
+    points = []
+    for o in outcomes:
+        if "answers" not in o:
+            continue
+        student = o.get("agreement", {}).get("student")
+        points.append(
+            f.Point(
+                turn=int(o["turn"]),
+                answers=sum(o["answers"].values()) + int(o.get("people", 0)),
+                student=f.Share(*student) if student and student[1] else None,
+                expected=o.get("expected_accuracy"),
+            )
+        )
+    return tuple(points)
+
+
+def _agreement(
+    config: Config, store: Store, pool: Pool, outcomes: Sequence[Mapping[str, Any]]
+) -> tuple[f.Agreement, ...]:
+    """Each machine against people on the pilot, and what guessing would give."""
+    last: Mapping[str, Any] = next((o["agreement"] for o in reversed(outcomes) if o.get("agreement")), {})
+    shares = [o["pilot_shares"] for o in outcomes if o.get("pilot_shares")]
+    guess = sum(s * s for s in shares[-1]) if shares else 1 / max(len(config.task.labels), 1)
+    return tuple(f.Agreement(name, f.Share(k, n), guess) for name, (k, n) in last.items() if n)
+
+
+def _measured(config: Config, store: Store, pool: Pool) -> tuple[tuple[f.Bin, ...], tuple[f.Confusion, ...]]:
+    """Reliability and confusion on audited machine labels: random, blind, and seen by nothing that learned."""
+    try:
+        evidence = claim.gather(config, store, pool)
+    except DataError:
+        return (), ()
+    kind, task = settings.kind(config), settings.the_task(config)
+    decided = store.decisions()
+    sure = {pool.position(item): c for item, c in zip(decided.items, decided.confidences, strict=True)}
+    layout = settings.layout(config)
+    right: list[bool] = []
+    confidence: list[float] = []
+    pairs: dict[str, list[tuple[str, str]]] = {atom: [] for atom in layout.atoms}
+    for i, said in evidence.audit.items():
+        given = evidence.labels[i]
+        if said is None or given is None or evidence.by_person[i] or evidence.could_not_tell[i]:
+            continue
+        right.append(kind.loss(task, given, said) == 0)
+        confidence.append(min(max(sure[i], 0.0), 1.0))
+        truth, guess = kind.atoms(task, said), kind.atoms(task, given)
+        for atom in layout.atoms:
+            pairs[atom].append((truth[atom], guess[atom]))
+    tables = [f.confusion(pairs[a], cs, a) for a, cs in zip(layout.atoms, layout.choices, strict=True)]
+    return f.bins(confidence, right), tuple(tables) if right else ()
+
+
+def _gold(config: Config, pool: Pool, columns: Columns, final: Mapping[str, Any]) -> tuple[f.Check, ...]:
+    if config.pool.gold is None:
+        return ()
+    kind, task, gold = settings.kind(config), settings.the_task(config), pool.gold()
+
+    def right(label: Any, truth: Value) -> bool:
+        return kind.loss(task, tuple(label) if isinstance(label, list) else label, truth) == 0
+
+    known = [i for i, g in enumerate(gold) if g is not None and columns["label"][i] is not None]
+    groups: dict[str, list[int]] = {"all delivered labels": known}
+    for status in ("accepted", "unsure"):
+        groups[f"labels with status {status}"] = [i for i in known if columns["status"][i] == status]
+    out = [
+        f.Check(what, f.Share(sum(right(columns["label"][i], gold[i]) for i in rows), len(rows)))  # type: ignore[arg-type]
+        for what, rows in groups.items()
+        if rows
+    ]
+    alone = final.get("gold", {})
+    return (*out, *(f.Check(f"{name} alone", f.Share(*share)) for name, share in alone.items() if share[1]))
+
+
+def _next(status: Mapping[str, int], people: f.People, certificate: Certificate | None) -> tuple[str, ...]:
+    steps = []
+    if status.get("waiting"):
+        steps.append("Answer what is open: tutelage review. Then go on: tutelage run.")
+    if certificate is None and people.audit:
+        steps.append("Have the claim measured: tutelage certify.")
+    if status.get("unsure"):
+        steps.append("More minutes of people (goal.person_minutes) repair more of the unsure labels.")
+    steps.append("Take the labels away: tutelage export labels labels.parquet; label new rows: tutelage predict FILE.")
+    return tuple(steps)
+
+
+__all__ = ["gather"]
