@@ -15,8 +15,8 @@ from agent.data.sheet import Numbered, Sheet, nothing
 from agent.errors import DataError
 
 LARGEST_FIELD = 16_000_000
-RESCUES = 100
-"""How often in one file reading goes back to the line after a broken record; a bound on time for hopeless files."""
+READ_AGAIN = 1_000_000_000
+"""Characters read twice in one file, at most, to save the lines after a broken record: a bound on time."""
 
 
 class _Lines:
@@ -44,9 +44,12 @@ class _Lines:
         self.start += len(self._record)
         self._record = []
 
-    def take_back(self) -> None:
-        self._again.extendleft(reversed(self._record[1:]))
+    def take_back(self) -> int:
+        """Gives all lines of the record but its first once more; how many characters that are."""
+        again = self._record[1:]
+        self._again.extendleft(reversed(again))
         del self._record[1:]
+        return sum(map(len, again))
 
 
 def open_csv(stream: TextIO, file: str, delimiter: str | None) -> Sheet:
@@ -70,7 +73,7 @@ def open_csv(stream: TextIO, file: str, delimiter: str | None) -> Sheet:
 
 def _records(stream: TextIO, lines: _Lines, delimiter: str | None) -> Iterator[tuple[int, list[str] | str]]:
     reader = csv.reader(lines, delimiter=delimiter or _delimiter(stream), strict=True)
-    left = RESCUES
+    left = READ_AGAIN
     while True:
         lines.new_record()
         try:
@@ -79,9 +82,8 @@ def _records(stream: TextIO, lines: _Lines, delimiter: str | None) -> Iterator[t
             return
         except csv.Error as error:
             first, last = lines.start, lines.last
-            if left and last > first:
-                left -= 1
-                lines.take_back()
+            if left > 0 and last > first:
+                left -= lines.take_back()
                 last = first
             yield first, _broken(error, first, last)
             continue

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -59,8 +59,8 @@ def _file(source: Source, cleaner: Cleaner, path: str, form: str) -> Iterator[Ro
     elif form == "parquet" and path != "-":
         yield from _rows(source, cleaner, file, open_parquet(path, file))
     else:
-        with _opened(path, file) as stream:
-            yield from _rows(source, cleaner, file, _sheet(source, stream, file, form))
+        with _opened(path, file) as stream, ExitStack() as stack:
+            yield from _rows(source, cleaner, file, _sheet(source, stream, file, form, stack))
 
 
 def _rows(source: Source, cleaner: Cleaner, file: str, sheet: Sheet) -> Iterator[Row]:
@@ -72,11 +72,11 @@ def _rows(source: Source, cleaner: Cleaner, file: str, sheet: Sheet) -> Iterator
             yield cleaner.clean(file, number, values, wanted)
 
 
-def _sheet(source: Source, stream: BinaryIO, file: str, form: str) -> Sheet:
+def _sheet(source: Source, stream: BinaryIO, file: str, form: str, stack: ExitStack) -> Sheet:
     form = _guess(source, stream) if form == "auto" else form
     asked = {name for name in (*source.text, source.id, source.gold) if name is not None}
     if form in ("csv", "tsv"):
-        text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
+        text = stack.enter_context(io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline=""))
         return open_csv(text, file, "\t" if form == "tsv" else None)
     if form == "json":
         return open_json(stream, file, asked)
