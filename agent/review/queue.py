@@ -1,0 +1,175 @@
+"""The review queue: the open calls to people, as cards. Knows no screen; keeps nothing but what this sitting needs.
+
+Every card is blind: it holds the item and the task, and neither a guess, nor a probability, nor why it is asked. The
+pilot comes first; audit and escalation are mixed by seed, so that nobody can tell which answers measure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from agent import prompt
+from agent.errors import Unparsable, UserError
+from agent.store import Store
+from agent.types import Answer, Call, Item, Kind, Task, Traits, Value
+
+PERSON = "person"
+LEASE = 600.0
+"""Seconds one person keeps a card; activity extends it."""
+
+UNDO = 20
+"""How many answers of a sitting can be taken back."""
+
+
+class Items(Protocol):
+    """What is wanted of a pool."""
+
+    def position(self, id: str) -> int: ...
+    def item(self, i: int) -> Item: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One question to a person. `number` of `total` in this sitting; `key` names the call, and tells nothing else."""
+
+    key: str
+    item: Item
+    task: Task
+    number: int
+    total: int
+
+
+def person_recipe(task: Task) -> str:
+    """The recipe of people's calls: answers under another one (other label names) do not count today."""
+    return prompt.recipe(task, task.kind, Traits(annotator=PERSON, recipe={}, person=True))
+
+
+def pending(store: Store, seed: int = 0, recipe: str | None = None) -> list[Call]:
+    """Open calls to people in the order in which they are asked: pilot, then the rest mixed by `seed`.
+
+    Pilot and escalation keep their order of reservation. The place of a call does not change when others are answered.
+    `recipe`: only calls of this one.
+    """
+    calls = [call for call in store.open_calls(annotator=PERSON) if recipe in (None, call.recipe)]
+    rest = sorted((call for call in calls if call.purpose != "pilot"), key=lambda call: _rank(seed, call.item))
+    chosen = iter([call for call in calls if call.purpose not in ("pilot", "audit")])
+    mixed = [call if call.purpose == "audit" else next(chosen) for call in rest]
+    return [call for call in calls if call.purpose == "pilot"] + mixed
+
+
+def _rank(seed: int, item: str) -> bytes:
+    return hashlib.sha256(f"{seed}\0{item}".encode()).digest()
+
+
+def written(value: Value) -> str:
+    """A person's answer as the ledger keeps it, and as every kind reads it back: a name, or a JSON list of names."""
+    return value if isinstance(value, str) else json.dumps(list(value), ensure_ascii=False)
+
+
+class Desk:
+    """One person's sitting: which card is next, what was answered here and can be taken back, what was skipped.
+
+    Every answer is committed when the method returns. A second desk, here or elsewhere, gets other cards.
+    """
+
+    def __init__(self, store: Store, pool: Items, task: Task, kind: Kind, who: str, seed: int = 0) -> None:
+        self.task = task
+        self.who = who
+        self.answered = 0
+        self._store = store
+        self._pool = pool
+        self._kind = kind
+        self._seed = seed
+        self._recipe = person_recipe(task)
+        self._skipped: list[str] = []
+        self._done: deque[str] = deque(maxlen=UNDO)
+        self._front: str | None = None
+
+    def left(self) -> int:
+        """How many questions are open, those on other people's desks included."""
+        return len(self._pending())
+
+    def next_card(self) -> Card | None:
+        """The next card, leased to this person; None when nothing is open, or all that is open is on other desks."""
+        calls = {call.key: call for call in self._pending()}
+        self._skipped = [key for key in self._skipped if key in calls]
+        late = set(self._skipped)
+        order = [key for key in calls if key not in late] + self._skipped
+        if self._front in calls:
+            order = [self._front, *(key for key in order if key != self._front)]
+        key = self._store.lease_next(self.who, order, LEASE)
+        if key is None:
+            return None
+        item = replace(self._pool.item(self._pool.position(calls[key].item)), gold=None)
+        return Card(key, item, self.task, self.answered + 1, self.answered + len(calls))
+
+    def answer(self, card: Card, value: Value | None, seconds: float = 0.0, flags: Sequence[str] = ()) -> bool:
+        """Commit an answer; `value` None: none of the labels, or cannot tell. `seconds`: the time it took.
+
+        Returns: False when somebody else answered this card meanwhile, or it was withdrawn; nothing is added then.
+        Raises:
+            UserError: `value` is no label of the task.
+        """
+        if value is not None:
+            try:
+                self._kind.atoms(self.task, value)
+            except Unparsable as error:
+                raise UserError(f"this answer is {error}; take one of the labels shown") from error
+        text = "" if value is None else written(value)
+        given = Answer(text, unsure=value is None, who=self.who, seconds=seconds, flags=tuple(flags))
+        added = self._store.record_now(card.key, given)
+        self._store.release(card.key, self.who)
+        self._front = None
+        if added:
+            self.answered += 1
+            self._done.append(card.key)
+        return added
+
+    def undo(self) -> Card | None:
+        """Take this sitting's last answer back and ask it again; None when there is none (at most the last 20).
+
+        The answer stays in the ledger, marked as withdrawn; the same question is asked under a new key.
+        """
+        if not self._done:
+            return None
+        key = self._done.pop()
+        again = self._store.calls([key])[key]
+        granted: list[Call] = []
+        while not granted:  # reserved before the old answer goes: cut off in between, no question is lost
+            number = again.sample + 1
+            again = replace(again, key=prompt.key(again.recipe, again.item, number), sample=number, usd=0.0)
+            granted = self._store.reserve([again], None)
+        self._store.withdraw(key, self.who)
+        self.answered -= 1
+        self._front = again.key
+        return self.next_card()
+
+    def skip(self, card: Card) -> None:
+        """Lay a card at the end for this sitting; others may have it."""
+        self._skipped = [key for key in self._skipped if key != card.key] + [card.key]
+        self._front = None
+        self._store.release(card.key, self.who)
+
+    def keep(self, card: Card) -> bool:
+        """Extend the lease of a card that is being looked at; False when somebody else has it now."""
+        return self._store.lease(card.key, self.who, LEASE)
+
+    def leave(self, card: Card | None) -> None:
+        """Give the card at hand back, unanswered."""
+        if card is not None:
+            self._store.release(card.key, self.who)
+
+    def _pending(self) -> list[Call]:
+        return [call for call in pending(self._store, self._seed, self._recipe) if self._has(call.item)]
+
+    def _has(self, item: str) -> bool:
+        try:
+            self._pool.position(item)
+        except KeyError:
+            return False  # taken in by a run that is newer than our view of the pool
+        return True
