@@ -1,18 +1,18 @@
 """The closing table of the demos: what was delivered, by whom, and how it compares with the gold column.
 
-Reads what the product wrote (`labels.parquet`, `tutelage status --json`) and the pool's gold, which no rung saw.
+Reads what the product wrote (`labels.parquet` and the ledger) and the pool's gold. Runs nothing.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+
+from agent import config as settings
+from agent.store import Store
 
 
 def interval(right: int, of: int, level: float = 0.95) -> tuple[float, float]:
@@ -42,11 +42,6 @@ def against_gold(labels: list[dict[str, Any]], gold: dict[str, str | None]) -> d
 
 def measure(folder: Path) -> dict[str, Any]:
     """All figures of a finished demo, as plain data."""
-    done = subprocess.run(
-        [sys.executable, "-m", "agent", "status", "--json"], cwd=folder, capture_output=True, text=True, check=False
-    )
-    if done.returncode not in (0, 3, 4, 5):
-        sys.exit(f"tutelage status ended with exit code {done.returncode}: {done.stderr.strip()[-500:]}")
     labels = pq.read_table(folder / "labels.parquet").to_pylist()
     pool = pq.read_table(folder / "pool.parquet", columns=["id", "gold"]).to_pydict()
     return {
@@ -55,7 +50,34 @@ def measure(folder: Path) -> dict[str, Any]:
         "statuses": dict(Counter(str(row["status"]) for row in labels)),
         "by": dict(Counter(str(row["by"]) for row in labels)),
         "gold": against_gold(labels, dict(zip(pool["id"], pool["gold"], strict=True))),
-        "figures": json.loads(done.stdout),
+        **ledger(folder),
+    }
+
+
+def ledger(folder: Path) -> dict[str, Any]:
+    """What the ledger says: people's answers, what was asked of the machines, agreement, the last certificate."""
+    config = settings.load(folder / "tutelage.toml")
+    with Store.open(config.store_url) as store:
+        told = [(call, answer) for _, call, answer in store.answers_since(0) if call.annotator == "person"]
+        outcomes, spend, certificates = store.outcomes(), store.spend(), store.certificates()
+    person = config.person.settings.seconds if config.person else 0.0
+    asked = {
+        name: {"answers": u.answers, "errors": u.errors, "usd": u.usd, "tokens_in": u.tokens_in,
+               "tokens_cached": u.tokens_cached, "tokens_out": u.tokens_out}
+        for name, u in spend.by.items() if name != "person"
+    }  # fmt: skip
+    last = next((o for o in reversed(outcomes) if "agreement" in o), {})
+    closing = next((o for o in reversed(outcomes) if "gold" in o), {})
+    return {
+        "people": dict(Counter(call.purpose for call, _ in told)),
+        "unsure": sum(answer.unsure for _, answer in told),
+        "minutes": len(told) * person / 60,
+        "asked": asked,
+        "agreement": {name: share(*pair) for name, pair in last.get("agreement", {}).items()},
+        "alone": {name: share(*pair) for name, pair in closing.get("gold", {}).items()},
+        "stopped": closing.get("stop", ""),
+        "turns": last.get("turn", 0),
+        "certificate": certificates[-1]["body"] if certificates else None,
     }
 
 
@@ -68,33 +90,28 @@ def percent(entry: dict[str, float]) -> str:
 
 def lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     """The table's rows: what, and how much."""
-    figures = found["figures"]
-    people = figures.get("people") or {}
     rows = [("items", f"{found['items']:,}")]
     rows += [(f"  {status}", f"{n:,}") for status, n in sorted(found["statuses"].items())]
     rows += [(f"  label settled by {rung}", f"{n:,}") for rung, n in sorted(found["by"].items())]
-    streams = {k: people.get(k, 0) for k in ("pilot", "audit", "escalation")}
-    words = ", ".join(f"{n} {stream}" for stream, n in streams.items())
-    rows.append(("people's answers", f"{sum(streams.values()):,} ({words}); {people.get('unsure', 0)} could not tell"))
-    rows.append(("people's minutes", f"{people.get('minutes', 0):.0f}, assumed: nobody sat at a screen"))
-    for spent in figures.get("spent") or []:
-        asked = f"{spent['answers']:,} answers, {spent['errors']} errors"
-        tokens = f"{spent['tokens_in']:,} tokens in ({spent['tokens_cached']:,} cached), {spent['tokens_out']:,} out"
-        rows.append((f"asked {spent['annotator']}", f"{asked}; {tokens}; ${spent['usd']:.2f}"))
-    for agreement in figures.get("agreement") or []:
-        entry = share(agreement["share"]["right"], agreement["share"]["of"])
-        rows.append((f"{agreement['annotator']} agrees with people, pilot", percent(entry)))
-    for check in figures.get("gold") or []:
-        rows.append((f"{check['what']} against gold", percent(share(check["share"]["right"], check["share"]["of"]))))
+    words = ", ".join(f"{n} {stream}" for stream, n in sorted(found["people"].items())) or "none"
+    total = sum(found["people"].values())
+    rows.append(("people's answers", f"{total:,} ({words}); {found['unsure']} could not tell"))
+    rows.append(("people's minutes", f"{found['minutes']:.0f}, assumed: nobody sat at a screen"))
+    for name, used in found["asked"].items():
+        asked = f"{used['answers']:,} answers, {used['errors']} errors, ${used['usd']:.2f}"
+        tokens = f"{used['tokens_in']:,} tokens in ({used['tokens_cached']:,} cached), {used['tokens_out']:,} out"
+        rows.append((f"asked {name}", f"{asked}; {tokens}"))
+    rows += [(f"{name} agrees with people, pilot", percent(entry)) for name, entry in found["agreement"].items()]
+    rows += [(f"{name} alone against gold", percent(entry)) for name, entry in found["alone"].items()]
     rows += [(f"{name} against gold", percent(entry)) for name, entry in found["gold"].items()]
     return rows + claim(found)
 
 
 def claim(found: dict[str, Any]) -> list[tuple[str, str]]:
     """The certificate's claim, and beside it the truth as gold has it."""
-    certificate = found["figures"].get("certificate")
+    certificate = found["certificate"]
     if not certificate:
-        return [("certificate", found["figures"].get("no_certificate") or "none")]
+        return [("certificate", "none")]
     truth = found["gold"]["all delivered labels"]["rate"]
     met = "met" if certificate["met"] else "not met"
     words = (
@@ -113,7 +130,7 @@ def show(found: dict[str, Any]) -> None:
     for what, much in rows:
         print(f"{what:<{width}}  {much}")
     folder = Path(found["folder"])
-    print(f"\ntook {found['seconds']:,} s")
+    print(f"\n{found['turns']} turns; stopped: {found['stopped']}; {found['seconds']:,} s in all")
     for name in ("labels.parquet", "model", "tutelage-run/report.html", "tutelage-run/certificate.json"):
         if (folder / name).exists():
             print(folder / name)

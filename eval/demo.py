@@ -150,9 +150,15 @@ def prepare_news(folder: Path, items: int, seed: int) -> None:
 
 
 def lay_out(folder: Path, pool: dict[str, list[Any]], config: str) -> None:
-    """A folder with a pool and a configuration, as a user has it before the first command."""
+    """A folder with a pool and a configuration, as a user has it before the first command.
+
+    A run that has begun there over other items would go on with both, so that is refused.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(pool), folder / "pool.parquet")
+    table, path = pa.table(pool), folder / "pool.parquet"
+    if (folder / "tutelage-run").exists() and path.exists() and not pq.read_table(path).equals(table):
+        sys.exit(f"{folder} holds a run over other items: delete it, or name another with --folder")
+    pq.write_table(table, path)
     (folder / "tutelage.toml").write_text(config, encoding="utf-8")
 
 
@@ -199,7 +205,8 @@ def main(argv: list[str] | None = None) -> None:
     command(folder, "run", may=(0, 3, 4, 5))
     command(folder, "certify", may=(0, 5))
     command(folder, "export", "labels", "labels.parquet")
-    command(folder, "export", "model", "model")
+    command(folder, "export", "model", "model", "--force")
+    command(folder, "export", "report")
     found = _demo_table.measure(folder) | {"people_are": PEOPLE[args.name], "seconds": round(time.monotonic() - begun)}
     if args.json:
         print(json.dumps(found, indent=2), file=out)

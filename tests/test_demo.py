@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -88,30 +87,30 @@ def test_the_interval_is_clopper_and_pearsons() -> None:
 
 def test_the_closing_table_names_the_claim_and_the_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "labels.parquet").touch()
-    figures = {
-        "people": {"pilot": 100, "audit": 200, "escalation": 50, "unsure": 7, "minutes": 35.0},
-        "spent": [
-            {"annotator": "small", "answers": 900, "errors": 1, "tokens_in": 9000, "tokens_cached": 4500,
-             "tokens_out": 900, "usd": 0.0}
-        ],
-        "agreement": [{"annotator": "small", "share": {"right": 80, "of": 100}}],
-        "certificate": {
-            "accuracy_at_least": 0.91, "delta": 0.05, "target": 0.9, "met": True, "wrong": 9, "audited": 200
-        },
+    certificate = {
+        "accuracy_at_least": 0.91, "delta": 0.05, "target": 0.9, "met": True, "wrong": 9, "audited": 200
     }  # fmt: skip
+    used = {"answers": 900, "errors": 1, "usd": 0.0, "tokens_in": 9000, "tokens_cached": 4500, "tokens_out": 900}
     found = {
         "folder": str(tmp_path), "items": 1000, "statuses": {"accepted": 1000}, "by": {"small": 650, "person": 350},
-        "gold": {"all delivered labels": _demo_table.share(930, 1000)}, "figures": figures,
-        "people_are": demo.PEOPLE["movie"], "seconds": 61,
+        "gold": {"all delivered labels": _demo_table.share(930, 1000)}, "people_are": demo.PEOPLE["movie"],
+        "people": {"pilot": 100, "audit": 200, "escalation": 50}, "unsure": 7, "minutes": 35.0,
+        "asked": {"small": used},
+        "agreement": {"small": _demo_table.share(80, 100)}, "alone": {"small": _demo_table.share(810, 1000)},
+        "stopped": "nothing is left to ask", "turns": 6, "certificate": certificate, "seconds": 61,
     }  # fmt: skip
     _demo_table.show(found)
     said = capsys.readouterr().out
-    assert "one real rater's rating" in said and "350 (100 pilot, 200 audit, 50 escalation)" in said
+    assert "one real rater's rating" in said and "350 (200 audit, 50 escalation, 100 pilot)" in said
     assert "at least 91.0% agree with people, with probability 95%" in said
-    assert "93.0% of 1,000" in said and str(tmp_path / "labels.parquet") in said
+    assert "small alone against gold" in said and "93.0% of 1,000" in said and str(tmp_path / "labels.parquet") in said
 
 
-def test_a_pool_is_laid_out_as_a_user_has_it(tmp_path: Path) -> None:
-    demo.lay_out(tmp_path / "new", {"id": ["1"], "text": ["t"], "gold": [None]}, "[task]\n")
-    assert pq.read_table(tmp_path / "new" / "pool.parquet").schema.names == ["id", "text", "gold"]
-    assert isinstance(pq.read_table(tmp_path / "new" / "pool.parquet"), pa.Table)
+def test_a_folder_with_a_run_over_other_items_is_left_alone(tmp_path: Path) -> None:
+    pool = {"id": ["1"], "text": ["t"], "gold": [None]}
+    demo.lay_out(tmp_path, pool, "[task]\n")
+    assert pq.read_table(tmp_path / "pool.parquet").schema.names == ["id", "text", "gold"]
+    (tmp_path / "tutelage-run").mkdir()
+    demo.lay_out(tmp_path, pool, "[task]\n")
+    with pytest.raises(SystemExit, match="other items"):
+        demo.lay_out(tmp_path, {**pool, "id": ["2"]}, "[task]\n")
