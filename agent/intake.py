@@ -48,8 +48,10 @@ class Intake:
     unchanged: bool = False
 
 
-def take_in(source: Source, store: Ledger, folder: str | os.PathLike[str]) -> Intake:
+def take_in(source: Source, store: Ledger, folder: str | os.PathLike[str], shard_items: int = SHARD_ITEMS) -> Intake:
     """Reads a source into the pool at `folder` (where the shards lie) and the ledger.
+
+    `shard_items`: a shard is written when at least so many items wait, or 64 million characters of them.
 
     Raises:
         DataError: as `data.read`, or not one row can be used (the set-asides are recorded first).
@@ -63,7 +65,7 @@ def take_in(source: Source, store: Ledger, folder: str | os.PathLike[str]) -> In
     if mark is not None and store.source_seen(mark):
         aside = len(store.set_aside())
         return Intake(len(pool) + aside, len(pool), 0, aside, unchanged=True)
-    done = _Intake(store, pool)
+    done = _Intake(store, pool, shard_items)
     for batch in read(source):
         done.add(batch)
     done.flush()
@@ -80,8 +82,8 @@ def take_in(source: Source, store: Ledger, folder: str | os.PathLike[str]) -> In
 class _Intake:
     """An intake under way: what waits to become a shard, and the counts."""
 
-    def __init__(self, store: Ledger, pool: Pool) -> None:
-        self._store, self._pool = store, pool
+    def __init__(self, store: Ledger, pool: Pool, shard_items: int) -> None:
+        self._store, self._pool, self._shard_items = store, pool, shard_items
         self._known = set(pool.ids)
         self._names = dict(zip(store.names(), pool.ids, strict=True))
         self._waiting: list[Entry] = []
@@ -104,7 +106,7 @@ class _Intake:
         if aside:
             self.first = self.first or aside[0]
             self._store.add_set_aside(aside)
-        if len(self._waiting) >= SHARD_ITEMS or self._chars >= SHARD_CHARS:
+        if len(self._waiting) >= self._shard_items or self._chars >= SHARD_CHARS:
             self.flush()
 
     def flush(self) -> None:
