@@ -259,6 +259,7 @@ def explain(error: DBAPIError) -> Exception:
         return DataError("the ledger cannot be written: check run.dir (or run.store) and its permissions")
     if "not a database" in said or "malformed" in said:
         return Damaged("the ledger is damaged or no database at all: restore a copy of it, or name another run.store")
-    if error.connection_invalidated or isinstance(error, OperationalError):
+    server = type(error.orig).__module__.startswith("psycopg")  # SQLite's OperationalError also means a mistake in SQL
+    if error.connection_invalidated or (server and isinstance(error, OperationalError)):
         return Pause(f"the ledger's database does not answer ({type(error.orig).__name__}); mend it, then run again")
     return error

@@ -1,0 +1,273 @@
+"""ask: against an oracle that follows a script, on a real ledger."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from agent.ask import Asked, Policy, ask
+from agent.errors import CallFailed, EndpointDown, MissingExtra, StoreFull, Transient
+from agent.store import Store
+from agent.types import Answer, Call, Item, Part, Prompt, Question, Traits
+
+Step = Answer | Exception | str
+"""What the oracle does when asked: an answer, an error to raise, or "hang"."""
+
+
+class Script:
+    """An oracle that does, for a key, one step after the other (the last again and again), and keeps count."""
+
+    def __init__(self, steps: Callable[[str, int], Step], in_flight: int = 4, seconds: float = 0.001) -> None:
+        self.traits = Traits(annotator="small", recipe={}, in_flight=in_flight)
+        self.asked: Counter[str] = Counter()
+        self.most = 0
+        self._now = 0
+        self._steps = steps
+        self._seconds = seconds
+
+    def price(self, prompt: Prompt) -> float:
+        return 0.01
+
+    async def answer(self, prompt: Prompt) -> Answer:
+        self.asked[prompt.key] += 1
+        self._now += 1
+        self.most = max(self.most, self._now)
+        try:
+            step = self._steps(prompt.key, self.asked[prompt.key])
+            await asyncio.sleep(3600 if step == "hang" else self._seconds)
+        finally:
+            self._now -= 1
+        if isinstance(step, Exception):
+            raise step
+        assert isinstance(step, Answer)
+        return step
+
+    async def close(self) -> None:
+        return None
+
+
+GOOD = Answer("A", {"A": -0.1}, usd=0.004, tokens_in=10, tokens_out=1)
+FAST = Policy(wait_s=0.001, longest_wait_s=0.01, deadline_s=5, grace_s=2)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "ledger.db") as store:
+        yield store
+        assert store.verify() == []
+
+
+def jobs(n: int, usd: float = 0.01) -> list[tuple[Call, Prompt]]:
+    made = []
+    for i in range(n):
+        item = Item(f"item{i}", (Part("text/plain", "secret words"),))
+        call = Call(f"key{i}", "recipe", item.id, "small", usd=usd)
+        made.append((call, Prompt(call.key, Question(item, ()), ())))
+    return made
+
+
+def run(store: Store, oracle: Script, count: int = 10, policy: Policy = FAST, usd: float = 0.01) -> Asked:
+    return asyncio.run(ask(store, oracle, jobs(count, usd), policy))
+
+
+def bodies(store: Store, status: str) -> list[str]:
+    """The raw bodies of the rows of a status, by SQL: what a stranger would find in the file."""
+    query = text("SELECT body FROM answers WHERE status = :status ORDER BY seq")
+    return asyncio.run(store.do(lambda connection: list(connection.execute(query, {"status": status}).scalars())))
+
+
+def test_everything_is_answered_once_and_paid_at_its_own_price(store: Store) -> None:
+    oracle = Script(lambda key, time: GOOD, in_flight=7)
+    told: list[tuple[str, str]] = []
+    asked = asyncio.run(ask(store, oracle, jobs(50), FAST, lambda kind, call, answer: told.append((kind, call.key))))
+    assert asked == Asked(answered=50)
+    assert oracle.most == 7
+    assert set(oracle.asked.values()) == {1}
+    assert len(store.answers_since(0)) == 50
+    assert store.spend().usd == pytest.approx(50 * 0.004)
+    assert store.spend().reserved == 0
+    assert sorted(told) == sorted(("answered", f"key{i}") for i in range(50))
+
+
+def test_asking_again_asks_nobody(store: Store) -> None:
+    run(store, Script(lambda key, time: GOOD))
+    again = Script(lambda key, time: GOOD)
+    assert run(store, again) == Asked(already=10)
+    assert not again.asked
+
+
+def test_no_jobs_no_trouble(store: Store) -> None:
+    assert run(store, Script(lambda key, time: GOOD), 0) == Asked()
+
+
+def test_the_same_question_twice_in_one_list_is_asked_once(store: Store) -> None:
+    oracle = Script(lambda key, time: GOOD)
+    assert asyncio.run(ask(store, oracle, jobs(3) * 2, FAST)) == Asked(answered=3)
+    assert set(oracle.asked.values()) == {1}
+
+
+def test_trouble_that_passes_is_asked_again(store: Store) -> None:
+    oracle = Script(lambda key, time: GOOD if time == 3 else Transient("503"))
+    assert run(store, oracle) == Asked(answered=10)
+    assert set(oracle.asked.values()) == {3}
+    spend = store.spend()
+    assert (spend.errors, spend.usd) == (20, pytest.approx(10 * 0.004))
+
+
+def test_attempts_that_may_have_been_billed_cost_the_reserved_price(store: Store) -> None:
+    run(store, Script(lambda key, time: GOOD if time == 2 else Transient("cut", billed=True)))
+    assert store.spend().usd == pytest.approx(10 * (0.01 + 0.004))
+
+
+def test_out_of_attempts_stays_open(store: Store) -> None:
+    policy = Policy(attempts=3, wait_s=0.001, breaker=1000)
+    assert run(store, Script(lambda key, time: Transient("503")), 10, policy) == Asked(given_up=10)
+    assert store.spend().errors == 30
+    assert len(store.open_calls()) == 10
+    assert run(store, Script(lambda key, time: GOOD)) == Asked(answered=10)
+
+
+def test_a_failed_call_is_not_asked_again(store: Store) -> None:
+    oracle = Script(lambda key, time: CallFailed("too long") if key == "key3" else GOOD)
+    assert run(store, oracle) == Asked(answered=9, failed=1)
+    assert run(store, oracle) == Asked(already=10)
+    assert oracle.asked["key3"] == 1
+
+
+def test_a_plug_in_that_breaks_fails_its_call_without_telling_the_text(store: Store) -> None:
+    oracle = Script(lambda key, time: KeyError("secret words") if key == "key3" else GOOD)
+    assert run(store, oracle) == Asked(answered=9, failed=1)
+    (body,) = bodies(store, "failed")
+    assert "KeyError" in body
+    assert "secret" not in body
+
+
+def test_a_plug_in_that_only_breaks_pauses_the_run(store: Store) -> None:
+    oracle = Script(lambda key, time: ValueError("no"), in_flight=1)
+    asked = run(store, oracle, 100)
+    assert asked.failed == 20
+    assert "ValueError" in asked.paused
+
+
+def test_a_set_up_error_ends_the_run_and_charges_nothing(store: Store) -> None:
+    oracle = Script(lambda key, time: MissingExtra("vllm", "vllm", "oracle vllm"), in_flight=1)
+    with pytest.raises(MissingExtra):
+        run(store, oracle)
+    assert store.spend().usd == 0
+
+
+def test_a_doomed_quota_costs_at_most_one_call_a_place(store: Store) -> None:
+    oracle = Script(lambda key, time: EndpointDown("quota spent: top up the account"), in_flight=8)
+    asked = run(store, oracle, 200)
+    assert asked == Asked(paused="quota spent: top up the account")
+    assert sum(oracle.asked.values()) <= 8
+    assert (store.spend().usd, store.spend().reserved) == (0, 0)
+    assert run(store, Script(lambda key, time: GOOD), 200) == Asked(answered=200)
+
+
+def test_what_is_in_flight_when_the_endpoint_goes_down_still_comes_in(store: Store) -> None:
+    oracle = Script(lambda key, time: EndpointDown("gone") if key == "key5" else GOOD, in_flight=6, seconds=0.02)
+    asked = run(store, oracle, 100)
+    assert asked.paused == "gone"
+    assert asked.answered == sum(oracle.asked.values()) - 1 == len(store.answers_since(0))
+
+
+def test_the_breaker_opens_after_calls_in_a_row_came_to_nothing(store: Store) -> None:
+    oracle = Script(lambda key, time: Transient("503"), in_flight=2)
+    asked = run(store, oracle, 100, Policy(attempts=2, wait_s=0.001, breaker=5))
+    assert asked.paused.startswith("5 calls in a row")
+    assert asked.given_up <= 7
+    assert sum(oracle.asked.values()) <= 14
+    assert store.spend().reserved == 0
+
+
+def test_an_endpoint_that_asks_for_too_long_a_wait_is_down(store: Store) -> None:
+    oracle = Script(lambda key, time: Transient("429", after=3600.0), in_flight=4)
+    asked = run(store, oracle, 100)
+    assert "3600 s" in asked.paused
+    assert sum(oracle.asked.values()) <= 4
+
+
+def test_no_attempt_before_the_time_the_endpoint_asked_for(store: Store) -> None:
+    times: dict[str, list[float]] = {}
+
+    def steps(key: str, time_: int) -> Step:
+        times.setdefault(key, []).append(time.monotonic())
+        return GOOD if time_ == 2 else Transient("429", after=0.2)
+
+    assert run(store, Script(steps, in_flight=4), 4) == Asked(answered=4)
+    waits = [later - first for first, later in times.values()]
+    assert min(waits) >= 0.2
+    assert len({round(wait, 3) for wait in waits}) > 1  # jitter spreads them
+
+
+def test_a_hanging_engine_meets_the_deadline_and_is_charged(store: Store) -> None:
+    oracle = Script(lambda key, time: "hang" if time == 1 else GOOD, in_flight=10)
+    assert run(store, oracle, 10, Policy(deadline_s=0.05, wait_s=0.001)) == Asked(answered=10)
+    assert store.spend().usd == pytest.approx(10 * (0.01 + 0.004))
+
+
+def test_the_budget_holds_and_cheap_answers_make_room(store: Store) -> None:
+    # Five calls fit at the reserved price of 0.01; each then costs 0.004, so in the end 11 do: 11 * 0.004 + 0.01 > 0.05
+    asked = run(store, Script(lambda key, time: GOOD, in_flight=8), 100, Policy(budget_usd=0.05))
+    assert asked == Asked(answered=11, refused_by_budget=89)
+    assert store.spend().usd <= 0.05
+
+
+def test_retries_do_not_break_the_budget(store: Store) -> None:
+    policy = Policy(budget_usd=1.0, attempts=4, wait_s=0.001, breaker=10**6)
+    oracle = Script(lambda key, time: Transient("cut", billed=True), in_flight=64)
+    asked = run(store, oracle, 500, policy)
+    assert asked.refused_by_budget > 0
+    assert sum(oracle.asked.values()) == 100  # every attempt costs 0.01, and all the money is used
+    assert store.spend().usd == pytest.approx(1.0)
+
+
+def test_calls_that_cost_nothing_need_no_budget(store: Store) -> None:
+    free = Script(lambda key, time: Answer("A"))
+    assert run(store, free, 10, Policy(budget_usd=0.0), usd=0.0) == Asked(answered=10)
+
+
+def test_an_interruption_lets_answers_in_and_leaves_the_rest_open(store: Store) -> None:
+    all_in_flight = asyncio.Event()
+
+    def steps(key: str, time_: int) -> Step:
+        if len(oracle.asked) == 10:
+            all_in_flight.set()
+        return "hang" if key in ("key0", "key1") else GOOD
+
+    oracle = Script(steps, in_flight=10, seconds=0.3)
+
+    async def interrupted() -> None:
+        task = asyncio.create_task(ask(store, oracle, jobs(100), Policy(grace_s=1.0)))
+        await all_in_flight.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(interrupted())
+    assert len(oracle.asked) == 10
+    assert len(store.answers_since(0)) == 8
+    assert store.spend().reserved == pytest.approx(0.02)  # two may have been charged; those never sent do not count
+    assert store.cut_short(["small"]) == 2
+    assert store.spend().usd == pytest.approx(8 * 0.004 + 0.02)
+    assert run(store, Script(lambda key, time: GOOD), 100) == Asked(answered=92, already=8)
+
+
+def test_a_full_disk_ends_the_run_with_its_mend(store: Store) -> None:
+    def limit(pages: int) -> None:
+        asyncio.run(store.do(lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}").all()))
+
+    oracle = Script(lambda key, time: Answer("A" * 20_000, usd=0.001), in_flight=4)
+    limit(150)
+    with pytest.raises(StoreFull, match="free space"):
+        run(store, oracle, 200)
+    acknowledged = len(store.answers_since(0))
+    assert 0 < acknowledged < 200
+    limit(1_000_000)
+    store.cut_short(["small"])
+    assert run(store, oracle, 200).answered == 200 - acknowledged
