@@ -11,7 +11,7 @@ import json
 from typing import Any, cast
 
 from agent import plugins
-from agent.config.models import Config, ExampleConfig, Goal, Person, PoolConfig, Run, Rung, TaskConfig
+from agent.config.models import Config, ExampleConfig, Goal, PoolConfig, Run, Rung, TaskConfig
 from agent.config.read import load, parse
 from agent.types import Example, Kind, Layout, Task
 
@@ -19,7 +19,6 @@ __all__ = [
     "Config",
     "ExampleConfig",
     "Goal",
-    "Person",
     "PoolConfig",
     "Run",
     "Rung",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -113,23 +112,6 @@ class Goal(Strict):
     audit: Count | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
-    """What a person's rung may say besides the common keys.
-
-    seconds: the time one answer is assumed to take.
-    people: where recorded people's answers stand in for people at a screen: "gold" (the pool's own column) or a CSV
-        or Parquet file with the columns id, annotator, label. None: people answer by `tutelage review`.
-    """
-
-    seconds: float = 8.0
-    people: str | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.seconds < float("inf"):
-            raise ValueError("seconds must be more than 0: write how long one answer takes, as in seconds = 8")
-
-
 class RungKeys(Strict):
     """The keys every `[[rung]]` may carry; all others belong to its plug-in."""
 
@@ -142,7 +124,7 @@ class RungKeys(Strict):
 
 
 class Rung(RungKeys):
-    """`[[rung]]`: one annotator of the ladder. `settings`: its plug-in's `Settings`, or `Person`."""
+    """`[[rung]]`: one annotator of the ladder. `settings`: its plug-in's `Settings`."""
 
     settings: Any = None
 
@@ -180,14 +162,14 @@ class Config(Strict):
 
     @property
     def store_url(self) -> str:
-        """The ledger's database URL."""
-        return self.run.store or f"sqlite:///{self.folder / 'ledger.db'}"
+        """Where the ledger is: the database URL told, or a path in the run folder."""
+        return self.run.store or str(self.folder / "ledger.db")
 
     @property
     def pool_path(self) -> str:
-        """The pool's path, from the root when it is a file's; `-` and addresses (`hf://…`) as they are."""
+        """The pool's path, from the root when it is a file's; `-`, `hf:…` and `~/…` as they are."""
         path = self.pool.path
-        return path if path == "-" or "://" in path else str(self.root / path)
+        return path if path == "-" or path.startswith(("hf:", "~")) else str(self.root / path)
 
     @property
     def person(self) -> Rung | None:

@@ -6,13 +6,12 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from agent import plugins
-from agent.config.models import Person, Rung, RungKeys
+from agent.config.models import Rung, RungKeys
 from agent.config.words import Complaints, dotted
 from agent.errors import PluginError, UserError
 
@@ -71,14 +70,11 @@ def read(number: int, table: Mapping[str, Any], complaints: Complaints) -> Rung 
 
 def _plugin(path: list[str | int], keys: RungKeys, complaints: Complaints) -> Any:
     """The plug-in, something with `Settings` and `build`; None after a complaint."""
-    if keys.oracle == "person":
-        return SimpleNamespace(Settings=Person)
     room, name = ("students", keys.student) if keys.student is not None else ("oracles", keys.oracle)
     try:
         plugin = plugins.load(room, str(name))
     except PluginError as error:
-        words = str(error).replace("Known: ", "Known: person, ") if room == "oracles" else str(error)
-        complaints.add([*path, room[:-1]], f"{dotted(path)}.{room[:-1]}: {words}")
+        complaints.add([*path, room[:-1]], f"{dotted(path)}.{room[:-1]}: {error}")
         return None
     if not dataclasses.is_dataclass(getattr(plugin, "Settings", None)) or not hasattr(plugin, "build"):
         words = "is no plug-in: it needs a dataclass Settings and a function build(settings, context)"
@@ -135,6 +131,9 @@ def ladder(rungs: Sequence[Rung], complaints: Complaints) -> None:
         if (rung.name == "person") != rung.person and len(people) < 2:
             words = "only the person rung is called person, and always so: change the name"
             complaints.add(["rung", rung.name, "name"], f"rung.{rung.name}.name: {words}")
+        if rung.person and not 0 < rung.settings.seconds < float("inf"):
+            key = f"rung.{rung.name}.seconds"
+            complaints.add(["rung", rung.name, "seconds"], f"{key} must be more than 0: write how long an answer takes")
         if rung.person and rung.bar is not None:
             words = "people are the last word and need no bar: remove it"
             complaints.add(["rung", rung.name, "bar"], f"rung.{rung.name}.bar: {words}")

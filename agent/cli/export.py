@@ -1,0 +1,103 @@
+"""`tutelage export`: labels, the small model and the report leave the run folder. Changes nothing in the ledger."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import click
+
+from agent.cli.house import Common, common
+from agent.errors import UserError
+
+
+@click.group()
+def export() -> None:
+    """Take away what a run made: labels, the student's model, the report.
+
+    \b
+    Example:
+      tutelage export labels labels.csv
+      tutelage export model my-model
+      tutelage export report
+    """
+
+
+@export.command()
+@click.argument("path")
+@click.option("--format", "form", default="auto", show_default=True, help="csv, tsv, jsonl, json, parquet, datasets.")
+@click.option("--excel-safe/--no-excel-safe", default=True, show_default=True,
+              help="Make texts in CSV safe to open in a spreadsheet.")  # fmt: skip
+@common
+def labels(common: Common, path: str, form: str, excel_safe: bool) -> None:
+    """Write every item's label to PATH (.csv, .jsonl, .parquet, ...; - is stdout as JSONL).
+
+    One row an item: its label, how sure, by whom, and whether it is accepted, unsure or still waiting.
+
+    \b
+    Example:
+      tutelage export labels labels.parquet
+      tutelage export labels - | head
+    """
+    from agent import data
+    from agent import export as exports
+    from agent.cli.figures import opened, pool_of
+
+    config = common.config()
+    with opened(config, common.flags) as store:
+        columns = exports.labels(config, store, pool_of(config, store))
+    rows = data.write(columns, path, form, excel_safe)
+    if path == "-":
+        return
+    common.show({"wrote": path, "rows": rows, "columns": list(columns)}, f"{rows:,} rows in {path}")
+
+
+@export.command()
+@click.argument("folder")
+@click.option("--force", is_flag=True, help="Replace a model that is there.")
+@common
+def model(common: Common, folder: str, force: bool) -> None:
+    """Copy the student's model to FOLDER, for `tutelage predict --model FOLDER` anywhere.
+
+    \b
+    Example:
+      tutelage export model my-model
+    """
+    source = common.config().folder / "model"
+    if not source.is_dir():
+        raise UserError(
+            f"{source} is not there: a student is saved when it has learned; run  tutelage run{common.flags}"
+        )
+    target = Path(folder)
+    if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
+        if not force:
+            raise UserError(f"{folder} is there already: name another folder, or replace it with --force")
+        if not (target / "student.json").is_file():
+            raise UserError(f"{folder} is there and is no model of ours: name another folder")
+    part = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copytree(source, part)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    common.show({"wrote": folder}, f"the model is in {folder}; use it with  tutelage predict --model {folder} FILE")
+
+
+@export.command()
+@common
+def report(common: Common) -> None:
+    """Write report.html and report.md into the run folder.
+
+    \b
+    Example:
+      tutelage export report
+    """
+    from agent import export as exports
+    from agent.cli.figures import opened, pool_of
+
+    config = common.config()
+    with opened(config, common.flags) as store:
+        paths = exports.report(config, store, pool_of(config, store))
+    common.show({"wrote": [str(p) for p in paths]}, "\n".join(map(str, paths)))

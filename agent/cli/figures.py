@@ -1,0 +1,136 @@
+"""Where a run stands, read from its ledger, as numbers and as a table. Knows no plug-in, computes no claim."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.cli.progress import money
+from agent.errors import UserError
+
+if TYPE_CHECKING:
+    from agent.config import Config
+    from agent.pool import Pool
+    from agent.store import Store, Usage
+
+
+def opened(config: Config, flags: str = "") -> Store:
+    """The ledger of a run that has begun.
+
+    Raises:
+        UserError: there is none yet; nothing is made.
+    """
+    from agent.store import Store
+
+    where = config.store_url
+    if "://" not in where and not Path(where).exists():
+        raise UserError(f"there is no run yet in {config.folder}: begin with  tutelage run{flags}")
+    return Store.open(where)
+
+
+def pool_of(config: Config, store: Store) -> Pool:
+    """The pool as it was taken in."""
+    from agent.pool import Pool
+
+    return Pool(config.folder / "pool", store.shards())
+
+
+def figures(config: Config, store: Store) -> dict[str, Any]:
+    """Counts, money and the last turn's estimates. items = accepted + unsure + waiting + open."""
+    from agent.config import fingerprint
+
+    found = store.decisions()
+    accepted = Counter(by for by, action in zip(found.by, found.actions, strict=True) if action == "accept")
+    unsure = sum(action == "abstain" for action in found.actions)
+    cards = store.open_calls(annotator="person")
+    asked = {call.item for call in cards}
+    waiting = sum(action == "ask" and item in asked for item, action in zip(found.items, found.actions, strict=True))
+    items, spend, outcomes = len(store.item_ids()), store.spend(), store.outcomes()
+    last: Mapping[str, Any] = next((o for o in reversed(outcomes) if "agreement" in o), {})
+    stop: Mapping[str, Any] = next((o for o in reversed(outcomes) if "stop" in o), {})
+    certificates = store.certificates()
+    return {
+        "folder": str(config.folder),
+        "config_sha256": fingerprint(config),
+        "items": items,
+        "set_aside": len(store.set_aside()),
+        "accepted": {rung.name: accepted.get(rung.name, 0) for rung in config.rung},
+        "unsure": unsure,
+        "waiting": waiting,
+        "open": items - sum(accepted.values()) - unsure - waiting,
+        "questions_to_people": dict(Counter(call.purpose for call in cards)),
+        "turns": store.last_turn(),
+        "stopped": stop.get("stop"),
+        "people_are": last.get("people_are", stop.get("people_are")),
+        "usd": round(spend.usd, 6),
+        "usd_reserved": round(spend.reserved, 6),
+        "budget_usd": config.goal.budget_usd,
+        "annotators": {
+            name: {
+                "asked": u.calls,
+                "answers": u.answers,
+                "errors": u.errors,
+                "failed": u.failed,
+                "usd": round(u.usd, 6),
+            }
+            for name, u in spend.by.items()
+        },
+        "pilot_agreement": last.get("agreement", {}),
+        "certificate": certificates[-1]["body"] if certificates else None,
+    }
+
+
+def _used(usage: Usage) -> dict[str, float]:
+    return {
+        "asked": usage.calls,
+        "answers": usage.answers,
+        "errors": usage.errors,
+        "failed": usage.failed,
+        "usd": round(usage.usd, 6),
+    }
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The figures as text, for people."""
+    n = max(int(found["items"]), 1)
+    rows = [("items", f"{found['items']:,}", "")]
+    rows += [(f"accepted, by {k}", f"{v:,}", f"{v / n:.0%}") for k, v in found["accepted"].items()]
+    for name, words in (
+        ("unsure", "unsure, best guess given"),
+        ("waiting", "waiting for people"),
+        ("open", "not yet decided"),
+    ):
+        if found[name]:
+            rows.append((words, f"{found[name]:,}", f"{found[name] / n:.0%}"))
+    if found["set_aside"]:
+        rows.append(("rows set aside", f"{found['set_aside']:,}", ""))
+    rows.append(("spent", money(found["usd"], found["budget_usd"]), ""))
+    for name, used in found["annotators"].items():
+        troubles = ", ".join(f"{used[k]:,} {k}" for k in ("errors", "failed") if used[k])
+        rows.append((f"answers of {name}", f"{used['answers']:,}", troubles))
+    for name, (agreed, of) in found["pilot_agreement"].items():
+        if of:
+            rows.append((f"{name} on the pilot", f"{agreed:,} of {of:,}", "agree with people"))
+    for purpose, count in sorted(found["questions_to_people"].items()):
+        rows.append((f"questions to people, {purpose}", f"{count:,}", "open"))
+    wide, middle = max(len(r[0]) for r in rows), max(len(r[1]) for r in rows)
+    lines = [f"{a:<{wide}}  {b:>{middle}}  {c}".rstrip() for a, b, c in rows]
+    if found["people_are"]:
+        lines.append(f"people: {found['people_are']}")
+    if found["stopped"]:
+        lines.append(f"the last run stopped: {found['stopped']}")
+    return "\n".join(lines)
+
+
+def next_steps(found: Mapping[str, Any], flags: str) -> list[str]:
+    """What to do now, as commands."""
+    steps = []
+    if sum(found["questions_to_people"].values()):
+        steps += [f"tutelage review{flags}", f"tutelage run{flags}"]
+    elif found["open"]:
+        steps.append(f"tutelage run{flags}")
+    else:
+        steps.append(f"tutelage certify{flags}")
+    return [*steps, f"tutelage export labels labels.csv{flags}"]

@@ -1,0 +1,26 @@
+"""`tutelage status`: where the run stands, read from the ledger. Asks nobody and changes nothing."""
+
+from __future__ import annotations
+
+import click
+
+from agent.cli.house import Common, common
+
+
+@click.command()
+@common
+def status(common: Common) -> None:
+    """Show where the run stands: items decided and by whom, open questions, money.
+
+    \b
+    Example:
+      tutelage status
+      tutelage status --json
+    """
+    from agent.cli.figures import figures, next_steps, opened, table
+
+    config = common.config()
+    with opened(config, common.flags) as store:
+        found = figures(config, store)
+    steps = next_steps(found, common.flags)
+    common.show({**found, "next": steps}, table(found) + "\nnext: " + ", then ".join(steps))
