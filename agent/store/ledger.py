@@ -117,9 +117,15 @@ class Store:
         return bool(self._add(schema.sources, [row]))
 
     def _add(self, table: Any, rows: list[dict[str, Any]]) -> int:
-        if not rows:
-            return 0
-        return self._do(lambda connection: int(connection.execute(schema.insert_new(connection, table), rows).rowcount))
+        """Adds rows that are not there yet; returns how many were new."""
+
+        def add(connection: Connection) -> int:
+            count = select(func.count()).select_from(table)  # not every driver counts the rows of many INSERTs
+            before = int(connection.execute(count).scalar_one())
+            connection.execute(schema.insert_new(connection, table), rows)
+            return int(connection.execute(count).scalar_one()) - before
+
+        return self._do(add) if rows else 0
 
     # Questions and answers ----------------------------------------------------------------------------------------
 

@@ -1,0 +1,202 @@
+"""The ledger on PostgreSQL: a cluster of our own in a temporary folder, run by a user without privileges.
+
+Needs Debian's PostgreSQL (`apt-get install postgresql`) and psycopg (`pip install 'tutelage[postgres]'`).
+"""
+
+import asyncio
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
+
+from agent.ask import Asked, Policy, ask
+from agent.errors import Pause
+from agent.store import Store
+from agent.store.schema import APPEND_ONLY
+from agent.types import Answer, Call, Decision, Item, Prompt, Question, SetAside, Traits
+
+pytestmark = pytest.mark.slow
+
+GOOD = Answer("A", {"A": -0.1}, usd=0.004, tokens_in=10, tokens_out=1)
+
+
+def _drop_privileges() -> Callable[[], None] | None:
+    """PostgreSQL refuses to run as root; Debian's package brings the user `postgres`, `nobody` is everywhere."""
+    if os.getuid() != 0:
+        return None
+    names = {entry.pw_name: entry for entry in pwd.getpwall()}
+    user = names.get("postgres") or names["nobody"]
+
+    def become() -> None:
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+
+    return become
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'tutelage[postgres]'")
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if not found:
+        pytest.skip("no PostgreSQL here: apt-get install postgresql")
+    programs, become = found[-1].parent, _drop_privileges()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o777)
+        data = f"{folder}/data"
+
+        def call(*command: str) -> None:
+            subprocess.run(command, check=True, preexec_fn=become, cwd=folder, stdout=subprocess.DEVNULL)
+
+        call(str(programs / "initdb"), "-D", data, "-U", "tutelage", "-A", "trust", "-E", "UTF8", "--no-sync")
+        settings = f"-c listen_addresses='' -c unix_socket_directories={folder} -c timezone=UTC"
+        call(str(programs / "pg_ctl"), "-D", data, "-l", f"{folder}/log", "-w", "-o", settings, "start")
+        try:
+            yield folder
+        finally:
+            call(str(programs / "pg_ctl"), "-D", data, "-m", "immediate", "-w", "stop")
+            shutil.rmtree(data, ignore_errors=True)
+
+
+@pytest.fixture
+def url(server: str) -> Iterator[str]:
+    """An empty database."""
+    admin = create_engine(f"postgresql+psycopg://tutelage@/postgres?host={server}", isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("DROP DATABASE IF EXISTS ledger WITH (FORCE)"))
+        connection.execute(text("CREATE DATABASE ledger"))
+    admin.dispose()
+    yield f"postgresql://tutelage@/ledger?host={server}"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with Store.open(url) as store:
+        yield store
+
+
+def call(i: int, usd: float = 0.01, annotator: str = "small") -> Call:
+    return Call(f"key{i}", "r", f"item{i}", annotator, usd=usd, turn=1)
+
+
+def test_everything_once_over(store: Store, url: str) -> None:
+    assert store.add_items(["b", "a"], ["x\0\ud800", None], "part-0") == 2
+    assert store.add_items(["a", "c"], [None, "3"], "part-1") == 1
+    assert store.item_ids() == ["b", "a", "c"]
+    assert store.add_set_aside([SetAside("f.csv", 1, "nul \0")]) == 1
+    assert store.add_source("f", "f.csv", 5, 3)
+    assert store.source_seen("f")
+    wanted = [call(i, 0.4) for i in range(3)] + [call(9, 0.0, "person")]
+    assert [c.key for c in store.reserve(wanted, 1.0)] == ["key0", "key1", "key9"]
+    odd = Answer("nul \0, lone \ud800", {"A": -1.0}, 0.1, who="an\0n", flags=("truncated",))
+    assert store.record_now("key0", odd)
+    assert not store.record_now("key0", odd)
+    ((_, first, answer),) = store.answers_since(0)
+    assert (first, answer.text, answer.who) == (wanted[0], odd.text, "an\\x00n")
+    assert store.cut_short(["small"]) == 1
+    assert store.spend().usd == pytest.approx(0.5)
+    assert store.withdraw("key9", "ann")
+    assert not store.withdraw("key9", "ann")
+    assert [c.key for c in store.open_calls()] == ["key1"]
+    store.begin_turn(1, 0, "sha", "0.1")
+    store.end_turn(1, {"why": "\0"})
+    assert store.outcomes()[0]["why"] == "\0"
+    store.decide([Decision("a", "ask", "small", ("x", "y"), 0.5, "\0", 1), Decision("a", "accept", "s", "x", 0.9)])
+    assert store.decisions().values == ["x"]
+    assert store.add_certificate("sha", {"wrong": 0}) == 1
+    assert store.verify() == []
+    with Store.open(url) as again:
+        assert again.spend() == store.spend()
+
+
+def test_history_cannot_be_changed(store: Store) -> None:
+    store.reserve([call(1)], None)
+
+    def change(sql: str) -> None:
+        asyncio.run(store.do(lambda connection: connection.execute(text(sql))))
+
+    with pytest.raises(DBAPIError, match="append-only"):
+        change("UPDATE calls SET usd = 0")
+    for table in APPEND_ONLY:
+        change(f"DELETE FROM {table} WHERE false")
+    with pytest.raises(DBAPIError, match="append-only"):
+        change("DELETE FROM calls")
+    assert store.open_calls() == [call(1)]
+
+
+def test_leases_are_one_persons(store: Store) -> None:
+    store.reserve([call(i, 0.0, "person") for i in range(2)], None)
+    assert store.lease_next("ann", ["key0", "key1"], 60) == "key0"
+    assert store.lease_next("bob", ["key0", "key1"], 60) == "key1"
+    assert store.lease_next("eve", ["key0", "key1"], 60) is None
+    assert store.release("key0", "ann")
+    assert store.lease("key0", "eve", 60)
+    assert store.leases()["key0"][0] == "eve"
+
+
+class Always:
+    """An oracle that always answers."""
+
+    traits = Traits(annotator="small", recipe={}, in_flight=32)
+
+    def price(self, prompt: Prompt) -> float:
+        return 0.01
+
+    async def answer(self, prompt: Prompt) -> Answer:
+        await asyncio.sleep(0)
+        return GOOD
+
+    async def close(self) -> None:
+        return None
+
+
+def test_asking_within_a_budget(store: Store) -> None:
+    jobs = [(call(i), Prompt(f"key{i}", Question(Item(f"item{i}", ()), ()), ())) for i in range(200)]
+    asked = asyncio.run(ask(store, Always(), jobs, Policy(budget_usd=0.4)))
+    assert (asked.answered, asked.refused_by_budget, asked.paused) == (98, 102, "")
+    assert asyncio.run(ask(store, Always(), jobs)) == Asked(answered=102, already=98)
+    assert store.verify() == []
+
+
+SPENDER = """
+    import asyncio, sys
+    from agent.store import Store
+    from agent.types import Answer, Call
+    url, name = sys.argv[1:]
+    async def one(store, i):
+        call = Call(f"{name}{i}", "r", "item", "small", usd=0.01)
+        if (await store.areserve([call], 3.0)).granted:
+            await store.record(call.key, Answer("A", usd=0.002 * (i % 6)))
+    async def main(store):
+        await asyncio.gather(*(one(store, i) for i in range(400)))
+    with Store.open(url) as store:
+        asyncio.run(main(store))
+"""
+
+
+def test_two_processes_stay_within_the_budget(store: Store, url: str) -> None:
+    code = textwrap.dedent(SPENDER)
+    processes = [subprocess.Popen([sys.executable, "-c", code, url, name]) for name in ("one", "two", "three")]
+    most = 0.0
+    while any(process.poll() is None for process in processes):
+        spend = store.spend()
+        most = max(most, spend.usd + spend.reserved)
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert most <= 3.0 + 1e-9
+    assert store.spend().reserved == 0
+    assert store.verify() == []
+
+
+def test_a_server_that_is_gone_pauses_the_run() -> None:
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'tutelage[postgres]'")
+    with pytest.raises(Pause, match="does not answer"):
+        Store.open("postgresql://tutelage@/ledger?host=/nonexistent")
