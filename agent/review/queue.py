@@ -103,6 +103,7 @@ class Desk:
         if self._front in calls:
             order = [self._front, *(key for key in order if key != self._front)]
         key = self._store.lease_next(self.who, order, LEASE)
+        self._front = key  # a card in hand is the next card until it is answered or laid away
         if key is None:
             return None
         item = replace(self._pool.item(self._pool.position(calls[key].item)), gold=None)
@@ -162,6 +163,7 @@ class Desk:
     def leave(self, card: Card | None) -> None:
         """Give the card at hand back, unanswered."""
         if card is not None:
+            self._front = None if self._front == card.key else self._front
             self._store.release(card.key, self.who)
 
     def _pending(self) -> list[Call]:

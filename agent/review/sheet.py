@@ -39,6 +39,17 @@ class Report:
     bad_labels: list[tuple[int, str]] = field(default_factory=list)
     already: int = 0
 
+    def __str__(self) -> str:
+        """In plain words, a line for every row that was not taken."""
+        numbers = f"{self.taken:,} labels taken, {self.unsure:,} marked as cannot tell"
+        lines = [f"{numbers}, {self.empty:,} left empty, {self.already:,} known already"]
+        lines += [f"row {row}: {why}" for row, why in self.bad_labels]
+        if self.unknown_keys:
+            shown = ", ".join(key[:16] for key in self.unknown_keys[:5])
+            more = f" and {len(self.unknown_keys) - 5:,} more" if len(self.unknown_keys) > 5 else ""
+            lines.append(f"keys that are no open question of this run, or of older labels: {shown}{more}")
+        return "\n".join(lines)
+
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -60,8 +71,9 @@ def export(config: Config, store: Store, pool: Items, path: str) -> int:
         DataError: the place cannot be written, or its ending tells no format.
     """
     task = settings.the_task(config)
-    calls = [c for c in pending(store, config.run.seed, person_recipe(task)) if _find(pool, c.item) is not None]
-    items = [item for call in calls if (item := _find(pool, call.item)) is not None]
+    queue = [(call, _find(pool, call.item)) for call in pending(store, config.run.seed, person_recipe(task))]
+    calls = [call for call, item in queue if item is not None]
+    items = [item for _, item in queue if item is not None]
     names = _columns(config, max((len(item.parts) for item in items), default=1))
     columns: dict[str, Sequence[str]] = {
         KEY: [call.key for call in calls],

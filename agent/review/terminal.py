@@ -120,10 +120,8 @@ class Sitting:
         lines = [f"Answered {n}{said} in {spent:.1f} minutes."]
         if not left:
             return [*lines, "Nothing is waiting for people now: `tutelage run` goes on."]
-        pace = (
-            f", about {max(1, round(left * spent / len(self._seconds)))} minutes at this pace" if self._seconds else ""
-        )
-        elsewhere = "" if self.card or n or self._seconds else " They may be on other people's screens."
+        pace = f", about {max(1, round(left * spent / n))} minutes at this pace" if n else ""
+        elsewhere = "" if self.card or n else " They may be on other people's screens."
         return [*lines, f"{left} left{pace}.{elsewhere}"]
 
     def _draw(self, card: Card) -> None:

@@ -1,0 +1,166 @@
+"""Review in a spreadsheet: blind rows out, labels back, nothing mixed up and nothing twice."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from review_room import COUNTS, Room, furnish
+
+from agent.errors import DataError
+from agent.review import pending, sheet
+from agent.types import Answer
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    made = furnish(tmp_path)
+    yield made
+    made.store.close()
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def save(path: Path, rows: Sequence[dict[str, Any]], delimiter: str = ",") -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_sheet_is_blind(room: Room) -> None:
+    path = room.folder / "q.csv"
+    assert sheet.export(room.config, room.store, room.pool, str(path)) == 12
+    rows = rows_of(path)
+    assert list(rows[0]) == ["key", "id", "text", "label", "note"]
+    by_key = {c.key: c for c in pending(room.store)}
+    shapes: dict[str, set[tuple[str, ...]]] = {}
+    for row in rows:
+        call = by_key[row["key"]]
+        assert row["text"] == room.pool.item(room.pool.position(call.item)).text
+        rest = tuple(f"{k}={v}" for k, v in row.items() if k not in ("key", "id", "text"))
+        shapes.setdefault(call.purpose, set()).add(rest)
+    assert shapes == {stream: {("label=", "note=")} for stream in COUNTS}
+
+
+def test_sheet_says_the_same_whatever_the_stream(tmp_path: Path) -> None:
+    told = set()
+    for stream in ("pilot", "audit", "escalation"):
+        (tmp_path / stream).mkdir()
+        room = furnish(tmp_path / stream, counts={stream: 1})
+        sheet.export(room.config, room.store, room.pool, str(tmp_path / stream / "q.csv"))
+        told.add((tmp_path / stream / "q.csv").read_bytes())
+    assert len(told) == 1
+
+
+def test_sheet_there_and_back(room: Room) -> None:
+    path = room.folder / "q.csv"
+    sheet.export(room.config, room.store, room.pool, str(path))
+    rows = rows_of(path)
+    for row, label in zip(rows, ["billing", "TECHNICAL", " other ", "?", "None", "", "bling", "refund"], strict=False):
+        row["label"] = label
+    rows[0]["note"] = "clear"
+    rows.append({**rows[0], "key": "0" * 64})
+    rows.reverse()
+    save(path, rows, ";")
+    report = sheet.take(room.config, room.store, room.pool, str(path), "ada")
+    assert (report.taken, report.unsure, report.empty, report.already) == (3, 2, 5, 0)
+    assert report.unknown_keys == ["0" * 64]
+    (refund, bling) = report.bad_labels
+    lines = path.read_text().splitlines()
+    assert bling[0] == 1 + next(i for i, line in enumerate(lines) if ";bling;" in line) and "'billing'" in bling[1]
+    assert refund[0] == bling[0] - 1 and "'refund' is not a label" in refund[1]
+    said = room.said()
+    assert [said.get(row["id"]) for row in reversed(rows[-7:])] == [
+        "billing",
+        "technical",
+        "other",
+        "?",
+        "?",
+        None,
+        None,
+    ]
+    assert {a.flags for _, a in room.answers()} == {("sheet",), ("sheet", "note: clear")}
+    again = sheet.take(room.config, room.store, room.pool, str(path), "ada")
+    assert (again.taken, again.unsure, again.already) == (0, 0, 5) and len(room.answers()) == 5
+    assert "5 known already" in str(again) and f"row {bling[0]}" in str(again)
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "json", "parquet"])
+def test_sheet_in_every_format(room: Room, ending: str) -> None:
+    from agent import data
+
+    path = str(room.folder / f"q.{ending}")
+    sheet.export(room.config, room.store, room.pool, path)
+    keys = [call.key for call in pending(room.store)]
+    data.write({"key": keys, "label": ["billing", *[""] * 11]}, path)
+    report = sheet.take(room.config, room.store, room.pool, path, "ada")
+    assert (report.taken, report.empty, report.bad_labels) == (1, 11, [])
+
+
+def test_sheet_whose_ids_moved_is_not_mixed_up(room: Room) -> None:
+    path = room.folder / "q.csv"
+    sheet.export(room.config, room.store, room.pool, str(path))
+    rows = rows_of(path)
+    for row in rows:
+        row["label"] = "other"
+    rows[0]["id"], rows[1]["id"] = rows[1]["id"], rows[0]["id"]
+    save(path, rows)
+    report = sheet.take(room.config, room.store, room.pool, str(path), "ada")
+    assert report.taken == 10 and [row for row, _ in report.bad_labels] == [2, 3]
+    assert "sorted apart" in report.bad_labels[0][1]
+
+
+def test_sheet_that_contradicts_itself_or_the_ledger(room: Room) -> None:
+    path = room.folder / "q.csv"
+    sheet.export(room.config, room.store, room.pool, str(path))
+    rows = rows_of(path)
+    room.store.record_now(rows[2]["key"], Answer("billing"))
+    picked = [{**rows[0], "label": "billing"}, {**rows[0], "label": "other"}, {**rows[1], "label": "other"},
+              {**rows[1], "label": "Other"}, {**rows[2], "label": "technical"}]  # fmt: skip
+    save(path, picked)
+    report = sheet.take(room.config, room.store, room.pool, str(path), "ada")
+    assert report.taken == 1 and report.already == 0
+    assert [row for row, _ in report.bad_labels] == [2, 3, 6]
+    assert "row 3" in report.bad_labels[0][1] and "before" in report.bad_labels[2][1]
+    assert len(room.answers()) == 2
+
+
+def test_sheet_of_several_labels(tmp_path: Path) -> None:
+    room = furnish(tmp_path, kind="multi", counts={"pilot": 7})
+    path = room.folder / "q.csv"
+    sheet.export(room.config, room.store, room.pool, str(path))
+    rows = rows_of(path)
+    given_ = ["billing|OTHER", "|", "?", "none", "other, technical", "", "billing|?"]
+    for row, label in zip(rows, given_, strict=True):
+        row["label"] = label
+    save(path, rows)
+    report = sheet.take(room.config, room.store, room.pool, str(path), "ada")
+    assert (report.taken, report.unsure, report.empty) == (3, 1, 1)
+    assert [row for row, _ in report.bad_labels] == [5, 8] and "two things" in report.bad_labels[0][1]
+    assert sorted(room.said().values()) == ["?", '["billing", "other"]', '["other", "technical"]', "[]"]
+
+
+def test_sheet_with_formulas_stays_text(tmp_path: Path) -> None:
+    room = furnish(tmp_path, text='=HYPERLINK("x")', labels=["=a", "b"], counts={"pilot": 1})
+    path = room.folder / "q.csv"
+    sheet.export(room.config, room.store, room.pool, str(path))
+    rows = rows_of(path)
+    assert rows[0]["text"].startswith("'=")
+    save(path, [{**rows[0], "label": "'=A"}])
+    assert sheet.take(room.config, room.store, room.pool, str(path), "ada").taken == 1
+    assert list(room.said().values()) == ["=a"]
+
+
+def test_what_is_no_sheet_is_told(room: Room) -> None:
+    path = room.folder / "q.csv"
+    path.write_text("id,answer\n1,billing\n")
+    for where in (path, room.folder / "absent.csv"):
+        with pytest.raises(DataError, match="key and label"):
+            sheet.take(room.config, room.store, room.pool, str(where), "ada")
