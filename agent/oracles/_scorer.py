@@ -94,8 +94,6 @@ class Scorer:
         self.model.to(self.device).eval()
         if self.dtype != "float32":
             self._float32_head()
-        # Text is data: "<|im_end|>" in an item is these ten characters, not the end of a turn.
-        self.tokenizer.backend_tokenizer.encode_special_tokens = True
         limits = [getattr(self.model.config, name, None) for name in ("max_position_embeddings", "sliding_window")]
         self.limit = min([n for n in limits if n], default=2048)
         self._kept: OrderedDict[Ids, list[tuple[Any, Any]]] = OrderedDict()
@@ -110,8 +108,11 @@ class Scorer:
         self.model.set_output_embeddings(head)
 
     def encode(self, text: str, start: bool = True) -> Ids:
-        """The tokens of a text; with `start` what the model expects at the beginning (a BOS token) is put there."""
-        return tuple(self.tokenizer(text, add_special_tokens=start)["input_ids"])
+        """The tokens of a text; with `start` what the model expects at the beginning (a BOS token) is put there.
+
+        Text is data: "<|im_end|>" in an item is these ten characters, not the end of a turn.
+        """
+        return tuple(self.tokenizer(text, add_special_tokens=start, split_special_tokens=True)["input_ids"])
 
     def score(self, texts: Sequence[Ids], forms: Sequence[Form], prefix: Ids = ()) -> tuple[list[list[float]], int]:
         """Summed log-probabilities of each form after each text, shape (texts, forms), and how many tokens were reused.
