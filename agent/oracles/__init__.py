@@ -1,0 +1,133 @@
+"""What the oracles share: from what an engine wrote or scored to log-probabilities of option codes. Knows no engine.
+
+And reading files of recorded votes, which two of them do.
+"""
+
+from __future__ import annotations
+
+import csv
+import ipaddress
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from agent.errors import DataError
+from agent.types import Question
+
+EDGES = " \t\r\n\"'`*_()[]{}<>.,:;!\u2581\u0120\u010a"
+"""What may stand around a code in a token or a short answer; the last three are how tokenizers write space and line."""
+
+LEAST = -30.0
+"""Log-probabilities below this are read as this (some engines write −9999 for "never")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token as generated, its log-probability, and those of the tokens that could have stood in its place."""
+
+    text: str
+    logprob: float
+    others: Mapping[str, float]
+
+
+def chosen(question: Question, text: str) -> str | None:
+    """The code of the option that `text` is (its code or its name, edges and letter case aside), or None."""
+    found = {
+        option.code
+        for option in question.options
+        for spelling in (option.code, option.choice)
+        if spelling == text.strip() or spelling.strip(EDGES).casefold() == text.strip(EDGES).casefold() != ""
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def read_codes(question: Question, text: str, tokens: Sequence[Token]) -> tuple[dict[str, float], float] | None:
+    """Raw log-probability of every option code, and the mass they hold together; None where `text` is no option.
+
+    Read where the first token that is more than space and marks stands. Variants of a code ("A", " A", "a") are
+    added. A code that was not listed lies below the least that was: it gets that minus 1. Where codes are several
+    tokens long, the answer's own probability is the product over its tokens and the rest is shared evenly.
+    """
+    code = chosen(question, text)
+    said = [token for token in tokens if token.text.strip(EDGES)]
+    if code is None or not said:
+        return None
+    if _same(said[0].text, code):
+        found: dict[str, float] = {}
+        for spelling, value in {**said[0].others, said[0].text: said[0].logprob}.items():
+            for option in question.options:
+                if _same(spelling, option.code):
+                    before = found.get(option.code, -math.inf)
+                    found[option.code] = _add(before, max(float(value), LEAST))
+        floor = max(min([said[0].logprob, *said[0].others.values()]) - 1.0, LEAST)
+        mass = min(sum(math.exp(value) for value in found.values()), 1.0)
+        return {option.code: min(found.get(option.code, floor), 0.0) for option in question.options}, mass
+    return certain(question, code, math.exp(max(sum(token.logprob for token in said), LEAST))), 1.0
+
+
+def certain(question: Question, code: str, share: float) -> dict[str, float]:
+    """Log-probabilities that give `code` this share and the other options the rest, evenly."""
+    count = len(question.options)
+    share = min(max(share, 1e-6), 1 - 1e-6) if count > 1 else 1.0
+    rest = math.log((1 - share) / (count - 1)) if count > 1 else 0.0
+    return {option.code: math.log(share) if option.code == code else rest for option in question.options}
+
+
+def counted(question: Question, texts: Sequence[str]) -> tuple[str, dict[str, float]] | None:
+    """The most frequent option among sampled answers and log((count + .5) / (k + .5 K)); None if none is an option.
+
+    k: how many of the answers were options; K: how many options there are.
+    """
+    votes = [code for text in texts if (code := chosen(question, text)) is not None]
+    if not votes:
+        return None
+    total = len(votes) + 0.5 * len(question.options)
+    scores = {option.code: math.log((votes.count(option.code) + 0.5) / total) for option in question.options}
+    return max(votes, key=votes.count), scores
+
+
+def _same(token: str, code: str) -> bool:
+    return token.strip(EDGES).casefold() == code.casefold()
+
+
+def _add(left: float, right: float) -> float:
+    top = max(left, right)
+    return top + math.log(math.exp(left - top) + math.exp(right - top))
+
+
+def nearness(url: str) -> str:
+    """ "here" for this machine, "near" for a private network's address, "far" for all others."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return "here"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "far"
+    return "here" if address.is_loopback else "near" if address.is_private or address.is_link_local else "far"
+
+
+def table(path: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a Parquet or CSV file of recorded votes; an empty CSV field is None.
+
+    Raises:
+        DataError: the file cannot be read, or lacks one of `columns`.
+    """
+    try:
+        if path.endswith((".parquet", ".pq")):
+            import pyarrow.parquet
+
+            rows: list[dict[str, Any]] = pyarrow.parquet.read_table(path).to_pylist()
+        else:
+            with open(path, encoding="utf-8-sig", newline="") as file:
+                rows = [{k: v or None for k, v in row.items() if k is not None} for row in csv.DictReader(file)]
+    except (OSError, ValueError, csv.Error) as error:  # pyarrow's own errors are among these
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no Parquet or CSV file"
+        raise DataError(f"the recorded votes {path} cannot be read: {reason}") from error
+    missing = [name for name in columns if name not in (rows[0] if rows else {})]
+    if missing:
+        has = ", ".join(rows[0]) if rows else "no rows"
+        raise DataError(f"the recorded votes {path} have no column {missing[0]!r}; there are: {has}")
+    return rows

@@ -1,0 +1,204 @@
+"""A real chat-completions server on loopback that misbehaves as told. Knows nothing of the package under test.
+
+    with ChatServer("429", after="7") as server:
+        server.url, server.requests
+
+`mode` is what it does with chat requests; `right` the label whose code it answers, read from the lines "CODE: label"
+of the prompt; `drawn` the labels of sampled answers, in order; `vllm` makes it say that it is vLLM and speak /tokenize
+and `logprob_token_ids`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+REFUSE = {"nologprobs400": ("logprobs", "logprobs is not supported by this model")}
+STATUS: dict[str, tuple[int, dict[str, Any]]] = {
+    "401": (401, {"error": {"message": "bad key sk-SECRET", "code": "invalid_api_key"}}),
+    "402": (402, {"error": {"message": "no credit"}}),
+    "quota429": (429, {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}),
+    "429": (429, {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}),
+    "503": (503, {"error": {"message": "overloaded"}}),
+    "404": (404, {"error": {"message": "no such model", "code": "model_not_found"}}),
+    "long400": (400, {"error": {"message": "maximum context length is 10 tokens: SENTINEL", "param": "input_tokens"}}),
+    "bad400": (400, {"error": {"message": "I dislike SENTINEL", "code": "content_filter"}}),
+}
+BODIES: dict[str, Any] = {
+    "err200": {"error": {"message": "upstream broke: SENTINEL", "code": "upstream_error"}},
+    "nochoices": {"choices": None},
+    "emptychoices": {"choices": []},
+    "list200": [1],
+    "null": {"choices": [{"message": {"content": None}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 9}},
+    "length": {"choices": [{"message": {"content": None, "reasoning": "A"}, "finish_reason": "length"}]},
+}
+
+
+@dataclass
+class Request:
+    """One request as it came: path, headers (lower case), body."""
+
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any] = field(default_factory=dict)
+
+
+class Many(ThreadingHTTPServer):
+    """A server that many connections may knock at at once."""
+
+    daemon_threads = True
+    request_queue_size = 256
+
+
+class ChatServer:
+    """Serves on a free loopback port from `with` on; `requests` holds the chat requests, `others` all others."""
+
+    def __init__(self, mode: str = "ok", right: str = "", vllm: bool = False, after: str = "", to: str = "") -> None:
+        self.mode, self.right, self.vllm, self.after, self.to = mode, right, vllm, after, to
+        self.prose = "Well, I would say it depends."
+        self.drawn: list[str] = []
+        self.requests: list[Request] = []
+        self.others: list[Request] = []
+        self.released = threading.Event()
+        self._http = Many(("127.0.0.1", 0), _handler(self))
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it is, with the version path."""
+        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+
+    def __enter__(self) -> ChatServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.released.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+
+def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = 1 << 16  # head and body leave together, or each answer waits 40 ms for an acknowledgement
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+        def do_GET(self) -> None:
+            server.others.append(Request(self.path, {k.lower(): v for k, v in self.headers.items()}))
+            owner = "vllm" if server.vllm else "somebody"
+            self._json(200, {"data": [{"id": "tiny", "owned_by": owner}, {"id": "big", "owned_by": owner}]})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            seen = Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+            if self.path == "/tokenize":
+                server.others.append(seen)
+                self._json(200, {"tokens": [tokenize(body["prompt"])]} if server.vllm else {})
+                return
+            server.requests.append(seen)
+            self._chat(body)
+
+        def _chat(self, body: dict[str, Any]) -> None:
+            mode = server.mode
+            if mode in REFUSE and REFUSE[mode][0] in body:
+                self._json(400, {"error": {"message": REFUSE[mode][1], "param": REFUSE[mode][0]}})
+            elif mode in STATUS:
+                self._json(*STATUS[mode], {"retry-after": server.after} if server.after else {})
+            elif mode in BODIES:
+                self._json(200, BODIES[mode])
+            elif mode == "redirect":
+                self._json(307, {}, {"location": f"{server.to}/chat/completions"})
+            elif mode == "html200":
+                self._send(200, b"<html>Please log in</html>", "text/html")
+            elif mode == "badjson":
+                self._send(200, b'{"choices": [{"mess', "application/json")
+            elif mode == "hang":
+                server.released.wait(30)
+            elif mode == "drip":
+                self._drip()
+            elif mode == "cut":
+                self.send_response(200)
+                self.send_header("content-length", "1000")
+                self.end_headers()
+                self.wfile.write(b'{"choices"')
+                self.close_connection = True
+            else:
+                self._json(200, completion(server, body))
+
+        def _drip(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", "1000")
+            self.end_headers()
+            while not server.released.wait(0.1):
+                try:
+                    self.wfile.write(b" ")
+                    self.wfile.flush()
+                except OSError:
+                    return
+
+        def _json(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+            self._send(status, json.dumps(body).encode(), "application/json", headers)
+
+        def _send(self, status: int, body: bytes, media: str, headers: dict[str, str] | None = None) -> None:
+            self.send_response(status)
+            for name, value in {"content-type": media, "content-length": str(len(body)), **(headers or {})}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            try:
+                self.wfile.write(body)
+            except OSError:
+                return
+
+    return Handler
+
+
+def tokenize(text: str) -> int:
+    """One token for any text: its characters as one number."""
+    return int.from_bytes(text.encode(), "big") % 2**31
+
+
+def code_of(body: dict[str, Any], label: str) -> str:
+    """The code under which the prompt of this request shows a label."""
+    lines = body["messages"][-1]["content"].splitlines()
+    return next(line.split(": ")[0] for line in lines if line.endswith(f": {label}"))
+
+
+def completion(server: ChatServer, body: dict[str, Any]) -> dict[str, Any]:
+    """A good answer: the right code with probability .7, the other codes share .2, the rest is for other tokens."""
+    count = body.get("n", 1)
+    labels = server.drawn[:count] or [server.right] * count
+    texts = [server.prose if server.mode == "prose" else code_of(body, label) for label in labels]
+    choices: list[dict[str, Any]] = [
+        {"index": i, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        for i, text in enumerate(texts)
+    ]
+    if body.get("logprobs") and server.mode not in ("nologprobs", "nologprobs400"):
+        choices[0]["logprobs"] = {"content": logprobs(texts[0], body, server.mode)}
+    usage = {"prompt_tokens": 100, "completion_tokens": 2 * count, "prompt_tokens_details": {"cached_tokens": 64}}
+    return {"model": "tiny-2026", "choices": choices, "usage": usage}
+
+
+def logprobs(text: str, body: dict[str, Any], mode: str) -> list[dict[str, Any]]:
+    """Log-probabilities as the wire has them: space, then the code in two variants, and one code that is not listed."""
+    lines = body["messages"][-1]["content"].splitlines()
+    codes = [line.split(": ")[0] for line in lines if ": " in line and len(line.split(": ")[0]) <= 2]
+    if mode == "prose":
+        return [{"token": word, "logprob": -0.1, "top_logprobs": []} for word in text.split()]
+    others = [code for code in codes if code != text]
+    shares = {text: 0.6, f" {text}": 0.1} | {code: 0.2 / len(others) for code in others} | {"The": 0.05}
+    if mode == "unlisted":
+        shares.pop(others[0])
+    if "logprob_token_ids" in body:
+        shares = {name: p for name, p in shares.items() if tokenize(name) in body["logprob_token_ids"]}
+    top = [{"token": name, "logprob": math.log(p)} for name, p in shares.items()]
+    first = {"token": text, "logprob": math.log(0.6), "top_logprobs": top}
+    space = {"token": "\n", "logprob": -0.01, "top_logprobs": [{"token": "\n", "logprob": -0.01}]}
+    return [space, first] if mode == "space" else [first]
