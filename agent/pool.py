@@ -159,7 +159,7 @@ class Pool:
             return self._kept[block]
         shard, group = self._blocks[block]
         with parquet.ParquetFile(self.path(shard)) as opened:
-            table = opened.read_row_group(group)
+            table = opened.read_row_group(group, use_threads=False)
         self._kept[block] = table
         while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > KEEP_BYTES:
             self._kept.popitem(last=False)
@@ -171,7 +171,8 @@ def _write(entries: Sequence[tuple[Item, str, int]], path: str) -> None:
 
     part = f"{path}.tmp"
     with open(part, "wb") as stream:
-        parquet.write_table(_table(entries), stream, row_group_size=BLOCK, compression="zstd")
+        repeated = ["gold", "file"]
+        parquet.write_table(_table(entries), stream, BLOCK, compression="zstd", use_dictionary=repeated)
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(part, path)

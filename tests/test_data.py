@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.data import Entry, Row, Source, excel_plain, excel_safe, fingerprint, read, write
+from agent.data import Entry, Row, Source, fingerprint, read, write
 from agent.errors import DataError
 from agent.types import SetAside
 
@@ -397,7 +397,7 @@ def test_the_fingerprint_follows_content_and_settings_not_the_path(tmp_path: Pat
     assert fingerprint(Source("-")) is None
 
 
-# --- standard input and output ---------------------------------------------------------------------------------------
+# --- standard input --------------------------------------------------------------------------------------------------
 
 READ = (
     "import sys, json; from agent.data import *; s = Source('-', **json.loads(sys.argv[1]));"
@@ -422,84 +422,6 @@ def test_standard_input(given_: str, settings: dict[str, Any], expected: list[An
         input=given_.encode(), capture_output=True, check=True, cwd=root,
     )  # fmt: skip
     assert json.loads(done.stdout) == [[*row, "standard input"] for row in expected]
-
-
-def test_standard_output_is_jsonl_in_utf8_whatever_the_locale(root: Path) -> None:
-    code = "from agent.data import write; write({'text': ['é', None], 'p': [.5, float('nan')]}, '-')"
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=root, env=environment)
-    assert done.stdout.decode() == '{"text": "é", "p": 0.5}\n{"text": null, "p": null}\n'
-
-
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-COLUMNS: dict[str, list[Any]] = {
-    "id": ["1", "2", "3"],
-    "text": ['a,"b"\r\nc', "=1+1", "plain é"],
-    "label": [("x", "y"), (), None],
-    "p": [0.25, 1.0, 0.5],
-}
-
-
-@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "json", "parquet", "datasets"])
-def test_what_is_written_is_read_again(tmp_path: Path, form: str) -> None:
-    path = str(tmp_path / "out") + "/" if form == "datasets" else str(tmp_path / "deep" / f"out.{form}")
-    assert write(COLUMNS, path) == 3
-    assert write(COLUMNS, path) == 3  # over what is there
-    source = Source(path.rstrip("/"), ("text",), "id", "label", kind="multi")
-    entries, aside = split(rows(source))
-    assert not aside
-    assert [excel_plain(e.item.text) for e in entries] == COLUMNS["text"]
-    assert [e.item.gold for e in entries] == COLUMNS["label"] and [e.item.name for e in entries] == COLUMNS["id"]
-    left = os.listdir(tmp_path) if form == "datasets" else os.listdir(tmp_path / "deep")
-    assert len(left) == 1, left
-
-
-def test_csv_is_safe_for_spreadsheets_unless_told_otherwise(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    write({"=cmd": ["@x", "\tx", "-1", "'=x", "fine"], "n": [-1, -2.5, 0, 1, 2]}, str(path))
-    with open(path, newline="") as stream:
-        assert list(csv.reader(stream)) == [
-            ["'=cmd", "n"], ["'@x", "-1"], ["'\tx", "-2.5"], ["'-1", "0"], ["''=x", "1"], ["fine", "2"],
-        ]  # fmt: skip
-    write({"t": ["=x"]}, str(path), excel_safe_text=False)
-    assert path.read_text() == "t\n=x\n"
-
-
-@given(NASTY)
-def test_excel_safe_text_can_be_undone_and_never_starts_a_formula(text: str) -> None:
-    assert excel_plain(excel_safe(text)) == text
-    assert not excel_safe(text).startswith(tuple("=+-@\t\r\n＝＋－＠"))
-
-
-@given(texts=st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=8), max_size=6))
-def test_any_text_survives_every_writer(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("any")
-    for form in ("csv", "jsonl", "parquet"):
-        write({"text": texts, "n": list(range(len(texts)))}, str(folder / f"a.{form}"))
-    with open(folder / "a.csv", newline="", encoding="utf-8") as stream:
-        assert [excel_plain(row["text"]) for row in csv.DictReader(stream)] == texts
-    assert [json.loads(line)["text"] for line in (folder / "a.jsonl").read_bytes().splitlines()] == texts
-    assert pq.read_table(folder / "a.parquet")["text"].to_pylist() == texts
-
-
-def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot tell what to write"):
-        write({"a": ["x"]}, str(tmp_path / "out"))
-    with pytest.raises(DataError, match="column 'a', row 2 holds half of a surrogate pair"):
-        write({"a": ["x", "\ud800"]}, str(tmp_path / "out.jsonl"))
-    with pytest.raises(DataError, match="mixes types"):
-        write({"a": ["x", 1]}, str(tmp_path / "out.parquet"))
-    with pytest.raises(ValueError, match="different length"):
-        write({"a": ["x"], "b": []}, str(tmp_path / "out.csv"))
-    assert os.listdir(tmp_path) == []
-    (tmp_path / "mine").mkdir()
-    file(tmp_path / "mine", "letter.txt", "keep me")
-    with pytest.raises(DataError, match="is no dataset; name a new folder"):
-        write({"a": ["x"]}, str(tmp_path / "mine"), format="datasets")
-    with pytest.raises(DataError, match="cannot be written"):
-        write({"a": ["x"]}, str(tmp_path / "mine" / "letter.txt" / "out.csv"))
-    assert os.listdir(tmp_path / "mine") == ["letter.txt"]
 
 
 # --- Hugging Face datasets and real sets -----------------------------------------------------------------------------
