@@ -90,6 +90,15 @@ def test_every_verb_stands_in_the_readme_and_has_help() -> None:
         assert f"tutelage {name}" in readme, f"README.md does not name `tutelage {name}`"
 
 
+def test_the_page_of_commands_is_what_their_help_says() -> None:
+    code = "import _commands; print(_commands.page(), end='')"
+    env = os.environ | {"PYTHONPATH": str(ROOT / "docs"), "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True, encoding="utf-8"
+    )
+    assert done.stdout == text("docs/commands.md"), "out of date: run `make docs`"
+
+
 def test_every_make_target_has_help_and_every_one_named_exists() -> None:
     makefile = text("Makefile")
     phony = set(re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)[1].split())  # type: ignore[index]
