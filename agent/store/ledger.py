@@ -136,11 +136,13 @@ class Store:
         withdrawn), and all that cost something from the first that does not fit. Never will the ledger's spent and
         reserved money exceed the budget, whoever writes to it.
         """
-        return self._do(lambda connection: self._money.reserve(connection, calls, budget_usd)).granted
+        result: Reserved = self._writer.do(self._money.reserve, (calls, budget_usd))
+        return result.granted
 
     async def areserve(self, calls: Sequence[Call], budget_usd: float | None) -> Reserved:
         """As `reserve`, for asyncio, and tells the closed from the refused."""
-        return await self.do(lambda connection: self._money.reserve(connection, calls, budget_usd))
+        result: Reserved = await self._writer.ado(self._money.reserve, (calls, budget_usd))
+        return result
 
     async def record(self, key: str, answer: Answer, status: Status = "ok", error: str = "") -> bool:
         """Adds what an attempt brought; `answer.usd` replaces the reserved price. Returns after the commit.

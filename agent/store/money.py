@@ -23,8 +23,11 @@ from agent.types import Answer, Call
 CHUNK = 500
 """Keys in one IN (...)."""
 
-CENT_DUST = 1e-9
+DUST = 1e-9
 """Dollars by which sums of floats may be off."""
+
+Wish = tuple[Sequence[Call], float | None]
+"""Calls one wants to reserve, and the budget they must fit in."""
 
 
 def chunks(keys: Sequence[str]) -> list[Sequence[str]]:
@@ -45,14 +48,33 @@ class Money:
         self._reserved = 0.0
         self._seen = {"calls": 0, "retries": 0, "answers": 0}
 
-    def reserve(self, connection: Connection, wanted: Sequence[Call], budget: float | None) -> Reserved:
-        """Grants calls in order while the budget bears them; calls that cost nothing are always granted."""
+    def reserve(self, connection: Connection, wishes: Sequence[Wish]) -> list[Reserved]:
+        """Grants calls in order while the budget bears them; a handler for `Writer`.
+
+        Calls that cost nothing are always granted.
+        """
         self._catch_up(connection)
-        states = _states(connection, [call.key for call in wanted])
-        result = Reserved([], [], [])
+        states = _states(connection, [call.key for wanted, _ in wishes for call in wanted])
         new: list[dict[str, Any]] = []
         again: list[dict[str, Any]] = []
-        spent_out = False
+        results = [self._grant(wanted, budget, states, new, again) for wanted, budget in wishes]
+        if new:
+            connection.execute(insert(calls), new)
+        if again:
+            connection.execute(insert(retries), again)
+        return results
+
+    def _grant(
+        self,
+        wanted: Sequence[Call],
+        budget: float | None,
+        states: dict[str, str],
+        new: list[dict[str, Any]],
+        again: list[dict[str, Any]],
+    ) -> Reserved:
+        """Decides on one wish; adds to `states` and to the rows that are to be written."""
+        result = Reserved([], [], [])
+        after = self._seen["answers"]
         for call in wanted:
             state = states.get(call.key)
             if state == "closed":
@@ -60,23 +82,18 @@ class Money:
                 continue
             held = self._open.get(call.key, (0.0, 0))[0]
             extra = max(0.0, call.usd - held)
-            fits = budget is None or self._spent + self._reserved + extra <= budget + CENT_DUST
-            if call.usd > 0 and (spent_out or not fits):
-                spent_out = True
+            fits = budget is None or self._spent + self._reserved + extra <= budget + DUST
+            if call.usd > 0 and (result.refused or not fits):
                 result.refused.append(call)
                 continue
             result.granted.append(call)
+            states[call.key] = "open"
             if state is None:
                 new.append(call_row(call))
             elif call.annotator != PERSON and (extra > 0 or call.key not in self._open):
-                again.append({"key": call.key, "usd": call.usd, "after": self._seen["answers"], "at": time.time()})
+                again.append({"key": call.key, "usd": call.usd, "after": after, "at": time.time()})
             if call.annotator != PERSON:
-                self._hold(call.key, max(call.usd, held), self._seen["answers"])
-            states[call.key] = "open"
-        if new:
-            connection.execute(insert(calls), new)
-        if again:
-            connection.execute(insert(retries), again)
+                self._hold(call.key, max(call.usd, held), after)
         return result
 
     def cut_short(self, connection: Connection, annotators: Sequence[str]) -> int:
