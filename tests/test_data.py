@@ -424,6 +424,15 @@ def test_standard_input(given_: str, settings: dict[str, Any], expected: list[An
     assert json.loads(done.stdout) == [[*row, "standard input"] for row in expected]
 
 
+def test_a_named_pipe_is_read_once_and_has_no_fingerprint(tmp_path: Path) -> None:
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    source = Source(pipe, format="jsonl")
+    assert fingerprint(source) is None
+    with subprocess.Popen(["sh", "-c", 'echo \'{"text": "a"}\' > "$0"', pipe]):
+        assert [r.item.text for r in rows(source) if isinstance(r, Entry)] == ["a"]
+
+
 # --- Hugging Face datasets and real sets -----------------------------------------------------------------------------
 
 

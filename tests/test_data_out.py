@@ -87,6 +87,14 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path) -> No
     assert os.listdir(tmp_path / "mine") == ["letter.txt"]
 
 
+def test_a_device_or_pipe_is_written_as_it_is_and_a_folder_is_not_taken_for_a_file(tmp_path: Path) -> None:
+    write({"a": ["x"]}, os.devnull, format="csv")
+    assert not os.path.isfile(os.devnull)
+    (tmp_path / "out.csv").mkdir()
+    with pytest.raises(DataError, match="is a folder"):
+        write({"a": ["x"]}, str(tmp_path / "out.csv"))
+
+
 def test_standard_output_is_jsonl_in_utf8_whatever_the_locale(root: Path) -> None:
     code = "from agent.data import write; write({'text': ['é', None], 'p': [.5, float('nan')]}, '-')"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}

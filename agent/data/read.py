@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -90,17 +91,17 @@ def _sheet(source: Source, stream: BinaryIO, file: str, form: str, stack: ExitSt
 @contextmanager
 def _opened(path: str, file: str) -> Iterator[BinaryIO]:
     try:
-        if path == "-":
+        with nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as stream:
+            if path != "-" and os.path.isfile(path):
+                yield _not_utf16(stream, file)
+                return
             # To a file first: telling the format needs a second look, and a pipe gives only one.
             with tempfile.TemporaryFile() as copy:
-                shutil.copyfileobj(sys.stdin.buffer, copy)
+                shutil.copyfileobj(stream, copy)
                 copy.seek(0)
                 yield _not_utf16(copy, file)
-        else:
-            with open(path, "rb") as stream:
-                yield _not_utf16(stream, file)
     except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}; correct pool.path or its rights") from error
+        raise DataError(f"{file} cannot be read: {error.strerror or error}; correct pool.path or its rights") from error
 
 
 def _not_utf16(stream: BinaryIO, file: str) -> BinaryIO:

@@ -180,7 +180,7 @@ def _format(source: Source, path: str) -> str:
 def fingerprint(source: Source) -> str | None:
     """A hash of what the files hold and of the settings, wherever the files lie; None where only reading would tell.
 
-    Standard input and datasets of a hub have none: they are read each time.
+    Standard input, pipes and datasets of a hub have none: they are read each time.
 
     Raises:
         DataError: as `files`, or a file cannot be opened.
@@ -190,6 +190,8 @@ def fingerprint(source: Source) -> str | None:
     settings = [source.text, source.id, source.gold, source.split, source.kind, source.max_chars, RULES]
     made = hashlib.sha256(json.dumps(settings).encode())
     for path, form in files(source):
+        if not os.path.isfile(path) and not os.path.isdir(path):
+            return None  # a pipe can be read only once
         made.update(f"\n{form}\n".encode())
         for part in _inside(path):
             made.update(_sha256(part))

@@ -103,7 +103,12 @@ def _sound(table: Mapping[str, list[Any]], path: str) -> None:
 
 
 def _beside(path: str, fill: Callable[[str], None]) -> None:
-    """`fill` writes a temporary file, which then takes the place of `path`."""
+    """`fill` writes a temporary file, which then takes the place of `path`; a device or pipe is written as it is."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        if os.path.isdir(path):
+            raise DataError(f"{path} is a folder; name a file in it, or the format datasets")
+        fill(path)
+        return
     folder, name = os.path.split(os.path.abspath(path))
     part = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
     try:
@@ -182,7 +187,14 @@ def _datasets(table: dict[str, list[Any]], path: str) -> None:
     if os.path.isfile(place) or (os.path.isdir(place) and os.listdir(place) and not _is_dataset(place)):
         raise DataError(f"{path} is there and is no dataset; name a new folder")
     try:
-        datasets.Dataset.from_dict(table).save_to_disk(part)
+        made = datasets.Dataset.from_dict(table)
+        hidden = datasets.are_progress_bars_disabled()
+        datasets.disable_progress_bars()
+        try:
+            made.save_to_disk(part)
+        finally:
+            if not hidden:
+                datasets.enable_progress_bars()
         if os.path.exists(place):
             os.rename(place, old)  # a folder cannot be replaced in one step: for a moment only `old` is there
         os.rename(part, place)
