@@ -271,12 +271,17 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a plug-in is built with. `folder`: where it may keep caches, created on demand."""
+    """What a plug-in is built with.
+
+    `folder`: where it may keep caches, created on demand. `root`: the folder relative paths in its settings are taken
+    from (that of tutelage.toml).
+    """
 
     task: Task
     layout: Layout
     seed: int = 0
     folder: str = ""
+    root: str = ""
 
 
 @runtime_checkable

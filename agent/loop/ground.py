@@ -175,7 +175,7 @@ def open_ground(config: Config, people: str | None, limit: int | None, offline: 
 
 def _machine(rung: Rung, task: Task, layout: Layout, config: Config, offline: bool) -> Machine:
     plugin = plugins.load("oracles", str(rung.oracle))
-    oracle: Oracle = plugin.build(rung.settings, Context(task, layout, config.run.seed, str(config.folder / "cache")))
+    oracle: Oracle = plugin.build(rung.settings, _context(config, task, layout))
     # The rung's name is part of the recipe: two rungs are two annotators even where they share a model.
     traits = replace(oracle.traits, annotator=rung.name)
     if offline and not traits.local:
@@ -185,6 +185,10 @@ def _machine(rung: Rung, task: Task, layout: Layout, config: Config, offline: bo
         machine.shots = task.examples
         machine.recipe = recipe_of(task, machine)
     return machine
+
+
+def _context(config: Config, task: Task, layout: Layout) -> Context:
+    return Context(task, layout, config.run.seed, str(config.folder / "cache"), str(config.root))
 
 
 def recipe_of(task: Task, machine: Machine) -> str:
@@ -201,7 +205,7 @@ def _student(config: Config, task: Task, layout: Layout) -> Twinned | None:
     if rung.student is None:
         return None
     plugin = plugins.load("students", rung.student)
-    student: Twinned = plugin.build(rung.settings, Context(task, layout, config.run.seed, str(config.folder / "cache")))
+    student: Twinned = plugin.build(rung.settings, _context(config, task, layout))
     return student
 
 
