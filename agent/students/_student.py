@@ -1,0 +1,285 @@
+"""A student made of inputs (texts to rows) and a linear head. Knows not how the inputs are made.
+
+Shared by `linear` and `tfidf`. A student answers before it has seen a label: the names and descriptions of the labels
+are items of their own (`names`), whose weight fades as real labels come.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from agent.errors import ConfigError, Damaged, DataError, MissingExtra
+from agent.students import _head
+from agent.types import Floats, Item, Layout
+
+HEAD, CARD = "head.safetensors", "student.json"
+FORMAT = 1
+DEFAULT_L2 = 0.05
+CHOOSE_AFTER = 60
+NAME_WEIGHT, NAME_HALF = 4.0, 5.0
+"""A label's name counts as 4 examples, as 2 once 5 examples of it are known, and so on: 4 / (1 + n / 5)."""
+
+Progress = Callable[[int, int], None]
+
+
+class Inputs(Protocol):
+    """Texts to rows. `card` and `arrays` are what a saved student needs to make the same rows again."""
+
+    def rows(self, texts: Sequence[str], progress: Progress | None = None) -> Any: ...
+    def card(self) -> dict[str, Any]: ...
+    def arrays(self) -> dict[str, Any]: ...
+    def restore(self, card: Mapping[str, Any], arrays: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(slots=True)
+class Penalty:
+    """The penalty in use, and how many examples it was chosen on (0: not chosen)."""
+
+    value: float = DEFAULT_L2
+    chosen_on: int = 0
+
+
+class Learning(Protocol):
+    """The settings every student with a linear head has; a frozen dataclass."""
+
+    @property
+    def l2(self) -> float | None: ...
+    @property
+    def max_iter(self) -> int: ...
+    @property
+    def names(self) -> bool: ...
+
+
+def check(settings: Learning) -> None:
+    """Raises ConfigError when a number makes no sense."""
+    if settings.l2 is not None and not settings.l2 > 0:
+        raise ConfigError(f"l2 = {settings.l2} must be above 0; leave it out to have it chosen")
+    if settings.max_iter < 1:
+        raise ConfigError(f"max_iter = {settings.max_iter} must be at least 1")
+
+
+class HeadStudent:
+    """A `Student`. One thread at a time.
+
+    progress: called by `features` with (texts done, texts to do) while vectors are computed.
+    device: where a big head of dense rows is fitted ("auto": on a GPU if there is one).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Inputs,
+        layout: Layout,
+        labels: Mapping[str, str],
+        settings: Learning,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> None:
+        self._name = name
+        self._inputs = inputs
+        self._layout = layout
+        self._labels = dict(labels)
+        self._settings = settings
+        self._seed = seed
+        self._device = device
+        self._head: _head.Head | None = None
+        self._penalty = Penalty()
+        self._names: tuple[Any, Floats] | None = None
+        self.progress: Progress | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def layout(self) -> Layout:
+        """The atoms and choices its columns stand for."""
+        return self._layout
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Label name -> description, as in the task it was made for."""
+        return dict(self._labels)
+
+    def fresh(self) -> HeadStudent:
+        """An untrained twin that shares inputs, caches and the chosen penalty: for cross-fitting."""
+        twin = HeadStudent(
+            self._name, self._inputs, self._layout, self._labels, self._settings, self._seed, self._device
+        )
+        twin._penalty = Penalty(self._penalty.value, self._penalty.chosen_on)
+        twin._names = self._names
+        return twin
+
+    def features(self, items: Sequence[Item]) -> Any:
+        """One row an item, (n, d) float32; images are nothing to it."""
+        return self._inputs.rows([item.text for item in items], self.progress)
+
+    def fit(self, features: Any, targets: Floats, weights: Floats) -> None:
+        """Learn from (n, d) rows, (n, width) soft targets and (n,) weights; n may be 0 (the labels' names alone).
+
+        An atom whose targets are all zero in a row is unknown there. The result depends on the arguments and, once
+        there are 60 rows, on when the penalty was last chosen (anew whenever the rows have grown by half).
+        """
+        targets = np.asarray(targets, dtype=np.float32)
+        weights = np.asarray(weights, dtype=np.float32)
+        n = features.shape[0]
+        if targets.shape != (n, self._layout.width) or weights.shape != (n,):
+            raise ValueError(f"targets {targets.shape}, weights {weights.shape} do not fit {n} rows")
+        extra = self._pseudo(targets, weights)
+        if n == 0 and extra is None:
+            self._head = None
+            return
+        slices, steps = self._layout.slices, self._settings.max_iter
+        if self._settings.l2 is not None:
+            self._penalty = Penalty(self._settings.l2)
+        elif n >= CHOOSE_AFTER and n >= 1.5 * self._penalty.chosen_on:
+            chosen = _head.choose_l2(features, targets, weights, slices, extra, steps, self._seed, self._device)
+            self._penalty = Penalty(chosen, n)
+        rows = _head.with_rows((features, targets, weights), extra) if n else extra
+        assert rows is not None
+        self._head = _head.fit(*rows, slices, self._penalty.value, steps, self._head, self._device)
+
+    def predict(self, features: Any) -> Floats:
+        """(n, width) float32 probabilities. Before any `fit`: what the labels' names alone say, else uniform."""
+        if self._head is None and self._settings.names:
+            nothing = np.zeros((0, self._layout.width), dtype=np.float32)
+            self.fit(features[:0], nothing, np.zeros(0, dtype=np.float32))
+        if self._head is None:
+            even = [np.full(len(c), 1 / len(c), dtype=np.float32) for c in self._layout.choices]
+            return np.tile(np.concatenate(even), (features.shape[0], 1))
+        return self._head.predict(features, self._layout.slices)
+
+    def _pseudo(self, targets: Floats, weights: Floats) -> tuple[Any, Floats, Floats] | None:
+        """The labels' names as rows, each with a weight that fades as labels of that choice come."""
+        if not self._settings.names:
+            return None
+        if self._names is None:
+            texts, aims = name_rows(self._layout, self._labels)
+            self._names = (self._inputs.rows(texts) if texts else None, aims)
+        rows, aims = self._names
+        if rows is None:
+            return None
+        seen = (weights[:, None] * targets).sum(axis=0) if len(targets) else np.zeros(self._layout.width)
+        own = np.array([seen[aim > 0].min() for aim in aims])
+        return rows, aims, (NAME_WEIGHT / (1 + own / NAME_HALF)).astype(np.float32)
+
+    def save(self, folder: str) -> None:
+        """Write `head.safetensors` and then `student.json`; each takes the old one's place at once.
+
+        The card also lies in the head's header, so weights and card cannot come apart.
+        """
+        place = Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        card = {
+            "format": FORMAT,
+            "student": self._name,
+            "layout": {"atoms": self._layout.atoms, "choices": self._layout.choices},
+            "labels": self._labels,
+            "settings": dict(vars(self._settings)),
+            "seed": self._seed,
+            "penalty": asdict(self._penalty),
+            "trained": self._head is not None,
+            **self._inputs.card(),
+        }
+        arrays = dict(self._inputs.arrays())
+        if self._head is not None:
+            arrays["head.weight"] = np.ascontiguousarray(self._head.weight)
+        write_safe(place, card, arrays)
+
+    def load(self, folder: str) -> None:
+        """Take over what `save` wrote. Nothing but JSON and safetensors is read.
+
+        Raises:
+            DataError: the folder holds no student, or one of another task or encoder.
+            Damaged: the files do not read.
+        """
+        card, arrays = read_safe(folder)
+        if layout_of(card) != self._layout:
+            raise DataError(f"{folder}: the model's labels are not this task's; train anew or open it by itself")
+        self._inputs.restore(card, arrays)
+        self._names = None
+        self._penalty = Penalty(float(card["penalty"]["value"]), int(card["penalty"]["chosen_on"]))
+        weight = arrays.get("head.weight")
+        self._head = None if weight is None else _head.Head(np.ascontiguousarray(weight, dtype=np.float32))
+
+
+def name_rows(layout: Layout, labels: Mapping[str, str]) -> tuple[list[str], Floats]:
+    """Texts of the labels' names and descriptions, and the targets of each, (texts, width).
+
+    An atom of the choices ("no", "yes") is a label by itself: its text means yes to it and nothing to the others.
+    Otherwise each choice that is a label has a text.
+    """
+    texts: list[str] = []
+    aims: list[Floats] = []
+    for atom, choices, columns in zip(layout.atoms, layout.choices, layout.slices, strict=True):
+        binary = choices == ("no", "yes") and atom in labels
+        for place, choice in enumerate(choices):
+            name = atom if binary else choice
+            if name not in labels or (binary and choice == "no"):
+                continue
+            aim = np.zeros(layout.width, dtype=np.float32)
+            aim[columns.start + place] = 1
+            texts.append(spoken(name, labels[name]))
+            aims.append(aim)
+    return texts, np.stack(aims) if aims else np.zeros((0, layout.width), dtype=np.float32)
+
+
+def spoken(name: str, description: str) -> str:
+    """A label as words: `card_not_working` -> "card not working: the description"."""
+    words = " ".join(re.sub(r"(?<=[a-z])(?=[A-Z])|[_/\-]+", " ", name).split())
+    return f"{words}: {description}" if description else words
+
+
+def layout_of(card: Mapping[str, Any]) -> Layout:
+    """The layout a saved student was trained for."""
+    found = card["layout"]
+    return Layout(tuple(found["atoms"]), tuple(tuple(choices) for choices in found["choices"]))
+
+
+def write_safe(folder: Path, card: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Weights first, the card last; a kill between the two leaves an older card, and the header's is believed."""
+    try:
+        from safetensors.numpy import save
+    except ImportError as error:
+        raise MissingExtra("safetensors", "local", "saving a student") from error
+
+    text = json.dumps(card, ensure_ascii=False, indent=1)
+    for name, data in ((HEAD, save(dict(arrays), metadata={"card": text})), (CARD, text.encode())):
+        draft = folder / f"{name}.{os.getpid()}.tmp"
+        try:
+            with draft.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, folder / name)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def read_safe(folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(card, arrays) of a saved student."""
+    place = Path(folder)
+    if not (place / HEAD).is_file() or not (place / CARD).is_file():
+        raise DataError(f"{folder}: no saved student here ({HEAD} and {CARD}); finish a run, or name another folder")
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise MissingExtra("safetensors", "local", "opening a student") from error
+    try:
+        with safe_open(place / HEAD, framework="numpy") as file:
+            card = json.loads((file.metadata() or {})["card"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        if card["format"] != FORMAT:
+            raise DataError(f"{folder}: written by another version (format {card['format']}, this one reads {FORMAT})")
+        layout_of(card)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{place / HEAD} does not read as a saved student: {type(error).__name__}") from error
+    return card, arrays
