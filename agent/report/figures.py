@@ -192,7 +192,8 @@ class Check:
 class Figures:
     """All a report says. Every part but the head may be empty; the report says so then, or leaves it out.
 
-    `items` = accepted + unsure + waiting; `rows` = items + set aside + repeated rows. `set_aside`: reason -> rows.
+    `items` = accepted + unsure + waiting + undecided (of a run cut short); `rows` = items + set aside + repeated rows.
+    `set_aside`: reason -> rows.
     `no_certificate`: why there is none, as a full sentence. `files`: name -> what is in it.
     """
 
@@ -203,6 +204,7 @@ class Figures:
     accepted: int
     unsure: int
     waiting: int
+    undecided: int = 0
     question: str = ""
     kind: str = "single"
     set_aside: Mapping[str, int] = field(default_factory=dict)
@@ -291,4 +293,4 @@ def _plain(value: Any) -> Any:
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
-    return value
+    return value.item() if hasattr(value, "item") else value  # numpy's scalars as Python's

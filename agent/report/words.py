@@ -126,7 +126,8 @@ def numbers(figures: Figures) -> tuple[Big, Big, Big, Big]:
     """The four large numbers."""
     got, asked = figures.certificate, figures.people
     part = Fraction(figures.accepted, figures.items) if figures.items else Fraction(0)
-    open_ = [f"{count(n)} {what}" for n, what in ((figures.unsure, "unsure"), (figures.waiting, "waiting")) if n]
+    others = {"unsure": figures.unsure, "waiting": figures.waiting, "undecided": figures.undecided}
+    open_ = [f"{count(n)} {what}" for what, n in others.items() if n]
     delivered = Big(
         count(figures.accepted),
         "labels delivered",
@@ -195,5 +196,7 @@ def rows(figures: Figures) -> list[tuple[str, int]]:
         ("Unsure: best guess given", figures.unsure),
         ("Waiting for people", figures.waiting),
     ]
+    if figures.undecided:
+        told.append(("Not decided yet", figures.undecided))
     told += [(f"Set aside: {reason}", n) for reason, n in figures.set_aside.items()]
     return told + ([("The same item again", again)] if again > 0 else [])

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -21,6 +22,9 @@ from agent.types import Answer, Call, Item, Kind, Task, Traits, Value
 PERSON = "person"
 LEASE = 600.0
 """Seconds one person keeps a card; activity extends it."""
+
+FRESH = 5.0
+"""Seconds for which the list of open questions is good; whether a card is still open is looked up each time."""
 
 UNDO = 20
 """How many answers of a sitting can be taken back."""
@@ -89,25 +93,21 @@ class Desk:
         self._skipped: list[str] = []
         self._done: deque[str] = deque(maxlen=UNDO)
         self._front: str | None = None
+        self._calls: dict[str, Call] = {}
+        self._read = float("-inf")
 
     def left(self) -> int:
         """How many questions are open, those on other people's desks included."""
-        return len(self._pending())
+        return len(self._queue(fresh=True))
 
     def next_card(self) -> Card | None:
         """The next card, leased to this person; None when nothing is open, or all that is open is on other desks."""
-        calls = {call.key: call for call in self._pending()}
-        self._skipped = [key for key in self._skipped if key in calls]
-        late = set(self._skipped)
-        order = [key for key in calls if key not in late] + self._skipped
-        if self._front in calls:
-            order = [self._front, *(key for key in order if key != self._front)]
-        key = self._store.lease_next(self.who, order, LEASE)
+        key = self._lease(self._queue()) or self._lease(self._queue(fresh=True))
         self._front = key  # a card in hand is the next card until it is answered or laid away
         if key is None:
             return None
-        item = replace(self._pool.item(self._pool.position(calls[key].item)), gold=None)
-        return Card(key, item, self.task, self.answered + 1, self.answered + len(calls))
+        item = replace(self._pool.item(self._pool.position(self._calls[key].item)), gold=None)
+        return Card(key, item, self.task, self.answered + 1, self.answered + len(self._calls))
 
     def answer(self, card: Card, value: Value | None, seconds: float = 0.0, flags: Sequence[str] = ()) -> bool:
         """Commit an answer; `value` None: none of the labels, or cannot tell. `seconds`: the time it took.
@@ -126,6 +126,7 @@ class Desk:
         added = self._store.record_now(card.key, given)
         self._store.release(card.key, self.who)
         self._front = None
+        self._calls.pop(card.key, None)
         if added:
             self.answered += 1
             self._done.append(card.key)
@@ -148,6 +149,7 @@ class Desk:
         self._store.withdraw(key, self.who)
         self.answered -= 1
         self._front = again.key
+        self._queue(fresh=True)
         return self.next_card()
 
     def skip(self, card: Card) -> None:
@@ -166,8 +168,23 @@ class Desk:
             self._front = None if self._front == card.key else self._front
             self._store.release(card.key, self.who)
 
-    def _pending(self) -> list[Call]:
-        return [call for call in pending(self._store, self._seed, self._recipe) if self._has(call.item)]
+    def _lease(self, calls: Mapping[str, Call]) -> str | None:
+        """The first card that is open and nobody else's: the one in hand, then the queue's, then the skipped ones."""
+        self._skipped = [key for key in self._skipped if key in calls]
+        late = set(self._skipped)
+        order = [key for key in calls if key not in late] + self._skipped
+        front = self._front
+        if front is not None and front in calls:
+            order = [front, *(key for key in order if key != front)]
+        return self._store.lease_next(self.who, order, LEASE)
+
+    def _queue(self, fresh: bool = False) -> Mapping[str, Call]:
+        """Open questions by key, in their order, as they were at most `FRESH` seconds ago."""
+        if fresh or time.monotonic() - self._read > FRESH:
+            found = pending(self._store, self._seed, self._recipe)
+            self._calls = {call.key: call for call in found if self._has(call.item)}
+            self._read = time.monotonic()
+        return self._calls
 
     def _has(self, item: str) -> bool:
         try:

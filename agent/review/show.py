@@ -20,7 +20,8 @@ _JOINERS = "\u200c\u200d"
 
 HELP = """\
 1-9 0    choose a label (several: switch on and off, Enter when done)
-letters  with more than ten labels: type a part of its name, Enter takes the first; .u .s .q are commands too
+letters  with more than ten labels: type a part of a name, Enter takes the first found
+         (then u, s, n … are typed with Enter; .u where a label is called u)
 u  undo the last answer (up to 20)       s  skip: the card comes back at the end
 n  none of these, or cannot tell         f  flag this item with a reason
 m  more or less of a long text           g  guidelines
@@ -73,10 +74,11 @@ def card(console: Console, it: Card, view: View) -> None:
     else:
         _found(console, it, view)
     if view.many:
-        console.print(Text("Any number of labels; Enter when done.", style="dim"))
+        console.print(Text("  Any number of labels; Enter when done.", style="dim"))
     if view.guidelines:
         console.print(Rule("guidelines", style="dim"))
         console.print(Text(visible(task.guidelines) or "This task has no guidelines: set task.guidelines."))
+    console.print()
     console.print(Text(HELP if view.help else _foot(it), style="dim"))
     for message in view.messages:
         console.print(Text(visible(message), style="yellow"))
@@ -114,7 +116,7 @@ def _text(console: Console, it: Card, view: View) -> None:
         for part in it.item.parts
     ]
     lines = Text("\n\n".join(told)).wrap(console, max(console.width, 20), tab_size=4)
-    room = max(FEWEST_LINES, console.height - 9 - max(len(view.keys), min(len(view.matches), MOST_MATCHES)))
+    room = max(FEWEST_LINES, console.height - 10 - max(len(view.keys), min(len(view.matches), MOST_MATCHES)))
     cut = not view.whole and len(lines) > room
     for line in lines[:room] if cut else lines:
         console.print(line, soft_wrap=True)

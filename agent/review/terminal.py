@@ -75,6 +75,13 @@ def find(labels: list[str], typed: str) -> list[str]:
     return sorted(found, key=lambda label: (names[label] != text, not names[label].startswith(text)))
 
 
+def _time(minutes: float) -> str:
+    """Minutes, or seconds when there is not one."""
+    if minutes < 1:
+        return f"{round(60 * minutes)} seconds"
+    return f"{minutes:.1f} minutes" if minutes < 10 else f"{round(minutes)} minutes"
+
+
 class Sitting:
     """The cards one person sees, one after another."""
 
@@ -117,10 +124,10 @@ class Sitting:
         spent, left = sum(seconds for seconds, _ in self._said) / 60, self._desk.left()
         n, unsure = len(self._said), sum(unsure for _, unsure in self._said)
         said = f" ({unsure} could not be told)" if unsure else ""
-        lines = [f"Answered {n}{said} in {spent:.1f} minutes."]
+        lines = [f"Answered {n}{said} in {_time(spent)}."]
         if not left:
             return [*lines, "Nothing is waiting for people now: `tutelage run` goes on."]
-        pace = f", about {max(1, round(left * spent / n))} minutes at this pace" if n else ""
+        pace = f", about {_time(left * spent / n)} at this pace" if n else ""
         elsewhere = "" if self.card or n else " They may be on other people's screens."
         return [*lines, f"{left} left{pace}.{elsewhere}"]
 
