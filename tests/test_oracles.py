@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from servers.chat import ChatServer
 
 from agent import oracles, plugins, prompt
-from agent.errors import CallFailed, DataError, EndpointDown, Transient, TutelageError, Unparsable
+from agent.errors import CallFailed, DataError, EndpointDown, PluginError, Transient, TutelageError, Unparsable
 from agent.oracles import openai, person, replay, scripted
 from agent.types import Answer, Context, Item, Layout, Oracle, Part, Prompt, Task, Value
 
@@ -505,6 +505,14 @@ def test_scripted_by_a_function_and_with_failing_attempts():
     assert 70 < failed < 130 and given_ + failed == 200
 
 
+def test_scripted_finds_its_function_by_name():
+    oracle = scripted.build(scripted.Settings(function="json:dumps"), context(SINGLE))
+    assert oracle.traits.recipe["function"] == "json:dumps"
+    for wrong in ("json", "json:nope", "no_such_module:x", ":x"):
+        with pytest.raises(PluginError, match=r"package\.module:name"):
+            scripted.build(scripted.Settings(function=wrong), context(SINGLE))
+
+
 def test_scripted_bills_before_it_answers(tmp_path):
     """A process killed while it waits for the answer has already been charged: the key is on disk."""
     ledger = tmp_path / "bill"
@@ -522,7 +530,7 @@ asyncio.run(main())
     assert ledger.read_text() == "the-key\n"
 
 
-@pytest.mark.parametrize("name", ["openai", "person", "replay", "scripted"])
+@pytest.mark.parametrize("name", ["openai", "person", "replay", "scripted", "vllm"])
 def test_an_oracle_is_a_module_with_settings_and_build(name):
     module = plugins.load("oracles", name)
     assert module.Settings.__doc__ and callable(module.build)

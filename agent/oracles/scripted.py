@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib
 import json
 import math
 import os
@@ -15,8 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent import plugins
-from agent.errors import Transient
+from agent.errors import PluginError, Transient
 from agent.oracles import certain
 from agent.types import Answer, Context, Prompt, Traits, Value
 
@@ -60,7 +60,16 @@ def build(settings: Settings, context: Context) -> Scripted:
     Raises:
         PluginError: there is no such function.
     """
-    return Scripted(settings, plugins.load("oracles", settings.function) if settings.function else None)
+    return Scripted(settings, _function(settings.function) if settings.function else None)
+
+
+def _function(path: str) -> Function:
+    module, _, name = path.partition(":")
+    try:
+        found: Function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PluginError(f'function = {path!r} cannot be imported ({error}): write "package.module:name"') from error
+    return found
 
 
 class Scripted:

@@ -1,0 +1,158 @@
+"""vLLM in this process: no server, batches straight to the engine. Knows no task and no ledger.
+
+Options are chosen by code and read from log-probabilities, as in the oracle `openai`. While the engine works on one
+batch, what is asked meanwhile becomes the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.errors import CallFailed, MissingExtra
+from agent.oracles import Token, read_codes
+from agent.types import Answer, Context, Prompt, Traits
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Keys of a `[[rung]]` with oracle = "vllm".
+
+    model: folder of the weights, or their name at Hugging Face. It needs a chat template.
+    dtype: of the weights in memory; "float32" keeps log-probabilities off the coarse grid of bf16.
+    max_model_len: most tokens of prompt and answer together; None is the model's own.
+    memory: share of the GPU's memory that vLLM may take.
+    eager: skip compilation: starts sooner, runs slower.
+    in_flight: questions asked at once, and the largest batch.
+    max_tokens: most tokens an answer may have; for kind multi it is raised to 8 for each option.
+    template: prompt template, one of ours or a path.
+    max_chars: characters of an item that are shown; of a longer one the middle is left out.
+    """
+
+    model: str
+    dtype: str = "auto"
+    max_model_len: int | None = None
+    memory: float = 0.9
+    eager: bool = False
+    in_flight: int = 256
+    max_tokens: int = 16
+    template: str = "codes.j2"
+    max_chars: int = 6_000
+
+
+def build(settings: Settings, context: Context) -> Vllm:
+    """The oracle; weights are loaded at the first question."""
+    return Vllm(settings, context.seed)
+
+
+class Vllm:
+    """One model in this process."""
+
+    def __init__(self, settings: Settings, seed: int = 0) -> None:
+        self.settings = settings
+        self._seed = seed
+        self._engine: Any = None
+        self._waiting: list[tuple[Prompt, asyncio.Future[Answer]]] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    @property
+    def traits(self) -> Traits:
+        """What the house must know of it."""
+        at = self.settings
+        recipe = {name: str(getattr(at, name)) for name in ("model", "dtype", "max_tokens", "max_chars")}
+        return Traits(at.model, recipe, at.template, in_flight=at.in_flight, local=True)
+
+    def price(self, prompt: Prompt) -> float:
+        """Nothing."""
+        return 0.0
+
+    async def answer(self, prompt: Prompt) -> Answer:
+        """Ask, in a batch with whatever else is waiting.
+
+        Raises:
+            MissingExtra: vllm is not installed.
+            CallFailed: the engine refuses this prompt (too long, no chat template).
+        """
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((prompt, future))
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
+        return await future
+
+    async def _work(self) -> None:
+        await asyncio.sleep(0.005)  # let the questions that are asked together arrive
+        while self._waiting:
+            batch, self._waiting = self._waiting[: self.settings.in_flight], self._waiting[self.settings.in_flight :]
+            await self._serve(batch)
+
+    async def _serve(self, batch: Sequence[tuple[Prompt, asyncio.Future[Answer]]]) -> None:
+        """Answer a batch. One bad prompt fails all of it, so then each is asked by itself."""
+        try:
+            answers = await asyncio.to_thread(self._ask, [prompt for prompt, _ in batch])
+        except MissingExtra as error:
+            for _, future in batch:
+                if not future.cancelled():
+                    future.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - the engine raises what it likes, and its words may quote the item
+            for one in batch if len(batch) > 1 else ():
+                await self._serve([one])
+            if len(batch) == 1 and not batch[0][1].cancelled():
+                why = f"vLLM refuses this question ({type(error).__name__}): is it too long, or has the model no chat?"
+                batch[0][1].set_exception(CallFailed(why))
+        else:
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if not future.cancelled():
+                    future.set_result(answer)
+
+    def _ask(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        engine = self._load()
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
+        several = []
+        for prompt in prompts:
+            codes, many = [option.code for option in prompt.question.options], prompt.question.many
+            room = max(self.settings.max_tokens, 8 * len(codes) * many)
+            choice = None if many or len(codes) > 26 else StructuredOutputsParams(choice=codes)
+            several.append(SamplingParams(temperature=0.0, max_tokens=room, logprobs=20, structured_outputs=choice))
+        talks = [[{"role": m.role, "content": m.content} for m in prompt.messages] for prompt in prompts]
+        outputs = engine.chat(talks, several, use_tqdm=False)
+        return [_answer(prompt, output) for prompt, output in zip(prompts, outputs, strict=True)]
+
+    def _load(self) -> Any:
+        if self._engine is None:
+            try:
+                from vllm import LLM
+            except ImportError as error:
+                raise MissingExtra("vllm", "vllm", "the oracle vllm") from error
+            at = self.settings
+            self._engine = LLM(
+                model=at.model,
+                dtype=at.dtype,
+                max_model_len=at.max_model_len,
+                gpu_memory_utilization=at.memory,
+                enforce_eager=at.eager,
+                enable_prefix_caching=True,
+                seed=self._seed,
+            )
+        return self._engine
+
+    async def close(self) -> None:
+        """Let go of the engine."""
+        self._engine = None
+
+
+def _answer(prompt: Prompt, output: Any) -> Answer:
+    """One finished request as an answer; constraints come after the log-probabilities, which stay raw."""
+    said = output.outputs[0]
+    tokens = []
+    for token, seen in zip(said.token_ids, said.logprobs or (), strict=False):
+        others = {entry.decoded_token or "": float(entry.logprob) for entry in seen.values()}
+        tokens.append(Token(seen[token].decoded_token or "", float(seen[token].logprob), others))
+    read = None if prompt.question.many else read_codes(prompt.question, said.text, tokens)
+    scores, mass = read if read else (None, 1.0)
+    flags = prompt.flags + ((f"mass={mass:.2f}",) if mass < 0.995 else ())
+    cached = int(getattr(output, "num_cached_tokens", None) or 0)
+    return Answer(said.text, scores, 0.0, len(output.prompt_token_ids or ()), len(said.token_ids), cached, flags=flags)

@@ -1,0 +1,158 @@
+"""The oracle `openai` against a real vLLM server on the CPU, with SmolLM2's weights: `make vllm-env` makes its ground."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent import plugins, prompt
+from agent.errors import CallFailed, EndpointDown
+from agent.oracles import openai
+from agent.types import Answer, Context, Item, Part, Prompt, Task
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+SINGLE = Task("t", "single", {"negative": "", "positive": ""}, "What is the sentiment of this movie review?")
+MULTI = Task("t", "multi", {"rude": "", "toxic": "", "spam": ""})
+TEXTS = ["A wonderful, moving film.", "Dull, stupid and far too long.", "I laughed and cried.", "A waste of time."]
+
+
+def weights() -> Path:
+    """SmolLM2 as safetensors, as the oracle `small` makes it from the package's GGUF."""
+    pytest.importorskip("torch", reason="making the weights needs torch")
+    from agent.errors import UserError
+    from agent.oracles import _gguf, _weights
+
+    try:
+        source = _weights.find("auto")
+    except UserError as error:
+        pytest.skip(str(error))
+    return _gguf.convert(Path(source.path), source.revision, _gguf.cache_folder())
+
+
+@pytest.fixture(scope="module")
+def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server in a process group of its own, killed as a whole (its workers outlive it otherwise)."""
+    home = root / ".venv-vllm"
+    if not (home / "bin" / "vllm").exists():
+        pytest.skip("no .venv-vllm here: run `make vllm-env` (3.5 GB)")
+    folder = weights()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (tmp_path_factory.mktemp("vllm") / "log").open("w+")
+    quiet = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    openmp = home / "lib" / "libiomp5.so"
+    if openmp.exists():
+        quiet["LD_PRELOAD"] = str(openmp)
+    path = f"{home / 'bin'}:{os.environ['PATH']}"
+    flags = ["--served-model-name", "smollm2", "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "2048"]
+    flags += ["--dtype", "float32", "--block-size", "32", "--enforce-eager"]
+    process = subprocess.Popen(
+        [home / "bin" / "vllm", "serve", folder, *flags],
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **quiet, "PATH": path},
+        start_new_session=True,
+    )
+    try:
+        wait_for(port, process, log)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        log.close()
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes], log) -> None:
+    end = time.monotonic() + 600
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            log.seek(0)
+            pytest.fail(f"the server ended before it answered:\n{log.read()[-3000:]}")
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
+            return
+        except (OSError, urllib.error.URLError):
+            time.sleep(1)
+    pytest.fail("the server did not answer within 600 s")
+
+
+def asked(task: Task, oracle: openai.OpenAI, text: str, sample: int = 0) -> Prompt:
+    recipe = prompt.recipe(task, task.kind, oracle.traits)
+    question = plugins.load("kinds", task.kind).question(task, Item(text[:20], (Part("text/plain", text),)), sample)
+    return prompt.render(task, question, oracle.traits, recipe, sample)
+
+
+def ask(oracle: openai.OpenAI, prompts: list[Prompt]) -> list[Answer]:
+    async def run() -> list[Answer]:
+        try:
+            return list(await asyncio.gather(*map(oracle.answer, prompts)))
+        finally:
+            await oracle.close()
+
+    return asyncio.run(run())
+
+
+def built(server: str, task: Task, model: str = "smollm2", logprobs: str = "auto", **more: int) -> openai.OpenAI:
+    settings = openai.Settings(model, server, logprobs=logprobs, deadline=120.0, **more)
+    return openai.build(settings, Context(task, plugins.load("kinds", task.kind).choices(task)))
+
+
+def test_the_codes_get_exact_log_probabilities(server: str) -> None:
+    oracle = built(server, SINGLE)
+    prompts = [asked(SINGLE, oracle, text, sample) for text in TEXTS for sample in (0, 1)]
+    answers = ask(oracle, prompts)
+    assert oracle.wire.vllm and "logprob_token_ids" not in oracle.wire.without
+    for made, answer in zip(prompts, answers, strict=True):
+        assert set(answer.logprobs) == {"A", "B"}
+        assert 0 < sum(map(math.exp, answer.logprobs.values())) <= 1 + 1e-6
+        assert answer.text.strip() in ("A", "B"), "structured_outputs.choice is obeyed"
+        assert answer.served_model == "smollm2" and answer.tokens_in > 50
+        label = plugins.load("kinds", "single").parse(SINGLE, made.question, answer)["label"]
+        assert sum(label.values()) == pytest.approx(1)
+
+
+def test_exact_ids_and_the_top_list_agree(server: str) -> None:
+    exact, listed = built(server, SINGLE), built(server, SINGLE)
+    listed.wire.without.add("logprob_token_ids")
+    prompts = [asked(SINGLE, exact, text) for text in TEXTS]
+    for one, other in zip(ask(exact, prompts), ask(listed, prompts), strict=True):
+        seen = {code: value for code, value in one.logprobs.items() if value > -6}
+        assert {code: other.logprobs[code] for code in seen} == pytest.approx(seen, abs=0.02)
+
+
+def test_votes_and_sets(server: str) -> None:
+    oracle = built(server, SINGLE, logprobs="no", votes=4)
+    (answer,) = ask(oracle, [asked(SINGLE, oracle, TEXTS[0])])
+    assert "votes" in answer.flags and sum(map(math.exp, answer.logprobs.values())) == pytest.approx(1)
+    several = built(server, MULTI)
+    made = asked(MULTI, several, TEXTS[1])
+    (answer,) = ask(several, [made])
+    assert set(plugins.load("kinds", "multi").parse(MULTI, made.question, answer)) == set(MULTI.labels)
+
+
+def test_faults_of_the_real_server(server: str) -> None:
+    oracle = built(server, SINGLE, model="nope")
+    with pytest.raises(EndpointDown, match="it serves smollm2"):
+        ask(oracle, [asked(SINGLE, oracle, TEXTS[0])])
+    oracle = built(server, SINGLE, max_chars=100_000)
+    with pytest.raises(CallFailed, match="max_chars"):
+        ask(oracle, [asked(SINGLE, oracle, "SENTINEL words " * 5_000)])
+
+
+def test_probe_of_the_real_server(server: str) -> None:
+    rows = asyncio.run(openai.probe(openai.Settings("smollm2", server, deadline=120.0)))
+    assert [what for what, _, _ in rows] == ["endpoint", "model", "log-probabilities", "constrained choice", "codes"]
+    assert all(ok for _, _, ok in rows), rows
