@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from agent import config as settings
+from agent.oracles import person
+from agent.pool import Pool
 from agent.store import Store
 
 
@@ -50,8 +52,25 @@ def measure(folder: Path) -> dict[str, Any]:
         "statuses": dict(Counter(str(row["status"]) for row in labels)),
         "by": dict(Counter(str(row["by"]) for row in labels)),
         "gold": against_gold(labels, dict(zip(pool["id"], pool["gold"], strict=True))),
+        "promise": promise(folder, labels),
         **ledger(folder),
     }
+
+
+def promise(folder: Path, labels: list[dict[str, Any]]) -> dict[str, float]:
+    """What the certificate speaks of, counted in full: delivered labels that the person asked about each item gave.
+
+    Only recorded people make this possible: the answer each item would get is on file, asked or not. "Cannot tell"
+    counts as wrong, as it does in the certificate.
+    """
+    config = settings.load(folder / "tutelage.toml")
+    people = config.person.settings.people if config.person else "gold"
+    where = people if people == "gold" else str(config.root / people)
+    answer = person.recorded(where, settings.the_task(config), config.run.seed)
+    pool = Pool(config.folder / "pool")
+    said = {item.name: answer(item, 0) for item in pool.items(range(len(pool)))}
+    right = sum(not said[row["id"]].unsure and said[row["id"]].text == row["label"] for row in labels)
+    return share(right, len(labels))
 
 
 def ledger(folder: Path) -> dict[str, Any]:
@@ -60,7 +79,7 @@ def ledger(folder: Path) -> dict[str, Any]:
     with Store.open(config.store_url) as store:
         told = [(call, answer) for _, call, answer in store.answers_since(0) if call.annotator == "person"]
         outcomes, spend, certificates = store.outcomes(), store.spend(), store.certificates()
-    person = config.person.settings.seconds if config.person else 0.0
+    seconds = config.person.settings.seconds if config.person else 0.0
     asked = {
         name: {"answers": u.answers, "errors": u.errors, "usd": u.usd, "tokens_in": u.tokens_in,
                "tokens_cached": u.tokens_cached, "tokens_out": u.tokens_out}
@@ -71,7 +90,7 @@ def ledger(folder: Path) -> dict[str, Any]:
     return {
         "people": dict(Counter(call.purpose for call, _ in told)),
         "unsure": sum(answer.unsure for _, answer in told),
-        "minutes": len(told) * person / 60,
+        "minutes": len(told) * seconds / 60,
         "asked": asked,
         "agreement": {name: share(*pair) for name, pair in last.get("agreement", {}).items()},
         "alone": {name: share(*pair) for name, pair in closing.get("gold", {}).items()},
@@ -108,7 +127,7 @@ def lines(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def claim(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """The certificate's claim, and beside it the truth as gold has it."""
+    """The certificate's claim, and beside it the truth: in its own terms, and as gold has it."""
     certificate = found["certificate"]
     if not certificate:
         return [("certificate", "none")]
@@ -119,7 +138,12 @@ def claim(found: dict[str, Any]) -> list[tuple[str, str]]:
         f"{1 - certificate['delta']:.0%} (goal {certificate['target']:.0%}: {met}); "
         f"{certificate['wrong']} of {certificate['audited']} audited differed"
     )
-    return [("the certificate claims", words), ("the truth, by gold", f"{truth:.1%}")]
+    kept = f"{found['promise']['rate']:.1%} are what the person asked about each item says"
+    return [
+        ("the certificate claims", words),
+        ("the truth of that claim", kept),
+        ("beside it, agreement with gold", f"{truth:.1%}"),
+    ]
 
 
 def show(found: dict[str, Any]) -> None:

@@ -97,12 +97,14 @@ def test_the_closing_table_names_the_claim_and_the_truth(tmp_path: Path, capsys:
         "people": {"pilot": 100, "audit": 200, "escalation": 50}, "unsure": 7, "minutes": 35.0,
         "asked": {"small": used},
         "agreement": {"small": _demo_table.share(80, 100)}, "alone": {"small": _demo_table.share(810, 1000)},
+        "promise": _demo_table.share(925, 1000),
         "stopped": "nothing is left to ask", "turns": 6, "certificate": certificate, "seconds": 61,
     }  # fmt: skip
     _demo_table.show(found)
     said = capsys.readouterr().out
     assert "one real rater's rating" in said and "350 (200 audit, 50 escalation, 100 pilot)" in said
     assert "at least 91.0% agree with people, with probability 95%" in said
+    assert "92.5% are what the person asked about each item says" in said
     assert "small alone against gold" in said and "93.0% of 1,000" in said and str(tmp_path / "labels.parquet") in said
 
 
