@@ -79,6 +79,9 @@ def curve(points: Sequence[Point]) -> str:
         known = [(p.answers, p.student) for p in points if p.student is not None and p.student.of]
         if known:
             x = [a for a, _ in known]
+            if len(known) == 1:  # a band needs two points
+                low, high = known[0][1].interval
+                ax.vlines(x, 100 * low, 100 * high, color=MAIN, alpha=0.3, linewidth=4)
             ax.fill_between(
                 x,
                 [100 * s.interval[0] for _, s in known],
@@ -101,6 +104,7 @@ def curve(points: Sequence[Point]) -> str:
             ax.plot(
                 *zip(*hoped, strict=True),
                 color=SECOND,
+                marker="d" if len(hoped) == 1 else None,
                 linestyle=(0, (4, 3)),
                 linewidth=1.5,
                 label="expected by its own confidence",
@@ -234,7 +238,7 @@ def confusion(table: Confusion, number: int = 0) -> str:
         ax.set_xticks(
             [j + 0.5 for j in range(size)],
             names,
-            rotation=0 if size <= 3 else 40,
+            rotation=0 if size <= 3 else 40 if size <= 6 else 90,
             ha="center" if size <= 3 else "right",
             rotation_mode="anchor",
         )

@@ -143,7 +143,8 @@ def numbers(figures: Figures) -> tuple[Big, Big, Big, Big]:
         )
     how = "measured" if asked.measured else "assumed"
     who = "simulated answers of people" if asked.simulated else "answers of people"
-    human = Big(count(asked.answers), who, f"{minutes(asked.minutes)} of their time, {how}")
+    whose = "had people been asked" if asked.simulated else "of their time"
+    human = Big(count(asked.answers), who, f"{minutes(asked.minutes)} {whose}, {how}")
     errors = sum(s.errors for s in figures.spent)
     limit = f" of {dollars(figures.budget_usd)}" if figures.budget_usd is not None else ", no limit set"
     failed = f", {count(errors)} failed" if errors else ""
