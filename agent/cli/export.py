@@ -94,10 +94,11 @@ def report(common: Common) -> None:
     Example:
       tutelage export report
     """
-    from agent import export as exports
+    from agent import report as reports
     from agent.cli.figures import opened, pool_of
+    from agent.report.gather import gather
 
     config = common.config()
     with opened(config, common.flags) as store:
-        paths = exports.report(config, store, pool_of(config, store))
+        paths = reports.write(gather(config, store, pool_of(config, store)), config.folder)
     common.show({"wrote": [str(p) for p in paths]}, "\n".join(map(str, paths)))

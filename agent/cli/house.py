@@ -84,13 +84,13 @@ def _kept(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
 def common(verb: F) -> F:
     """Give a verb the common options; it receives them as its first argument, a `Common`."""
     options = [
-        click.option("-c", "--config", "path", default="tutelage.toml", metavar="FILE", expose_value=False,
+        click.option("-c", "--config", "common_path", default="tutelage.toml", metavar="FILE", expose_value=False,
                      show_default=True, callback=_kept("path"), help="The configuration."),
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", expose_value=False,
+        click.option("--set", "common_overrides", multiple=True, metavar="KEY=VALUE", expose_value=False,
                      callback=_kept("overrides"), help="Change one setting, as in --set goal.accuracy=0.9."),
         click.option("--seed", type=click.IntRange(min=0), expose_value=False, callback=_kept("seed"),
                      help="The seed of everything random; the same as --set run.seed=N."),
-        click.option("--json", "as_json", is_flag=True, expose_value=False, callback=_kept("as_json"),
+        click.option("--json", "common_as_json", is_flag=True, expose_value=False, callback=_kept("as_json"),
                      help="Print the result as JSON."),
         click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_kept("quiet"),
                      help="Say nothing on stderr but errors."),
@@ -156,8 +156,10 @@ def explain(error: BaseException) -> tuple[int, str]:
         return BAD_INPUT, f"error: {error.filename}: {error.strerror}"
     if isinstance(error, errors.TutelageError):
         return OUR_FAULT, f"error: {error}"
-    frame = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
-    where = f" in {os.path.basename(frame[0].filename)}, line {frame[0].lineno}" if frame else ""
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((f for f in reversed(frames) if f.filename.startswith(ours)), frames[-1] if frames else None)
+    where = f" in {os.path.relpath(frame.filename, os.path.dirname(ours))}, line {frame.lineno}" if frame else ""
     return OUR_FAULT, (
         f"error: a fault of tutelage itself: {type(error).__name__}{where}. What was paid for is kept. "
         "TUTELAGE_DEBUG=1 before the command shows more; please report it"

@@ -34,8 +34,11 @@ class Told(Protocol):
 
 def money(usd: float, budget: float | None) -> str:
     """Dollars spent, of how many; cents where they are few."""
-    spent = f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
-    return f"{spent} of ${budget:,.2f}" if budget is not None else f"{spent}, no limit"
+    return f"{_dollars(usd)} of {_dollars(budget)}" if budget is not None else f"{_dollars(usd)}, no limit"
+
+
+def _dollars(usd: float) -> str:
+    return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
 
 
 def span(seconds: float) -> str:
@@ -78,8 +81,10 @@ class State:
             self.answers += event.done > self.done
             self.done, self.total = event.done, event.total
             self.usd += float(event.numbers.get("usd", 0.0) or 0.0)
-        else:
+        elif event.kind == "embed":
             self.doing, self.done, self.total, self.began = event.text, event.done, event.total, now
+        else:
+            self.doing, self.total = event.text if event.kind == "train" else "", 0
 
     def line(self, now: float) -> str:
         """Where the run stands, in one line."""

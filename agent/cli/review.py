@@ -27,6 +27,8 @@ def review(common: Common, out: str | None, back: str | None, who: str | None, l
       tutelage review --export questions.csv
       tutelage review --import questions.csv --who ada
     """
+    from rich.console import Console
+
     from agent.cli.figures import opened, pool_of
     from agent.review import sheet, terminal
 
@@ -45,7 +47,7 @@ def review(common: Common, out: str | None, back: str | None, who: str | None, l
             report = sheet.take(config, store, pool, back, name)
             common.show(_body(report), str(report) if type(report).__str__ is not object.__str__ else _lines(report))
         else:
-            answered = terminal.session(config, store, pool, name, limit)
+            answered = terminal.session(config, store, pool, name, limit, console=Console(stderr=common.as_json))
             left = len(store.open_calls(annotator="person"))
             more = f"tutelage review{flags}" if left else f"tutelage run{flags}"
             common.show({"answered": answered, "left": left}, f"{answered:,} answered, {left:,} left; next: {more}")

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.house import INTERRUPTED, Common, common
+from agent.cli.house import INTERRUPTED, Common, common, explain
 from agent.errors import UserError
 
 if TYPE_CHECKING:
     from agent.config import Config
+    from agent.store import Store
 
 
 @click.command()
@@ -52,8 +53,8 @@ def run(
     config = common.config()
     dollars = _budget(budget)
     cap = config.goal.budget_usd if budget is None else dollars
-    if cap is None and any(rung.oracle not in (None, "person") for rung in config.rung):
-        common.say("no limit on money: set goal.budget_usd, or --budget")
+    if cap is None and any(hasattr(rung.settings, "base_url") for rung in config.rung):
+        common.say("no limit on money is set: goal.budget_usd or --budget sets one")
     _terminate_in_order()
     with Progress(cap, _spent(config), common.quiet) as progress:
         finished = loop.run(
@@ -111,11 +112,30 @@ def _close(common: Common, config: Config, finished: Any) -> None:
 
     with opened(config, common.flags) as store:
         found = figures(config, store)
+        files = [] if finished.code == INTERRUPTED else _take_away(common, config, store)
     if finished.code == INTERRUPTED:
         steps = [f"tutelage run{common.flags}"]
         common.say("interrupted; what was paid for is kept, the same command goes on from here")
     else:
         steps = next_steps(found, common.flags)
     body = {**found, "reason": finished.reason, "code": finished.code, "summary": dict(finished.summary), "next": steps}
-    text = table({**found, "stopped": None})
+    body["files"] = files
+    text = table({**found, "stopped": None}) + "".join(f"\nwrote {file}" for file in files)
     common.show(body, f"{text}\nstopped: {finished.reason}\nnext: {', then '.join(steps)}")
+
+
+def _take_away(common: Common, config: Config, store: Store) -> list[str]:
+    """The labels and the report as they stand, written into the run folder. What fails here has cost nobody a label."""
+    from agent import data, export, report
+    from agent.cli.figures import pool_of
+    from agent.report.gather import gather
+
+    pool, labels = pool_of(config, store), config.folder / "labels.parquet"
+    written: list[str] = []
+    try:
+        data.write(export.labels(config, store, pool), str(labels))
+        written.append(str(labels))
+        written += map(str, report.write(gather(config, store, pool), config.folder))
+    except Exception as error:  # noqa: BLE001 - the labels are in the ledger; a page that fails must not hide the rest
+        common.say(f"{explain(error)[1]}\nthe ledger is whole; try again with  tutelage export report{common.flags}")
+    return written
