@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from agent.errors import UserError
 from agent.store import check, leases, money, reading, schema
+from agent.store.gate import Gate
 from agent.store.rows import DECISION_COLUMNS, Decisions, Reserved, Spend, answer_row, decision_rows, plain, to_json
 from agent.store.writer import Writer, each
 from agent.types import Answer, Call, Decision, SetAside, Status
@@ -32,11 +33,12 @@ class Store:
     there is no space, Pause when the database does not answer; what was acknowledged before is safe.
     """
 
-    def __init__(self, writing: Engine, reading: Engine) -> None:
+    def __init__(self, writing: Engine, reading: Engine, gate: Gate) -> None:
         self._writing = writing
         self._reading = reading
+        self._gate = gate
         self._money = money.Money()
-        self._writer = Writer(writing, self._money.forget)
+        self._writer = Writer(writing, gate, self._money.forget)
 
     @classmethod
     def open(cls, where: str | Path) -> Store:
@@ -48,6 +50,7 @@ class Store:
         self._writer.close()
         self._reading.dispose()
         self._writing.dispose()
+        self._gate.close()
 
     def __enter__(self) -> Store:
         return self

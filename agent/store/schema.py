@@ -7,6 +7,7 @@ the writing transaction), so "everything after number n" misses nothing.
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from agent.errors import Damaged, DataError, MissingExtra, Pause, StoreFull, UserError
+from agent.store.gate import Gate
 
 VERSION = 1
 """Version of these tables. A ledger written by a newer version is refused."""
@@ -147,20 +149,35 @@ def _url(where: str | Path) -> URL:
     return url
 
 
-def connect(where: str | Path) -> tuple[Engine, Engine]:
+def connect(where: str | Path) -> tuple[Engine, Engine, Gate]:
     """Engines for writing (one connection, whole transactions) and for reading, the tables made where absent.
 
-    Raises UserError (URL, newer version, read-only), MissingExtra (psycopg), Damaged (not a database), StoreFull.
+    Raises UserError (URL, newer version), DataError (permissions), MissingExtra (psycopg), Damaged (not a database),
+    StoreFull.
     """
     url = _url(where)
+    gate = _gate(url)
     writing, reading = _engine(url, writes=True), _engine(url, writes=False)
     try:
-        with _begin_patiently(writing) as connection:
+        with gate.held(), _begin_patiently(writing) as connection:
             _make_tables(connection)
             connection.commit()
-    except DBAPIError as error:
-        raise explain(error) from error
-    return writing, reading
+    except Exception as error:
+        writing.dispose()
+        gate.close()
+        if isinstance(error, DBAPIError):
+            raise explain(error) from error
+        raise
+    return writing, reading, gate
+
+
+def _gate(url: URL) -> Gate:
+    try:
+        return Gate(url.database if url.get_backend_name() == "sqlite" else None)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise StoreFull("no space left for the ledger: free space and run again") from error
+        raise DataError(f"the ledger cannot be written: check run.dir (or run.store): {error.strerror}") from error
 
 
 def _begin_patiently(engine: Engine) -> Connection:

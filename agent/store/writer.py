@@ -22,7 +22,8 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from agent.errors import TutelageError
+from agent.errors import Pause, TutelageError
+from agent.store.gate import Gate
 from agent.store.schema import explain
 
 Handler = Callable[[Connection, Sequence[Any]], Sequence[Any]]
@@ -48,8 +49,9 @@ def each(connection: Connection, functions: Sequence[Callable[[Connection], Any]
 class Writer:
     """The writing thread. `undone` is called in it after every rollback, for caches that may have seen too much."""
 
-    def __init__(self, engine: Engine, undone: Callable[[], None]) -> None:
+    def __init__(self, engine: Engine, gate: Gate, undone: Callable[[], None]) -> None:
         self._engine = engine
+        self._gate = gate
         self._undone = undone
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
         self._closing = threading.Lock()
@@ -113,6 +115,8 @@ class Writer:
             ours = explain(error)
             if isinstance(ours, TutelageError):  # the disk, the lock, the server: it would be the same for each
                 return [ours] * len(batch)
+        except Pause as error:
+            return [error] * len(batch)
         except Exception as error:  # noqa: BLE001  (it is raised again at its caller)
             if len(batch) == 1:
                 return [error]
@@ -130,7 +134,7 @@ class Writer:
     def _commit(self, batch: Sequence[_Work]) -> list[Any]:
         results: list[Any] = []
         try:
-            with self._engine.begin() as connection:
+            with self._gate.held(), self._engine.begin() as connection:
                 for handler, works in groupby(batch, key=lambda work: work.handler):
                     results += handler(connection, [work.payload for work in works])
         except BaseException:
