@@ -1,4 +1,4 @@
-"""The oracle `openai` against a real vLLM server on the CPU, with SmolLM2's weights: `make vllm-env` makes its ground."""
+"""The oracle `openai` against a real vLLM server on the CPU, with SmolLM2 (`make vllm-env` makes its ground)."""
 
 from __future__ import annotations
 
