@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent import __version__, ask
+from agent import __version__, ask, claim
 from agent import config as settings
 from agent.belief import believe
 from agent.config import Config
+from agent.errors import DataError
+from agent.loop import measure
 from agent.loop import turn as turns
 from agent.loop.asks import prompt_of, share
 from agent.loop.ground import Ground, lock, open_ground
@@ -74,7 +76,9 @@ def run(
 
 async def _turns(ground: Ground, policy: ask.Policy, report: Report, calls: int | None) -> Finished:
     store = ground.store
-    stopping = _listen(report)
+    if (before := _nothing_new(ground)) is not None:
+        return before
+    stopping = _listen(ground)
     store.cut_short([m.rung.name for m in ground.machines])
     last, number = _remember(ground), store.last_turn()
     await _finish_open(ground, policy, report, number)
@@ -93,26 +97,74 @@ async def _turns(ground: Ground, policy: ask.Policy, report: Report, calls: int 
             break
         turned = done
         store.end_turn(number, {**turned.numbers, "people_are": ground.people_are, "asked": turned.asked})
-        if (stop := _reason(ground, turned, stopping)) is not None:
+        stop = _reason(ground, turned, stopping)
+        if stop is None and _certified(ground, last, number, turned):
+            stop = "target certified", DONE
+        if stop is not None:
             reason, code = stop
             break
     if code != INTERRUPTED:
-        _settle(ground, last, number)
+        _settle(ground, last, number, closing=code == DONE)
+    if code == DONE:
+        _look(ground)
     for machine in ground.machines:
         await machine.oracle.close()
-    closing = {"stop": reason, "code": code, "people_are": ground.people_are, "gold": turns.against_gold(ground)}
-    store.end_turn(number, {**closing, "final": True})
+    summary = {"turns": number, "waiting": turned.waiting, **turned.numbers}
+    closing = {"stop": reason, "code": code, "people_are": ground.people_are, "gold": measure.against_gold(ground)}
+    store.end_turn(number, {**closing, "final": True, "summary": summary, "state": _state(ground)})
     report(Event("stop", number, reason, number, number, turned.numbers))
-    return Finished(reason, code, {"turns": number, "waiting": turned.waiting, **turned.numbers})
+    return Finished(reason, code, summary)
 
 
-def _listen(report: Report) -> asyncio.Event:
+def _state(ground: Ground) -> list[Any]:
+    """What a finished run rests on: nothing is asked again until one of these changes."""
+    ground.board.refresh(ground.store, ground.recipes)
+    return [settings.fingerprint(ground.config), ground.n, ground.board.seen, ground.people_are]
+
+
+def _nothing_new(ground: Ground) -> Finished | None:
+    """How the last run ended, when it came to its end and nothing has changed since."""
+    last = next((o for o in reversed(ground.store.outcomes()) if o.get("final")), None)
+    if last is None or last["code"] != DONE or last["turn"] != ground.store.last_turn():
+        return None
+    if _state(ground) != last["state"]:
+        return None
+    return Finished(str(last["stop"]), DONE, last["summary"])
+
+
+def _certified(ground: Ground, last: Last, number: int, turned: Turned) -> bool:
+    """Take a look before all is asked, when the labels are expected to be good enough by a clear margin.
+
+    A look spends part of delta, so the next one waits until a fifth of the expected error is gone.
+    """
+    expected, goal = turned.numbers.get("expected_accuracy", 0.0), ground.config.goal.accuracy
+    if ground.person is None or turned.waiting or 1 - expected > 0.5 * (1 - goal):
+        return False
+    if 1 - expected > 0.8 * ground.looked_at:
+        return False
+    ground.looked_at = 1 - expected
+    _settle(ground, last, number, closing=False)
+    return _look(ground)
+
+
+def _look(ground: Ground) -> bool:
+    """Make the certificate when the audit is answered; whether the target is met."""
+    if ground.person is None or ground.n < len(ground.pool):
+        return False
+    try:
+        return claim.make(ground.config, ground.store, ground.pool).met
+    except DataError:
+        return False  # no audit was asked for: `certify` says so when it is asked
+
+
+def _listen(ground: Ground) -> asyncio.Event:
     """The first Ctrl-C asks for an end in order; the second one ends at once."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def first() -> None:
         stopping.set()
+        ground.stopping.set()
         loop.remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -172,7 +224,7 @@ def _remember(ground: Ground) -> Last:
             continue
         last.action[where], last.rung[where] = actions[action], rungs.get(by, -1)
         last.confidence[where] = confidence
-        last.choice[where] = turns.columns(ground, value)
+        last.choice[where] = measure.columns(ground, value)
         ground.board.opened[where] = by == "person" and action != "ask"
     return last
 
@@ -197,11 +249,12 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
     return "nothing to ask", DONE
 
 
-def _settle(ground: Ground, last: Last, number: int) -> None:
-    """Write every decision as it finally stands."""
+def _settle(ground: Ground, last: Last, number: int, closing: bool) -> None:
+    """Write every decision as it finally stands. `closing`: nobody will be asked any more, so nothing waits."""
     board = ground.board
     board.refresh(ground.store, ground.recipes)
-    soft = {m.rung.name: m.traits.calibrate for m in ground.machines}
-    belief = believe(board, ground.student_says, soft, ground.person is not None)
+    belief = believe(board, ground.student_says, measure.soft(ground), ground.person is not None)
     routes = turns.decide(ground, belief)
+    if closing:
+        routes = turns.close(ground, routes)
     turns.write_decisions(ground, belief, routes, last, number, final=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -63,7 +64,11 @@ class Ground:
     features: Any = None
     student_says: np.ndarray[Any, Any] | None = None
     taught: bytes = b""
+    looked_at: float = 1.0
+    """Expected error at the last look at a certificate."""
     values: dict[bytes, Any] = field(default_factory=dict)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set by the first Ctrl-C: whatever takes long looks at it."""
 
     @property
     def n(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +11,11 @@ import numpy as np
 
 from agent import aggregate, ask, teach
 from agent.belief import Belief, believe
-from agent.errors import Unparsable
 from agent.loop import asks
 from agent.loop.ground import Ground, Machine, choose_shots
+from agent.loop.measure import numbers, only, soft
 from agent.route import ABSTAIN, ACCEPT, ASK, Routes, route
+from agent.teach import Twinned
 from agent.types import Bools, Call, Decision, Floats
 
 MEMORABLE = 0.02
@@ -69,10 +71,9 @@ def learn(ground: Ground, report: Report, turn: int) -> None:
     if student is None:
         return
     if ground.features is None:
-        report(Event("embed", turn, f"reading {ground.n:,} items with {student.name}", 0, ground.n))
-        ground.features = student.features(ground.pool.items(range(ground.n)))
+        ground.features = _read_pool(ground, student, report, turn)
     allowed = [m for m in ground.machines if m.traits.may_train_student]
-    belief = believe(_only(ground, allowed), None, _soft(ground), ground.person is not None)
+    belief = believe(only(ground, allowed), None, soft(ground), ground.person is not None)
     lesson = teach.lesson(belief.machine, belief.machine_heard, board.words(), board.spoken, ground.layout)
     if len(lesson.rows) == 0:
         return
@@ -85,17 +86,19 @@ def learn(ground: Ground, report: Report, turn: int) -> None:
     student.save(str(ground.folder / "model"))
 
 
-def _only(ground: Ground, machines: list[Machine]) -> Any:
-    """The board as the student may see it: without machines whose terms forbid training on their answers."""
-    import copy
+def _read_pool(ground: Ground, student: Twinned, report: Report, turn: int) -> Any:
+    """The student's features of the whole pool. What was computed is on disk when Ctrl-C ends it early."""
+    words = f"reading {ground.n:,} items with {student.name}"
+    report(Event("embed", turn, words, 0, ground.n))
 
-    board = copy.copy(ground.board)
-    board.rungs = [m.rung.name for m in machines]
-    return board
+    def progress(done: int, total: int) -> None:
+        report(Event("embed", turn, words, done, total))
+        if ground.stopping.is_set():
+            raise asyncio.CancelledError
 
-
-def _soft(ground: Ground) -> dict[str, bool]:
-    return {m.rung.name: m.traits.calibrate for m in ground.machines}
+    if hasattr(student, "progress"):
+        student.progress = progress
+    return student.features(ground.pool.items(range(ground.n)))
 
 
 def heard(ground: Ground) -> Bools:
@@ -126,6 +129,14 @@ def decide(ground: Ground, belief: Belief) -> Routes:
             if machine.shown is not None:
                 open_to[machine.shown, column] = False
     return route(belief.confidence, heard(ground), bars, open_to, ground.board.doubtful)
+
+
+def close(ground: Ground, routes: Routes) -> Routes:
+    """Those still to be asked about are left as they are: the best guess of the highest rung that was heard."""
+    ladder = np.arange(len(ground.rungs))
+    level = np.where(heard(ground), ladder, 0).max(axis=1)
+    open_ones = routes.action == ASK
+    return Routes(np.where(open_ones, ABSTAIN, routes.action), np.where(open_ones, level, routes.rung))
 
 
 def write_decisions(ground: Ground, belief: Belief, routes: Routes, last: Last, turn: int, final: bool) -> int:
@@ -199,8 +210,8 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
     """Hear what is new, learn, decide, and ask what the decisions call for."""
     out, board, store = Turned(), ground.board, ground.store
     board.refresh(store, ground.recipes)
-    learn(ground, report, number)
-    belief = believe(board, ground.student_says, _soft(ground), ground.person is not None)
+    await asyncio.to_thread(learn, ground, report, number)
+    belief = believe(board, ground.student_says, soft(ground), ground.person is not None)
     routes = decide(ground, belief)
     asked = _asked(ground)
     if _shut_useless(ground, belief, routes):
@@ -317,65 +328,3 @@ async def _ask(
     out.paused = result.paused
     if result.refused_by_budget and not machine.shut:
         machine.shut = "the budget is spent"
-
-
-def numbers(ground: Ground, belief: Belief, routes: Routes) -> dict[str, Any]:
-    """Where things stand, for the progress line and the learning curve."""
-    board, pilot = ground.board, ground.board.pilot
-    out: dict[str, Any] = {"expected_accuracy": float(belief.confidence.mean()), "pilot": int(pilot.sum())}
-    settled = routes.action == ACCEPT
-    by = [int((settled & (routes.rung == k)).sum()) for k in range(len(ground.rungs))]
-    out["accepted"] = dict(zip(ground.rungs, by, strict=True))
-    out["waiting"] = (
-        int(((routes.action == ASK) & (routes.rung == len(ground.rungs) - 1)).sum()) if ground.person else 0
-    )
-    out["unsure"] = int((routes.action == ABSTAIN).sum())
-    out["people"] = int(board.spoken.sum())
-    out["answers"] = {name: int(board.machine[name].any.sum()) for name in board.rungs}
-    truth = aggregate.choices(board.people.said[pilot], ground.layout)
-    out["pilot_shares"] = board.people.said[pilot].mean(axis=0).round(4).tolist() if pilot.any() else []
-    agree: dict[str, list[int]] = {}
-    if ground.student_says is not None:
-        agree["student"] = _agree(ground.student_says[pilot], truth, ground)
-    for machine in ground.machines:
-        spoke = board.machine[machine.rung.name].any & pilot
-        only = believe(_only(ground, [machine]), None, _soft(ground), True).machine
-        said = aggregate.choices(board.people.said[spoke], ground.layout)
-        agree[machine.rung.name] = _agree(only[spoke], said, ground)
-    out["agreement"] = agree
-    out["weights"] = {level: dict(w) for level, w in belief.weights.items()}
-    return out
-
-
-def _agree(posterior: Floats, truth: np.ndarray[Any, Any], ground: Ground) -> list[int]:
-    """[agreed, of how many] on the whole label."""
-    same = (aggregate.choices(posterior, ground.layout) == truth).all(axis=1)
-    return [int(same.sum()), len(same)]
-
-
-def against_gold(ground: Ground) -> dict[str, list[int]]:
-    """[right, of how many] of each machine alone against the pool's gold column, if any. For checking only."""
-    gold = ground.pool.gold()[: ground.n]
-    known = np.array([g is not None for g in gold], bool)
-    if not known.any():
-        return {}
-    board, out = ground.board, {}
-    truth = np.full((ground.n, len(ground.layout.atoms)), -1)
-    for i in np.flatnonzero(known).tolist():
-        truth[i] = columns(ground, gold[i])
-    if ground.student_says is not None:
-        out["student"] = _agree(ground.student_says[known], truth[known], ground)
-    for machine in ground.machines:
-        rows = board.machine[machine.rung.name].any & known
-        only = believe(_only(ground, [machine]), None, _soft(ground), True).machine
-        out[machine.rung.name] = _agree(only[rows], truth[rows], ground)
-    return out
-
-
-def columns(ground: Ground, value: Any) -> list[int]:
-    """A value as choice numbers, one an atom; -1 where it is none of today's labels."""
-    try:
-        atoms = ground.kind.atoms(ground.task, tuple(value) if isinstance(value, list) else value)
-    except Unparsable:
-        return [-1] * len(ground.layout.atoms)
-    return [cs.index(atoms[a]) for a, cs in zip(ground.layout.atoms, ground.layout.choices, strict=True)]
