@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import signal
@@ -41,6 +42,14 @@ def weights() -> Path:
     return _gguf.convert(Path(source.path), source.revision, _gguf.cache_folder())
 
 
+def surroundings(home: Path) -> dict[str, str]:
+    """What vLLM on a CPU wants of its environment."""
+    found = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    if (home / "lib" / "libiomp5.so").exists():
+        found["LD_PRELOAD"] = str(home / "lib" / "libiomp5.so")
+    return found | {"PATH": f"{home / 'bin'}:{os.environ['PATH']}"}
+
+
 @pytest.fixture(scope="module")
 def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server in a process group of its own, killed as a whole (its workers outlive it otherwise)."""
@@ -52,18 +61,13 @@ def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = (tmp_path_factory.mktemp("vllm") / "log").open("w+")
-    quiet = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    openmp = home / "lib" / "libiomp5.so"
-    if openmp.exists():
-        quiet["LD_PRELOAD"] = str(openmp)
-    path = f"{home / 'bin'}:{os.environ['PATH']}"
     flags = ["--served-model-name", "smollm2", "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "2048"]
     flags += ["--dtype", "float32", "--block-size", "32", "--enforce-eager"]
     process = subprocess.Popen(
         [home / "bin" / "vllm", "serve", folder, *flags],
         stdout=log,
         stderr=subprocess.STDOUT,
-        env={**os.environ, **quiet, "PATH": path},
+        env={**os.environ, **surroundings(home)},
         start_new_session=True,
     )
     try:
@@ -156,3 +160,54 @@ def test_probe_of_the_real_server(server: str) -> None:
     rows = asyncio.run(openai.probe(openai.Settings("smollm2", server, deadline=120.0)))
     assert [what for what, _, _ in rows] == ["endpoint", "model", "log-probabilities", "constrained choice", "codes"]
     assert all(ok for _, _, ok in rows), rows
+
+
+IN_PROCESS = """
+import asyncio, json, sys
+from agent import plugins, prompt
+from agent.oracles import vllm
+from agent.types import Context, Item, Part, Task
+
+def main():
+    task = Task("t", "single", {"negative": "", "positive": ""}, "What is the sentiment of this movie review?")
+    kind = plugins.load("kinds", "single")
+    settings = vllm.Settings(sys.argv[1], "float32", max_model_len=1024, eager=True, max_chars=20_000)
+    oracle = vllm.build(settings, Context(task, kind.choices(task)))
+
+    async def ask(text):
+        question = kind.question(task, Item(text[:9], (Part("text/plain", text),)), 0)
+        made = prompt.render(task, question, oracle.traits, prompt.recipe(task, "single", oracle.traits), 0)
+        try:
+            answer = await oracle.answer(made)
+            return kind.parse(task, question, answer)["label"]["positive"]
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+    async def every():
+        return await asyncio.gather(*map(ask, ["A wonderful film.", "A waste of time.", "SENTINEL words " * 2000]))
+
+    print("FOUND" + json.dumps(asyncio.run(every())))
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_the_oracle_vllm_in_its_own_process(root: Path, tmp_path: Path) -> None:
+    """Good prompts of a batch are answered although another is too long."""
+    home = root / ".venv-vllm"
+    if not (home / "bin" / "vllm").exists():
+        pytest.skip("no .venv-vllm here: run `make vllm-env` (3.5 GB)")
+    script = tmp_path / "ask.py"
+    script.write_text(IN_PROCESS)
+    done = subprocess.run(
+        [home / "bin" / "python", script, weights()],
+        env={**os.environ, **surroundings(home), "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    good, bad, long = json.loads(done.stdout.split("FOUND")[1].splitlines()[0])
+    assert 0 < good < 1 and 0 < bad < 1
+    assert long.startswith("CallFailed") and "SENTINEL" not in long
