@@ -121,7 +121,9 @@ def lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         tokens = f"{used['tokens_in']:,} tokens in ({used['tokens_cached']:,} cached), {used['tokens_out']:,} out"
         rows.append((f"asked {name}", f"{asked}; {tokens}"))
     rows += [(f"{name} agrees with people, pilot", percent(entry)) for name, entry in found["agreement"].items()]
-    rows += [(f"{name} alone against gold", percent(entry)) for name, entry in found["alone"].items()]
+    for name, entry in found["alone"].items():
+        chosen = name in found["asked"] and found["asked"][name]["answers"] < 0.9 * found["items"]
+        rows.append((f"{name} alone against gold", percent(entry) + (", on items chosen for it" if chosen else "")))
     rows += [(f"{name} against gold", percent(entry)) for name, entry in found["gold"].items()]
     return rows + claim(found)
 
