@@ -16,6 +16,9 @@ from agent.oracles import table
 from agent.types import Answer, Context, Item, Prompt, Task, Traits, Value
 
 
+UNANSWERED = "no recorded answer"
+
+
 @dataclass(frozen=True)
 class Settings:
     """Keys of a `[[rung]]` with oracle = "person".
@@ -62,11 +65,11 @@ def recorded(people: str, task: Task, seed: int) -> Callable[[Item, int], Answer
 
     `people`: "gold" for the pool's own gold column, else a Parquet or CSV file with the columns id (the item's own
     id), annotator and label (labels of kind multi apart by "|"). For each item the seed draws one person's vote;
-    the next sample is the next person's. A label outside the task, and gold that is missing, is "cannot tell".
+    the next sample is the next person's. A label outside the task, gold that is missing and an item that nobody
+    answered (flagged so) are "cannot tell".
 
     Raises:
-        DataError: the file cannot be read or lacks a column. The function raises CallFailed for an item that nobody
-            answered.
+        DataError: the file cannot be read or lacks a column.
     """
     if people == "gold":
         return lambda item, sample: _said(task, item.gold, "gold")
@@ -77,7 +80,7 @@ def recorded(people: str, task: Task, seed: int) -> Callable[[Item, int], Answer
     def answer(item: Item, sample: int) -> Answer:
         said = votes.get(item.name or "")
         if not said:
-            raise CallFailed("no recorded answer of a person for this item")
+            return Answer("", unsure=True, flags=(UNANSWERED,))
 
         def place(number: int) -> bytes:
             return hashlib.sha256(f"{seed}\0{item.id}\0{said[number][0]}\0{number}".encode()).digest()
