@@ -15,7 +15,6 @@ from agent.errors import CallFailed
 from agent.oracles import table
 from agent.types import Answer, Context, Item, Prompt, Task, Traits, Value
 
-
 UNANSWERED = "no recorded answer"
 
 
