@@ -18,7 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from agent import config as settings, export, loop
+from agent import config as settings
+from agent import export, loop
 from agent.pool import Pool
 from agent.store import Store
 from eval import _log, _sets
@@ -140,7 +141,9 @@ def table(rows: list[dict[str, Any]], n: int, seeds: int) -> list[str]:
 
     def mean(runs: list[dict[str, float]], key: str) -> str:
         values = [run[key] for run in runs if key in run]
-        return f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}" if len(values) > 1 else f"{values[0]:.4f}"
+        return (
+            f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}" if len(values) > 1 else f"{values[0]:.4f}"
+        )
 
     lines = [
         f"banking77, {n:,} items, {seeds} seeds, accuracy against gold (mean ± sd over seeds)",
@@ -152,7 +155,9 @@ def table(rows: list[dict[str, Any]], n: int, seeds: int) -> list[str]:
     for row in rows:
         share = f"{100 * row['share']:.0f} %"
         lines.append(f"| (b) ladder | {share} | {mean(row['ladder'], 'final')} | {mean(row['ladder'], 'student')} |")
-        lines.append(f"| (c) people at random | {share} | {mean(row['random'], 'final')} | {mean(row['random'], 'student')} |")
+        lines.append(
+            f"| (c) people at random | {share} | {mean(row['random'], 'final')} | {mean(row['random'], 'student')} |"
+        )
         plain = [row["share"] + (1 - row["share"]) * run["replay"] for run in row["random"]]
         lines.append(f"| (c') GPT-4's labels, people at random | {share} | {statistics.mean(plain):.4f} (expected) | |")
         middle, half = interval([b["final"] - c["final"] for b, c in zip(row["ladder"], row["random"], strict=True)])
