@@ -207,10 +207,13 @@ def test_before_the_first_run_the_mend_is_named_and_nothing_is_made(ready: Path,
         (["run", "--set", "rung.scripted.oracle=openai"], "rung.scripted"),
         (["review", "--export", "a.csv", "--import", "b.csv"], "not both"),
         (["init", "nothing.csv", "--force"], "nothing.csv"),
+        (["init", "header.csv", "--force"], "header.csv holds no rows"),
+        (["init", "-", "--force"], "into a file"),
         (["predict", "--model", "nowhere", "mail.csv"], "nowhere"),
     ],
 )
 def test_bad_input_exits_with_two_in_plain_words(ready: Path, words: list[str], said: str) -> None:
+    Path("header.csv").write_text("text,label\n")
     done = call(*words)
     assert done.exit_code == 2, done.output
     assert said in done.stderr and "error: " in done.stderr and "Traceback" not in done.stderr
@@ -374,14 +377,14 @@ def test_the_model_labels_new_rows_anywhere(ready: Path) -> None:
     assert done.returncode == 0 and [row["label"] for row in said] == ["billing", "technical"]
     Path("new.csv").write_text("id,body\n1,refund of the payment\n2,\n3,freeze\n")
     words = ["predict", "new.csv", "--model", "model", "--id", "id", "--text", "body", "--abstain", "1"]
-    done = child(*words)
+    done = call(*words)
     said = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(row["id"], row["label"], row["guess"]) for row in said] == [
         ("1", None, "billing"),
         ("3", None, "technical"),
     ]
     assert "row 3: no text in column 'body'" in done.stderr
-    assert child(*words, "--quiet").stderr == ""
+    assert call(*words, "--quiet").stderr == ""
 
 
 def test_people_are_waited_for_and_a_sheet_brings_their_answers(ready: Path) -> None:
@@ -457,8 +460,8 @@ def asked() -> int:
 
 def test_two_runs_do_not_share_a_folder(ready: Path) -> None:
     with lock(Path("tutelage-run")):
-        done = child("run")
-    assert done.returncode == 2 and "another run" in done.stderr and "run.dir=other" in done.stderr
+        done = call("run")
+    assert done.exit_code == 2 and "another run" in done.stderr and "run.dir=other" in done.stderr
 
 
 def test_whoever_reads_us_may_leave(ready: Path) -> None:

@@ -39,6 +39,8 @@ def peek(path: str, text: Sequence[str], own: str | None, gold: str | None) -> G
     Raises:
         DataError: nothing is there, or no column holds text.
     """
+    if path == "-":
+        raise DataError("standard input can be read only once: put the pool into a file and name that")
     with ExitStack() as stack:
         place, form = files(Source(path))[0]
         sheet = _open(path, place, form, stack)
@@ -47,6 +49,8 @@ def peek(path: str, text: Sequence[str], own: str | None, gold: str | None) -> G
         columns = list(dict.fromkeys(sheet.columns))
         wanted = Columns(tuple(columns), None, None, None)
         rows = [row for _, row in islice(sheet.rows(wanted), ROWS) if not isinstance(row, str)]
+    if not rows:
+        raise DataError(f"{path} holds no rows; put at least one item there")
     values = {c: [row.get(c) for row in rows] for c in columns}
     notes: list[str] = []
     if gold is None:
@@ -91,8 +95,8 @@ def _gold(values: dict[str, list[Any]], notes: list[str]) -> str | None:
         if any(not isinstance(v, str | list | tuple) for v in found):
             notes.append(f"column {column!r} holds no text and was not taken as gold; labels are text, as in 'spam'")
             continue
-        distinct = {tuple(v) if isinstance(v, list | tuple) else v for v in found}
-        if len(distinct) >= 2 and len(distinct) <= max(2, len(found) // 2):
+        labels = {str(name) for v in found for name in (v.split("|") if isinstance(v, str) else v)}
+        if 2 <= len(labels) <= max(2, len(found) // 2):
             return column
     return None
 

@@ -118,7 +118,7 @@ class Progress:
         from rich.console import Console
 
         self.state = State(budget, usd)
-        self._console: Console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console: Console = Console(stderr=True, highlight=False)
         self._live = _live(self._console, self._now) if not quiet and self._console.is_terminal else None
         self._quiet = quiet
         self._last = float("-inf")
@@ -130,7 +130,7 @@ class Progress:
             return
         if event.kind in ("intake", "decide") or now - self._last >= EVERY:
             self._last = now
-            self._console.print(self.state.line(now), markup=False)
+            self._console.print(self.state.line(now), markup=False, soft_wrap=True)
 
     def __enter__(self) -> Progress:
         if self._live is not None:
