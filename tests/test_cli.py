@@ -46,7 +46,7 @@ text = "body"
 id = "id"
 gold = "label"
 [goal]
-accuracy = 0.8
+accuracy = 0.97
 delta = 0.1
 person_minutes = 5
 pilot = 12
@@ -308,7 +308,7 @@ def test_plan_spends_and_makes_nothing(ready: Path) -> None:
     body = good("plan", "--set", "rung.scripted.bill_usd=0.01", "--set", "rung.scripted.samples=2")
     assert body["items"] == 60 and body["worst_usd"] == pytest.approx(1.2)
     assert (body["people"]["pilot"], body["people"]["audit"], body["people"]["escalations"]) == (12, 15, 10)
-    assert [row["bar"] for row in body["ladder"]] == [0.8, 0.8, None]
+    assert [row["bar"] for row in body["ladder"]] == [0.97, 0.97, None]
     assert "number 0" in body["prompts"]["scripted"] and "billing" in body["prompts"]["scripted"]
     assert not (ready / "tutelage-run").exists()
     said = call("run", "--dry-run", "--limit", "7").stdout
@@ -339,7 +339,9 @@ def test_the_whole_way(ready: Path) -> None:
     assert good("run", "--people", "gold", "--budget", "1")["accepted"] == first["accepted"]
     assert counts() == before
     status = good("status")
-    assert (status["accepted"], status["usd"]) == (first["accepted"], first["usd"]) and status["turns"] > first["turns"]
+    assert (status["accepted"], status["usd"]) == (first["accepted"], first["usd"]) and status["turns"] >= first[
+        "turns"
+    ]
 
     assert good("export", "labels", "labels.csv")["rows"] == 60
     rows = read("labels.csv")
@@ -417,7 +419,7 @@ def test_review_at_a_pipe_takes_lines(ready: Path) -> None:
 
 def test_a_spent_budget_pauses_and_more_money_goes_on(ready: Path) -> None:
     paused = good("run", "--people", "gold", "--budget", "0.005", code=3)
-    assert 0 < paused["usd"] <= 0.005 and "budget" in paused["reason"]
+    assert 0 < paused["usd"] <= paused["budget_usd"] == 0.005 and "budget" in paused["reason"]
     assert good("run", "--people", "gold", "--budget", "none")["usd"] > 0.005
 
 

@@ -65,7 +65,7 @@ def run(
             offline=offline,
             report=progress,
         )
-    _close(common, config, finished)
+    _close(common, config, finished, cap)
     context.exit(finished.code)
 
 
@@ -106,12 +106,12 @@ def _terminate_in_order() -> None:
         pass  # not the main thread: whoever started us handles the signal
 
 
-def _close(common: Common, config: Config, finished: Any) -> None:
+def _close(common: Common, config: Config, finished: Any, cap: float | None) -> None:
     """The summary and what to do next."""
     from agent.cli.figures import figures, next_steps, opened, table
 
     with opened(config, common.flags) as store:
-        found = figures(config, store)
+        found = figures(config, store) | {"budget_usd": cap}
         files = [] if finished.code == INTERRUPTED else _take_away(common, config, store)
     if finished.code == INTERRUPTED:
         steps = [f"tutelage run{common.flags}"]
