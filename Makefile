@@ -55,10 +55,9 @@ test-all: $(SLOW)  ## the default suite and the slow tests
 	$(BIN)/python -m pytest -m "slow or not slow" -rs
 
 check: $(READY)  ## ruff, ruff format, mypy --strict, import-linter
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
+	@failed=; for command in "ruff check ." "ruff format --check ." "mypy" "lint-imports --no-cache"; do \
+	echo "$$command"; $(BIN)/$$command || failed="$$failed $${command%% *}"; done; \
+	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 format: $(READY)  ## rewrite the sources in the house's form
 	$(BIN)/ruff check --fix .
