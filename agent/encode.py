@@ -311,7 +311,7 @@ class Cache:
                 raise ValueError("rows and index differ")
             if self._shards and vectors.shape[1] != self._shards[0].shape[1]:
                 raise ValueError("another number of dimensions")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             log.warning("embedding cache: %s does not read (%s) and is computed again", index.name, error)
             return
         self._take(keys, vectors)

@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from agent.types import Floats
 
 BLOCK = 32_768
-GRID = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
+GRID = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 GPU_FROM = 100_000_000
 """Rows × inputs × choices from which on "auto" looks for a GPU: below, a fit takes under a second on one core."""
-CHOOSE_FROM = 3_000
+CHOOSE_FROM, CHOOSE_FROM_SPARSE = 3_000, 800
 """Rows at most that the penalty is chosen on."""
+TURN_UNDER = 1_500
+"""Fewer sparse rows than this are turned into as many dense columns: the work then grows with rows, not with terms."""
 
 Doubles = NDArray[np.float64]
 Slices = Sequence[slice]
@@ -71,25 +73,39 @@ def fit(
 ) -> Head:
     """The head of least loss by L-BFGS over all rows at once. features: (n, d), dense or CSR float32.
 
-    tolerance: stop when a step lowers the loss by less than this share of it.
-    Works on the inputs that occur: a column that is zero in every row keeps the weight zero.
+    start: where to begin. tolerance: stop when a step lowers the loss by less than this share of it.
     """
     from scipy.optimize import minimize
 
     d, width = features.shape[1], targets.shape[1]
-    columns = np.unique(features.indices) if hasattr(features, "tocsr") else np.arange(d)
-    used = features[:, columns] if len(columns) < d else features
-    begin = np.zeros((len(columns) + 1, width), dtype=np.float64)
-    if start is not None and start.weight.shape == (d + 1, width):
-        begin[:-1], begin[-1] = start.weight[columns], start.weight[-1]
-    where = _place(device, used, width)
-    loss = (_loss if where == "cpu" else _loss_torch)(used, targets, weights, slices, l2, where)
+    if start is not None and start.weight.shape != (d + 1, width):
+        start = None
+    if hasattr(features, "tocsr") and features.shape[0] < TURN_UNDER:
+        turned, mix = turn(features)
+        if start is not None:
+            start = Head(np.concatenate([mix.T @ (features @ start.weight[:-1]), start.weight[-1:]]))
+        small = fit(turned, targets, weights, slices, l2, max_iter, start, device, tolerance)
+        weight = features.T @ (mix @ small.weight[:-1])
+        return Head(np.concatenate([weight, small.weight[-1:]]).astype(np.float32))
+    begin = np.zeros((d + 1, width), dtype=np.float64) if start is None else start.weight.astype(np.float64)
+    where = _place(device, features, width)
+    loss = (_loss if where == "cpu" else _loss_torch)(features, targets, weights, slices, l2, where)
     options = {"maxiter": max_iter, "maxcor": 10, "ftol": tolerance, "gtol": 1e-6, "maxls": 30}
     found = minimize(loss, begin.ravel(), jac=True, method="L-BFGS-B", options=options)
-    solved = found.x.reshape(begin.shape).astype(np.float32)
-    weight = np.zeros((d + 1, width), dtype=np.float32)
-    weight[columns], weight[-1] = solved[:-1], solved[-1]
-    return Head(weight)
+    return Head(found.x.reshape(begin.shape).astype(np.float32))
+
+
+def turn(features: Any) -> tuple[Floats, Floats]:
+    """Dense rows (n, r), r ≤ n, of the same inner products, and which mixture of rows each axis is, (n, r).
+
+    The best weights lie in the span of the rows (representer theorem), so a head of least loss on the turned rows,
+    turned back, is the head of least loss on the sparse ones.
+    """
+    gram = np.asarray((features @ features.T).todense(), dtype=np.float64)
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > 1e-6 * max(float(values[-1]), 1e-12)
+    roots = np.sqrt(values[kept])
+    return (vectors[:, kept] * roots).astype(np.float32), (vectors[:, kept] / roots).astype(np.float32)
 
 
 def _place(device: str, features: Any, width: int) -> str:
@@ -177,6 +193,12 @@ def choose_l2(
     """
     rng = np.random.default_rng(seed)
     rows = rng.permutation(features.shape[0])[:CHOOSE_FROM]
+    if hasattr(features, "tocsr"):
+        rows = np.sort(rows[:CHOOSE_FROM_SPARSE])
+        every, targets, weights = with_rows((features[rows], targets[rows], weights[rows]), extra)
+        turned, n = turn(every)[0], len(rows)
+        extra = (turned[n:], targets[n:], weights[n:]) if extra else None
+        features, targets, weights, rows = turned[:n], targets[:n], weights[:n], rng.permutation(n)
     folds = 5 if len(rows) < 1_000 else 3
     fold = np.arange(len(rows)) % folds
     lost = np.zeros(len(GRID))
