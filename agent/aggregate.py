@@ -1,4 +1,4 @@
-"""Votes to posteriors. Works on arrays of distributions and a `Layout`; knows no kind of label and no annotator by name.
+"""Votes to posteriors. Works on arrays and a `Layout`; knows no kind of label and no annotator by name.
 
 Samples of one model average to one vote: they share its mistakes. Different models are pooled by the product of
 their distributions, each to its own exponent, which says how much it is to be believed (`calibrate.fit_weights`).

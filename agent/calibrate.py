@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.types import Bools, Floats, Layout
+
+Doubles = NDArray[np.float64]
 
 FLOOR = 1e-6
 """No probability is taken to be smaller: one certain mistake must not outweigh everything else."""
@@ -48,7 +51,7 @@ def batch(logprobs: Floats, layout: Layout, prior: Floats | None = None, steps: 
 
 
 def prior_of(said: Floats, layout: Layout, strength: float = 1.0) -> Floats:
-    """Shares of the choices among people's answers, smoothed by `strength` imaginary answers a choice. (n, width) -> (width,)."""
+    """Shares of the choices among people's answers, each with `strength` imaginary ones. (n, width) -> (width,)."""
     out = np.empty(layout.width, dtype=np.float32)
     for s in layout.slices:
         counts = said[:, s].sum(axis=0, dtype=np.float64) + strength
@@ -104,7 +107,7 @@ def fit_weights(
     goal = np.asarray(start, dtype=np.float64)
     rows = np.ones(len(truth)) if importance is None else np.asarray(importance, dtype=np.float64)
 
-    def objective(w: Floats) -> tuple[float, Floats]:
+    def objective(w: Doubles) -> tuple[float, Doubles]:
         loss, grad = 0.0, np.zeros(len(goal))
         for s in layout.slices:
             parts = stack[:, :, s]

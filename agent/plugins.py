@@ -18,7 +18,7 @@ ROOMS = ("kinds", "oracles", "students", "acquire")
 
 
 def names(room: str) -> list[str]:
-    """All plug-ins of a room that can be named: the modules of `agent/<room>/` and the entry points `tutelage.<room>`."""
+    """All plug-ins of a room: the modules of `agent/<room>/` and the entry points `tutelage.<room>`."""
     package = importlib.import_module(f"agent.{room}")
     found = {m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")}
     found |= {e.name for e in entry_points(group=f"tutelage.{room}")}

@@ -29,15 +29,14 @@ def route(confidence: Floats, heard: Bools, bars: Sequence[float], open_to: Bool
 
     Args:
         confidence: (n,) probability that the label is right, given all who were heard.
-        heard: (n, rungs): has this rung spoken on this item (or failed to)? The last rung is the person when there is one.
+        heard: (n, rungs): has this rung spoken on this item (or failed to)? People, if any, are the last rung.
         bars: a rung's bar: with this rung the highest heard, `confidence` must reach it. A bar of 0 always accepts.
         open_to: (n, rungs): may this rung still be asked about this item?
         unsure: (n,): a person was asked and could not tell.
     Returns:
         For each item the action and the rung it concerns. An item no rung was heard on is asked of the first open one.
     """
-    n, rungs = heard.shape
-    ladder = np.arange(rungs)
+    ladder = np.arange(heard.shape[1])
     level = np.where(heard.any(axis=1), np.where(heard, ladder, -1).max(axis=1), -1)
     bar = np.where(level >= 0, np.asarray(bars, dtype=np.float64)[np.maximum(level, 0)], np.inf)
     above = open_to & ~heard & (ladder[None, :] > level[:, None])
@@ -56,19 +55,15 @@ def expected_gain(before: Floats, asked_before: Floats, asked_after: Floats, bin
     was asked about (STATS §2: r_i(L) regressed on already queried items).
 
     Args:
-        before: (n,) predicted error of the candidates. asked_before, asked_after: (m,) predicted errors of items that
-            were asked, without and with the rung's answer.
+        before: (n,) predicted error of the candidates. asked_before, asked_after: (m,) predicted errors of items
+            that were asked, without and with the rung's answer.
     Returns:
         (n,) expected gain, ≥ 0; infinite when m < 4 · bins (not known yet: ask).
     """
     if len(asked_before) < 4 * bins:
         return np.full(len(before), np.inf, dtype=np.float32)
     edges = np.quantile(asked_before, np.linspace(0, 1, bins + 1)[1:-1])
-    where = np.searchsorted(edges, asked_before)
-    drop = np.array(
-        [
-            (asked_before - asked_after)[where == b].mean() if (where == b).any() else (asked_before - asked_after).mean()
-            for b in range(bins)
-        ]
-    )
-    return np.maximum(drop, 0.0)[np.searchsorted(edges, before)].astype(np.float32)
+    where, mended = np.searchsorted(edges, asked_before), asked_before - asked_after
+    drop = np.array([mended[where == b].mean() if (where == b).any() else mended.mean() for b in range(bins)])
+    gain: Floats = np.maximum(drop, 0.0)[np.searchsorted(edges, before)].astype(np.float32)
+    return gain

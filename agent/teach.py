@@ -9,18 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from agent.types import Bools, Floats, Ints, Layout, Student
-
-
-class Twinned(Student, Protocol):
-    """A student that can give an untrained twin of itself, sharing its features."""
-
-    def fresh(self) -> Student: ...
-
 
 PEOPLE_WEIGHT = 3.0
 """A person's label counts as this many of a machine's: machines' targets are soft and share one model's mistakes."""
@@ -70,7 +63,7 @@ def sureness(targets: Floats, layout: Layout) -> Floats:
     return np.maximum(out, np.float32(0.05))
 
 
-def teach(student: Twinned, features: Any, lesson: Lesson, n: int, folds: int, seed: int) -> Floats:
+def teach(student: Student, features: Any, lesson: Lesson, n: int, folds: int, seed: int) -> Floats:
     """Fit the student on a lesson and predict the pool, cross-fitted where it was taught.
 
     Args:
@@ -89,6 +82,3 @@ def teach(student: Twinned, features: Any, lesson: Lesson, n: int, folds: int, s
         twin.fit(features[lesson.rows[rest]], lesson.targets[rest], lesson.weights[rest])
         out[lesson.rows[fold]] = twin.predict(features[lesson.rows[fold]])
     return np.asarray(out, dtype=np.float32)
-
-
-__all__ = ["Lesson", "Twinned", "lesson", "sureness", "teach"]

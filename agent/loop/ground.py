@@ -20,8 +20,7 @@ from agent.config import Config, Rung
 from agent.errors import ConfigError, DataError
 from agent.pool import Pool
 from agent.store import Store
-from agent.teach import Twinned
-from agent.types import Answer, Bools, Context, Example, Ints, Item, Kind, Layout, Oracle, Task, Traits
+from agent.types import Answer, Bools, Context, Example, Ints, Item, Kind, Layout, Oracle, Student, Task, Traits
 
 Answerer = Callable[[Item, int], Answer]
 
@@ -55,7 +54,7 @@ class Ground:
     folder: Path
     taken: intake.Intake
     machines: list[Machine]
-    student: Twinned | None
+    student: Student | None
     person: Rung | None
     person_recipe: str
     answerer: Answerer | None
@@ -205,12 +204,12 @@ def _person_traits() -> Traits:
     return Traits(annotator="person", recipe={}, person=True, local=True, calibrate=False)
 
 
-def _student(config: Config, task: Task, layout: Layout) -> Twinned | None:
+def _student(config: Config, task: Task, layout: Layout) -> Student | None:
     rung = config.rung[0]
     if rung.student is None:
         return None
     plugin = plugins.load("students", rung.student)
-    student: Twinned = plugin.build(rung.settings, _context(config, task, layout))
+    student: Student = plugin.build(rung.settings, _context(config, task, layout))
     return student
 
 

@@ -15,8 +15,7 @@ from agent.loop import asks
 from agent.loop.ground import Ground, Machine, choose_shots
 from agent.loop.measure import numbers, only, soft
 from agent.route import ABSTAIN, ACCEPT, ASK, Routes, route
-from agent.teach import Twinned
-from agent.types import Bools, Call, Decision, Floats
+from agent.types import Bools, Call, Decision, Floats, Student
 
 MEMORABLE = 0.02
 """A decision is written again when its probability moved by more than this (the last turn writes every change)."""
@@ -86,7 +85,7 @@ def learn(ground: Ground, report: Report, turn: int) -> None:
     student.save(str(ground.folder / "model"))
 
 
-def _read_pool(ground: Ground, student: Twinned, report: Report, turn: int) -> Any:
+def _read_pool(ground: Ground, student: Student, report: Report, turn: int) -> Any:
     """The student's features of the whole pool. What was computed is on disk when Ctrl-C ends it early."""
     words = f"reading {ground.n:,} items with {student.name}"
     report(Event("embed", turn, words, 0, ground.n))

@@ -1,0 +1,95 @@
+"""Labels as columns of an array. Knows atoms and choices, nothing else of a task.
+
+The mathematics works on arrays whose columns are the choices of all atoms side by side; `Layout` says which columns
+belong to which atom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.types.nouns import Distribution
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of an array of distributions belong to which atom.
+
+    `choices[a]` are the choices of `atoms[a]`; arrays have shape (items, width), float32, and within each atom's
+    columns a row sums to one.
+    """
+
+    atoms: tuple[str, ...]
+    choices: tuple[tuple[str, ...], ...]
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        ends = np.cumsum([len(c) for c in self.choices]).tolist()
+        return tuple(slice(end - len(c), end) for end, c in zip(ends, self.choices, strict=True))
+
+    @property
+    def width(self) -> int:
+        return sum(len(c) for c in self.choices)
+
+    def normalise(self, logits: Floats) -> Floats:
+        """Softmax inside each atom. (n, width) -> (n, width)."""
+        out = np.empty(logits.shape, dtype=np.float32)
+        for s in self.slices:
+            block = logits[:, s] - logits[:, s].max(axis=1, keepdims=True)
+            np.exp(block, out=block)
+            out[:, s] = block / block.sum(axis=1, keepdims=True)
+        return out
+
+    def row(self, distribution: Distribution) -> Floats:
+        """A distribution as one row, shape (width,)."""
+        return np.array(
+            [distribution[a].get(c, 0.0) for a, cs in zip(self.atoms, self.choices, strict=True) for c in cs],
+            dtype=np.float32,
+        )
+
+    def onehot(self, atoms: Mapping[str, str]) -> Floats:
+        """A definite set of claims as one row, shape (width,)."""
+        return self.row({atom: {choice: 1.0} for atom, choice in atoms.items()})
+
+    def best(self, row: Floats) -> dict[str, str]:
+        """The likeliest choice of each atom in one row."""
+        return {a: cs[int(np.argmax(row[s]))] for a, cs, s in zip(self.atoms, self.choices, self.slices, strict=True)}
+
+    def distribution(self, row: Floats) -> dict[str, dict[str, float]]:
+        """One row as atom -> choice -> probability."""
+        return {
+            a: dict(zip(cs, map(float, row[s]), strict=True))
+            for a, cs, s in zip(self.atoms, self.choices, self.slices, strict=True)
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """What an acquisition function sees: candidates only, row i of every array is candidate i.
+
+    probabilities: (n, width) of the student (uniform before it is trained); features: (n, d) or None;
+    labeled: features of the items already asked about, (m, d) or None.
+    """
+
+    layout: Layout
+    probabilities: Floats
+    features: Any = None
+    labeled: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picks:
+    """Which candidates to ask about: row numbers, and the chance each had of being picked."""
+
+    rows: Ints
+    probabilities: Floats

@@ -1,0 +1,84 @@
+"""The three protocols that plug-ins answer to, and what they are built with and tell of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from agent.types.arrays import Floats, Layout
+from agent.types.nouns import Answer, Distribution, Item, Prompt, Question, Task, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What the rest of the house must know of an oracle.
+
+    `recipe`: every setting that could change an answer. `template`: file in `prompts/`. `in_flight`: how many
+    questions it takes at once. `local`: nothing leaves this machine.
+    """
+
+    annotator: str
+    recipe: Mapping[str, str]
+    template: str = "codes.j2"
+    readout: Literal["codes", "words"] = "codes"
+    in_flight: int = 8
+    local: bool = False
+    person: bool = False
+    calibrate: bool = True
+    """Whether batch calibration applies (log-probabilities of a language model: yes; people, recorded votes: no)."""
+    may_train_student: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a plug-in is built with.
+
+    `folder`: where it may keep caches, created on demand. `root`: the folder relative paths in its settings are taken
+    from (that of tutelage.toml).
+    """
+
+    task: Task
+    layout: Layout
+    seed: int = 0
+    folder: str = ""
+    root: str = ""
+
+
+@runtime_checkable
+class Kind(Protocol):
+    """All that is peculiar to a kind of label. Implemented by modules of `agent/kinds/`."""
+
+    def choices(self, task: Task) -> Layout: ...
+    def question(self, task: Task, item: Item, sample: int) -> Question: ...
+    def parse(self, task: Task, question: Question, answer: Answer) -> Distribution | None: ...
+    def atoms(self, task: Task, value: Value) -> Mapping[str, str]: ...
+    def value(self, task: Task, atoms: Mapping[str, str]) -> Value: ...
+    def loss(self, task: Task, guess: Value, truth: Value) -> float: ...
+
+
+class Oracle(Protocol):
+    """One way to get an answer. How questions are batched is the engine's secret."""
+
+    @property
+    def traits(self) -> Traits: ...
+    def price(self, prompt: Prompt) -> float: ...
+    async def answer(self, prompt: Prompt) -> Answer: ...
+    async def close(self) -> None: ...
+
+
+class Student(Protocol):
+    """A local model that learns. `features` is computed once an item; `fit` and `predict` work on rows of it.
+
+    targets: (n, width) float32, soft; weights: (n,) float32. `predict` gives (n, width) probabilities. `fresh` is an
+    untrained twin that shares the features.
+    """
+
+    @property
+    def name(self) -> str: ...
+    def features(self, items: Sequence[Item]) -> Any: ...
+    def fit(self, features: Any, targets: Floats, weights: Floats) -> None: ...
+    def predict(self, features: Any) -> Floats: ...
+    def fresh(self) -> Student: ...
+    def save(self, folder: str) -> None: ...
+    def load(self, folder: str) -> None: ...
