@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.house import INTERRUPTED, Common, common, explain
+from agent.cli.house import INTERRUPTED, PAUSED, Common, common, explain
 from agent.errors import UserError
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ def _close(common: Common, config: Config, finished: Any, cap: float | None) -> 
         common.say("interrupted; what was paid for is kept, the same command goes on from here")
     else:
         steps = next_steps(found, common.flags)
+        again = f"tutelage run{common.flags}"
+        steps = [again, *steps] if finished.code == PAUSED and again not in steps else steps
     body = {**found, "reason": finished.reason, "code": finished.code, "summary": dict(finished.summary), "next": steps}
     body["files"] = files
     text = table({**found, "stopped": None}) + "".join(f"\nwrote {file}" for file in files)
