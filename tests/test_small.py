@@ -244,16 +244,21 @@ def test_what_the_model_can_not_read_fails_alone_with_the_mend(oracle):
     asyncio.run(wide.close())
 
 
-def test_closing_lets_waiting_questions_go():
-    oracle = small.build(SETTINGS, context(TASK))
+@pytest.mark.parametrize("pause", [0.0, 0.2])
+def test_closing_lets_waiting_questions_go(pause):
+    """Before the first batch, and while one is running: answers or a cancellation, never a wait without end."""
+    short = small.build(replace(SETTINGS, batch=2), context(TASK))
+    asked = prompts(short, ["Good."] * 24)
 
     async def go():
-        waiting = [asyncio.ensure_future(oracle.answer(p)) for p in prompts(oracle, ["Good."] * 3)]
-        await asyncio.sleep(0)
-        await oracle.close()
-        return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 30)
+        waiting = [asyncio.ensure_future(short.answer(p)) for p in asked]
+        await asyncio.sleep(pause)
+        await short.close()
+        return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 60)
 
-    assert all(isinstance(one, asyncio.CancelledError) for one in asyncio.run(go()))
+    done = asyncio.run(go())
+    assert len(done) == 24 and isinstance(done[-1], asyncio.CancelledError)
+    assert all(isinstance(one, asyncio.CancelledError) or one.logprobs for one in done)
 
 
 def test_settings_that_can_not_be_are_refused_with_the_mend(tmp_path, monkeypatch):

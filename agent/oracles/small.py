@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import exp, log1p
+from math import exp, log, log1p
 from pathlib import Path
 
 from agent.errors import CallFailed, ConfigError
@@ -106,6 +106,7 @@ class Small:
         self._scorer: Scorer | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="small")
         self._waiting: list[_Waiting] = []
+        self._open: set[_Waiting] = set()
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
         template = settings.template
@@ -149,9 +150,13 @@ class Small:
         loop = asyncio.get_running_loop()
         mine = _Waiting(prompt, loop.create_future())
         self._waiting.append(mine)
+        self._open.add(mine)
         if self._pump is None or self._pump.done():
             self._pump = loop.create_task(self._drain())
-        return await mine.future
+        try:
+            return await mine.future
+        finally:
+            self._open.discard(mine)
 
     async def close(self) -> None:
         """Stop after the batch that is running, and let go of the weights."""
@@ -159,8 +164,9 @@ class Small:
         if self._pump is not None and not self._pump.done():
             self._pump.cancel()
         await asyncio.to_thread(self._thread.shutdown, True, cancel_futures=True)
-        for waiting in self._waiting:
+        for waiting in self._open:
             waiting.future.cancel()
+        self._waiting.clear()
         self._scorer = None
 
     async def _drain(self) -> None:
@@ -297,7 +303,7 @@ def _read(job: _Job, row: list[float]) -> tuple[str, dict[str, float]]:
     """The answer in words, and the log-probability of each option's code."""
     if job.many:
         row = [-log1p(exp(min(no - yes, 700.0))) for yes, no in zip(row[::2], row[1::2], strict=True)]
-        said = [o.choice for o, score in zip(job.options, row, strict=True) if score > -0.6931472]
+        said = [o.choice for o, score in zip(job.options, row, strict=True) if score > log(0.5)]
         text = ", ".join(said) or "none"
     else:
         text = job.options[max(range(len(row)), key=row.__getitem__)].choice
