@@ -42,7 +42,7 @@ class Wording:
 
 WORDINGS = {
     "sst2": Wording(
-        "Is the movie review positive or negative?",
+        "Does this sentence from a review speak badly or well of the movie?",
         "Review",
         "Sentiment",
         {"negative": "negative", "positive": "positive"},
