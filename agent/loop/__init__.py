@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ from agent.types import Answer
 __all__ = ["Event", "Finished", "Ground", "Unset", "run", "share"]
 
 DONE, PAUSED, WAITING, INTERRUPTED = 0, 3, 4, 130
+CERTIFIED = "target certified"
 
 
 class Unset:
@@ -99,12 +101,12 @@ async def _turns(ground: Ground, policy: ask.Policy, report: Report, calls: int 
         store.end_turn(number, {**turned.numbers, "people_are": ground.people_are, "asked": turned.asked})
         stop = _reason(ground, turned, stopping)
         if stop is None and _certified(ground, last, number, turned):
-            stop = "target certified", DONE
+            stop = CERTIFIED, DONE
         if stop is not None:
             reason, code = stop
             break
     if code != INTERRUPTED:
-        _settle(ground, last, number, closing=code == DONE)
+        _settle(ground, last, number, closing=code == DONE, certified=reason == CERTIFIED)
     if code == DONE:
         _look(ground)
     for machine in ground.machines:
@@ -162,16 +164,13 @@ def _listen(ground: Ground) -> asyncio.Event:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def first() -> None:
-        stopping.set()
+    def first(number: int, frame: Any) -> None:
         ground.stopping.set()
-        loop.remove_signal_handler(signal.SIGINT)
+        loop.call_soon_threadsafe(stopping.set)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    try:
-        loop.add_signal_handler(signal.SIGINT, first)
-    except (NotImplementedError, RuntimeError):
-        pass  # not the main thread: whoever started us handles the signal
+    if threading.current_thread() is threading.main_thread():  # else whoever started us handles the signal
+        signal.signal(signal.SIGINT, first)
     return stopping
 
 
@@ -249,12 +248,13 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
     return "nothing to ask", DONE
 
 
-def _settle(ground: Ground, last: Last, number: int, closing: bool) -> None:
+def _settle(ground: Ground, last: Last, number: int, closing: bool, certified: bool = False) -> None:
     """Write every decision as it finally stands. `closing`: nobody will be asked any more, so nothing waits."""
     board = ground.board
     board.refresh(ground.store, ground.recipes)
     belief = believe(board, ground.student_says, measure.soft(ground), ground.person is not None)
     routes = turns.decide(ground, belief)
+    covered = None
     if closing:
-        routes = turns.close(ground, routes)
-    turns.write_decisions(ground, belief, routes, last, number, final=True)
+        routes, covered = turns.close(ground, routes, certified)
+    turns.write_decisions(ground, belief, routes, last, number, final=True, covered=covered)

@@ -54,9 +54,9 @@ def split(minutes: float, seconds: float, pilot: int | None, audit: int | None, 
         return Share(0, 0, 0)
     total = int(minutes * 60 / seconds)
     if pilot is None:
-        pilot = min(max(20, total // 5), 100, total)
+        pilot = min(max(20, total // 5), 100, total, max(n // 4, 1))
     if audit is None:
-        audit = min(max(30, total * 2 // 5), 300, max(total - pilot, 0))
+        audit = min(max(30, total * 2 // 5), 300, max(total - pilot, 0), max(n // 2, 1))
     pilot = min(pilot, n)
     audit = min(audit, n - pilot)
     return Share(max(total, pilot + audit), pilot, audit)

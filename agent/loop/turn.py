@@ -20,6 +20,8 @@ from agent.types import Bools, Call, Decision, Floats, Student
 MEMORABLE = 0.02
 """A decision is written again when its probability moved by more than this (the last turn writes every change)."""
 
+BY_WORD = "below its bar, but the target is certified for all labels together"
+
 ACTIONS = {ACCEPT: "accept", ASK: "ask", ABSTAIN: "abstain"}
 
 
@@ -130,22 +132,30 @@ def decide(ground: Ground, belief: Belief) -> Routes:
     return route(belief.confidence, heard(ground), bars, open_to, ground.board.doubtful)
 
 
-def close(ground: Ground, routes: Routes) -> Routes:
-    """Those still to be asked about are left as they are: the best guess of the highest rung that was heard."""
+def close(ground: Ground, routes: Routes, certified: bool) -> tuple[Routes, Bools]:
+    """Nobody is asked any more: what was still to be asked about keeps the guess of the highest rung that was heard.
+
+    `certified`: the certificate covers these labels, and they are accepted by its word. Returns the routes, and (n,)
+    which items those are.
+    """
     ladder = np.arange(len(ground.rungs))
     level = np.where(heard(ground), ladder, 0).max(axis=1)
-    open_ones = routes.action == ASK
-    return Routes(np.where(open_ones, ABSTAIN, routes.action), np.where(open_ones, level, routes.rung))
+    left = routes.action == ASK
+    action = np.where(left, ACCEPT if certified else ABSTAIN, routes.action)
+    return Routes(action, np.where(left, level, routes.rung)), left & certified
 
 
-def write_decisions(ground: Ground, belief: Belief, routes: Routes, last: Last, turn: int, final: bool) -> int:
-    """Write what changed; how many rows."""
+def write_decisions(
+    ground: Ground, belief: Belief, routes: Routes, last: Last, turn: int, final: bool, covered: Bools | None = None
+) -> int:
+    """Write what changed; how many rows. `covered`: (n,) accepted by word of the certificate."""
     best = aggregate.choices(belief.posterior, ground.layout)
     moved = np.abs(belief.confidence - last.confidence) > (1e-6 if final else MEMORABLE)
     changed = (routes.action != last.action) | (routes.rung != last.rung) | (best != last.choice).any(axis=1) | moved
     rows = np.flatnonzero(changed)
     ids, rungs = ground.pool.ids, ground.rungs
     reasons = _reasons(ground)
+    by_word = np.zeros(ground.n, bool) if covered is None else covered
     ground.store.decide(
         [
             Decision(
@@ -154,7 +164,9 @@ def write_decisions(ground: Ground, belief: Belief, routes: Routes, last: Last, 
                 by=rungs[rung],
                 value=_value(ground, choice),
                 confidence=confidence,
-                why=reasons[action, rung],
+                why="below its bar, but the target is certified for all labels"
+                if by_word[i]
+                else reasons[action, rung],
                 turn=turn,
             )
             for i, action, rung, choice, confidence in zip(
@@ -219,7 +231,8 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
     report(Event("decide", number, "", int((routes.action == ACCEPT).sum()), ground.n, numbers(ground, belief, routes)))
     calls = asks.random_streams(ground, asked, number)
     work = _machine_work(ground, belief, routes, number)
-    if ground.person is not None and not calls and not any(jobs for _, jobs in work):
+    # People repair once the pilot has said what the machines are worth; before, nobody knows where the doubt is.
+    if ground.person is not None and not calls and not any(jobs for _, jobs in work) and not _pilot_open(ground):
         calls, opened = asks.escalations(ground, routes, belief, asked, number)
         board.opened[opened] = True
         out.asked += len(opened)
