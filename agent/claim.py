@@ -228,6 +228,6 @@ def sentence(c: Certificate) -> str:
     return (
         f"At least {max(floor, 0):.1f} % of the {c.items:,} labels are what the people said or would have said, "
         f"with {100 * (1 - c.delta):.4g} % confidence: {c.audited:,} machine labels drawn at random were checked, "
-        f"{c.wrong:,} were wrong{f' ({c.missing:,} of them unanswered)' if c.missing else ''}, "
+        f"{c.wrong:,} were wrong{f' ({c.missing:,} of them not answered, or nobody could tell)' if c.missing else ''}, "
         f"look {c.look}. This {goal} the goal of {100 * c.target:.4g} %{simulated}."
     )

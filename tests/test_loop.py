@@ -100,7 +100,9 @@ def test_every_item_is_labeled_with_probability_and_provenance(tmp_path: Path) -
         right = np.mean([a == b for a, b in zip(table["label"], truth, strict=True)])
         assert right >= 0.9
         by_person = [i for i, by in enumerate(table["by"]) if by == "person"]
-        assert all(table["label"][i] == truth[i] for i in by_person), "people here are always right, and have the last word"
+        assert all(table["label"][i] == truth[i] for i in by_person), (
+            "people here are always right, and have the last word"
+        )
         assert not store.verify()
     assert (config.folder / "model" / "student.json").exists()
 
@@ -117,7 +119,9 @@ def test_to_resume_is_to_run_again_and_a_finished_run_asks_nothing(tmp_path: Pat
     with store:
         assert store.spend() == before
         after = store.decisions()
-        assert dict(zip(after.items, after.values, strict=True)) == dict(zip(decided.items, decided.values, strict=True))
+        assert dict(zip(after.items, after.values, strict=True)) == dict(
+            zip(decided.items, decided.values, strict=True)
+        )
 
 
 def test_the_budget_is_never_exceeded_and_the_run_pauses(tmp_path: Path) -> None:
@@ -262,7 +266,10 @@ def test_several_labels_at_once(tmp_path: Path) -> None:
     with open(tmp_path / "pool.jsonl", "w") as handle:
         for i in range(80):
             has = [t for t in tags if rng.random() < 0.4]
-            words = [{"urgent": "now at once hurry", "money": "pay price cost", "praise": "great thanks love"}[t] for t in has]
+            words = [
+                {"urgent": "now at once hurry", "money": "pay price cost", "praise": "great thanks love"}[t]
+                for t in has
+            ]
             handle.write(json.dumps({"id": str(i), "text": f"note {i} {' '.join(words)}", "tags": has}) + "\n")
     (tmp_path / "tutelage.toml").write_text(
         """

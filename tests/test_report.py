@@ -229,7 +229,10 @@ def test_chance_is_the_product_of_the_shares() -> None:
 
 def test_headline_says_what_is_delivered_and_what_is_proved() -> None:
     line = words.headline(FULL).replace(words.NBSP, " ")
-    assert line == "2,958 of 3,000 labels delivered; at least 83.1 % agree with your people (95 % confidence)."
+    assert (
+        line
+        == "2,958 of 3,000 labels sure enough; at least 83.1 % of all 2,958 agree with your people (95 % confidence)."
+    )
     assert words.goal(FULL).replace(words.NBSP, " ") == "Your goal of 85 % is not reached yet."
 
 
@@ -279,7 +282,7 @@ def test_write_gives_two_files_and_leaves_nothing_else(tmp_path) -> None:  # typ
     assert sorted(p.name for p in folder.iterdir()) == ["report.html", "report.md"]
     assert page_.read_text("utf-8") == page.html(FULL)
     write(EMPTY, folder)
-    assert "0 of 0 labels delivered" in text.read_text("utf-8")
+    assert "0 of 0 labels sure enough" in text.read_text("utf-8")
 
 
 @pytest.mark.parametrize("figures", [FULL, EMPTY, replace(FULL, certificate=None, no_certificate="No audit yet.")])

@@ -242,10 +242,13 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
         return f"only people are waited for: {turned.waiting:,} open questions (tutelage review)", WAITING
     if any(m.shut == "the budget is spent" for m in ground.machines):
         return "the budget is spent (raise goal.budget_usd or --budget to go on)", PAUSED
+    unsure = turned.numbers.get("unsure", 0)
+    spent = "; people's minutes are spent" if ground.person is not None and unsure else ""
+    left = f"{spent}; {unsure:,} labels stay below their bar" if unsure else ""
     shut = [m.shut for m in ground.machines if m.shut]
-    if shut:
-        return f"expected gain below price: {'; '.join(shut)}", DONE
-    return "nothing to ask", DONE
+    if shut and any(m.spared > 0.05 * ground.n for m in ground.machines):
+        return f"expected gain below price: {'; '.join(shut)}{left}", DONE
+    return f"nothing to ask{left}", DONE
 
 
 def _settle(ground: Ground, last: Last, number: int, closing: bool, certified: bool = False) -> None:

@@ -38,6 +38,8 @@ class Machine:
     """Items shown as examples: it is never asked about them."""
     shut: str = ""
     """Why it is not asked any more in this run."""
+    spared: int = 0
+    """Items it was not asked about because its answers were not expected to mend anything."""
 
 
 @dataclass

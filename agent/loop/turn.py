@@ -292,6 +292,7 @@ def _shut_useless(ground: Ground, belief: Belief, routes: Routes) -> bool:
             continue
         gain = asks.worth_asking(ground, machine, belief, rows)
         if gain < asks.GAIN_FLOOR:
+            machine.spared = len(rows)
             machine.shut = (
                 f"{machine.rung.name} is not asked about {len(rows):,} more items: "
                 f"it is expected to mend {gain * 1000:.1f} labels in 1,000 answers"

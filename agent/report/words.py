@@ -86,12 +86,12 @@ def people(figures: Figures) -> str:
 
 def headline(figures: Figures) -> str:
     """The first sentence: what is delivered, and how good it is known to be."""
-    first = f"{count(figures.accepted)} of {things(figures.items, 'label')} delivered"
+    first = f"{count(figures.accepted)} of {things(figures.items, 'label')} sure enough"
     got = figures.certificate
     if got is None or got.items == 0:
         return f"{first}; how many of them {people(figures)} would agree with is not certified."
-    of = "" if got.items == figures.accepted else f" of {count(got.items)}"
-    sentence = f"{first}; at least {least(_certified(figures))}{of} agree with {people(figures)}"
+    of = f"of all {count(got.items)}"
+    sentence = f"{first}; at least {least(_certified(figures))} {of} agree with {people(figures)}"
     return f"{sentence} ({confidence(got.delta)} confidence)."
 
 
@@ -130,7 +130,7 @@ def numbers(figures: Figures) -> tuple[Big, Big, Big, Big]:
     open_ = [f"{count(n)} {what}" for what, n in others.items() if n]
     delivered = Big(
         count(figures.accepted),
-        "labels delivered",
+        "labels sure enough",
         f"{least(part)} of the pool" + "".join(f", {words}" for words in open_),
     )
     if got is None or got.items == 0:
@@ -162,7 +162,7 @@ def argument(figures: Figures) -> str:
         if got.look <= 1
         else f" This was look {got.look} at audit answers; each look has a share of the risk of its own."
     )
-    missing = f" {things(got.missing, 'item')} drawn but not answered count as wrong." if got.missing else ""
+    missing = f" {things(got.missing, 'item')} nobody answered or could tell count as wrong." if got.missing else ""
     return (
         f"The labels were fixed before the first check. {things(got.audited, 'item')} were drawn at random from the "
         f"{count(got.machine)} that machines settled, and answered blind; {count(got.wrong)} differed.{missing}{late}"
