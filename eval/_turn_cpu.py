@@ -10,6 +10,7 @@ import json
 import resource
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from agent import config as settings
@@ -56,7 +57,7 @@ acquire = "margin"
 
     loop.run(settings.load(folder / "tutelage.toml"), report=mark)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    print(json.dumps({"turns": [b - a for a, b in zip(marks, marks[1:], strict=False)], "peak_gb": peak}))
+    print(json.dumps({"turns": [b - a for a, b in pairwise(marks)], "peak_gb": peak}))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Recorded GPT-4 answers on banking77: what a ladder with a few people gives, beside the LLM alone and people at random.
+"""Recorded GPT-4 answers on banking77: a ladder with a few people, beside the LLM alone and people at random.
 
     python -m eval.banking77_ladder [--quick] [--json FILE]
 
-Pool: the 3,080 test items, 77 labels. LLM: GPT-4's recorded answers (hard votes, no confidence). Student: MiniLM and a
-linear head. People: the gold column. Each run is the product's own loop; (b) lets the router choose the items people see
-after a pilot, (c) draws the same number at random. Accuracy is against gold, over all delivered labels.
+Pool: the 3,080 test items, 77 labels. LLM: GPT-4's recorded answers (hard votes, no confidence). Student: MiniLM and
+a linear head. People: the gold column. Each run is the product's own loop: in (b) the router chooses the items people
+see, after a pilot; in (c) the same number is drawn at random. Accuracy is against gold, over all labels.
 """
 
 from __future__ import annotations

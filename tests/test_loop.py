@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent import claim, config as settings, export, loop
+from agent import claim, export, loop
+from agent import config as settings
 from agent.config import Config
 from agent.errors import ConfigError, DataError
 from agent.loop.asks import split
@@ -128,7 +129,7 @@ def test_the_budget_is_never_exceeded_and_the_run_pauses(tmp_path: Path) -> None
     path = project(tmp_path, rungs=LADDER.replace("accuracy = 0.85", "accuracy = 0.85\nbill_usd = 0.01"))
     config, finished = run(path, "goal.accuracy=0.999", budget=0.25)
     assert finished.code == 3 and "budget" in finished.reason
-    store, pool = opened(config)
+    store, _ = opened(config)
     with store:
         assert store.spend().usd <= 0.25 + 1e-9
         asked_before = store.spend().answers
