@@ -44,7 +44,9 @@ class Settings:
     annotator: the name under which answers are kept.
     template: a file of `prompts/`, or a path; "auto" is words.j2, for kind multi words_many.j2.
     read: "first" scores a label by its first token where those are distinct, else by all its tokens; "whole" always
-        by all.
+        by all. On labels of several tokens with distinct first ones (150 train rows a cell, batch-calibrated, first
+        against whole): ag_news .667/.653, with 8 examples .627/.553; movie .607/.627 and .760/.767. "first" is never
+        clearly worse and costs nothing, so it is the default.
     """
 
     model: str = "auto"

@@ -21,8 +21,6 @@ from agent.types import Floats
 
 BLOCK = 32_768
 GRID = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
-GPU_FROM = 100_000_000
-"""Rows × inputs × choices from which on "auto" looks for a GPU: below, a fit takes under a second on one core."""
 CHOOSE_FROM, CHOOSE_FROM_SPARSE = 3_000, 800
 """Rows at most that the penalty is chosen on."""
 TURN_UNDER = 1_500
@@ -88,8 +86,8 @@ def fit(
         weight = features.T @ (mix @ small.weight[:-1])
         return Head(np.concatenate([weight, small.weight[-1:]]).astype(np.float32))
     begin = np.zeros((d + 1, width), dtype=np.float64) if start is None else start.weight.astype(np.float64)
-    where = _place(device, features, width)
-    loss = (_loss if where == "cpu" else _loss_torch)(features, targets, weights, slices, l2, where)
+    where = _place(device, features)
+    loss = (_loss if where == "numpy" else _loss_torch)(features, targets, weights, slices, l2, where)
     options = {"maxiter": max_iter, "maxcor": 10, "ftol": tolerance, "gtol": 1e-6, "maxls": 30}
     found = minimize(loss, begin.ravel(), jac=True, method="L-BFGS-B", options=options)
     return Head(found.x.reshape(begin.shape).astype(np.float32))
@@ -108,17 +106,15 @@ def turn(features: Any) -> tuple[Floats, Floats]:
     return (vectors[:, kept] * roots).astype(np.float32), (vectors[:, kept] / roots).astype(np.float32)
 
 
-def _place(device: str, features: Any, width: int) -> str:
-    """Where to fit: numpy unless a GPU is there and pays; torch is not even imported for small heads."""
-    if device == "cpu" or hasattr(features, "tocsr"):
-        return "cpu"
+def _place(device: str, features: Any) -> str:
+    """Where to fit: dense rows by torch, on a GPU when there is one; sparse ones, or without torch, by numpy."""
+    if hasattr(features, "tocsr"):
+        return "numpy"
+    try:
+        import torch
+    except ImportError:
+        return "numpy"
     if device == "auto":
-        if features.shape[0] * features.shape[1] * width < GPU_FROM:
-            return "cpu"
-        try:
-            import torch
-        except ImportError:
-            return "cpu"
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
 
