@@ -93,6 +93,7 @@ def ledger(folder: Path) -> dict[str, Any]:
         "minutes": len(told) * seconds / 60,
         "asked": asked,
         "agreement": {name: share(*pair) for name, pair in last.get("agreement", {}).items()},
+        "weights": last.get("weights", {}),
         "alone": {name: share(*pair) for name, pair in closing.get("gold", {}).items()},
         "stopped": closing.get("stop", ""),
         "turns": last.get("turn", 0),
@@ -121,6 +122,10 @@ def lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         tokens = f"{used['tokens_in']:,} tokens in ({used['tokens_cached']:,} cached), {used['tokens_out']:,} out"
         rows.append((f"asked {name}", f"{asked}; {tokens}"))
     rows += [(f"{name} agrees with people, pilot", percent(entry)) for name, entry in found["agreement"].items()]
+    for level, weights in found["weights"].items():
+        if level not in ("student", "machines"):
+            said = ", ".join(f"{source} {weight:.2f}" for source, weight in weights.items())
+            rows.append((f"weights once {level} is heard", f"{said} (fitted on the pilot; 0 is not believed at all)"))
     for name, entry in found["alone"].items():
         chosen = name in found["asked"] and found["asked"][name]["answers"] < 0.9 * found["items"]
         rows.append((f"{name} alone against gold", percent(entry) + (", on items chosen for it" if chosen else "")))

@@ -90,7 +90,7 @@ id = "id"
 gold = "gold"
 
 [goal]
-accuracy = 0.90
+accuracy = 0.95
 delta = 0.05
 person_minutes = 60
 

@@ -96,6 +96,7 @@ def test_the_closing_table_names_the_claim_and_the_truth(tmp_path: Path, capsys:
         "gold": {"all delivered labels": _demo_table.share(930, 1000)}, "people_are": demo.PEOPLE["movie"],
         "people": {"pilot": 100, "audit": 200, "escalation": 50}, "unsure": 7, "minutes": 35.0,
         "asked": {"small": used},
+        "weights": {"small": {"student": 0.5, "small": 1.0}},
         "agreement": {"small": _demo_table.share(80, 100)}, "alone": {"small": _demo_table.share(810, 1000)},
         "promise": _demo_table.share(925, 1000),
         "stopped": "nothing is left to ask", "turns": 6, "certificate": certificate, "seconds": 61,

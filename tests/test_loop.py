@@ -126,18 +126,19 @@ def test_to_resume_is_to_run_again_and_a_finished_run_asks_nothing(tmp_path: Pat
 
 
 def test_the_budget_is_never_exceeded_and_the_run_pauses(tmp_path: Path) -> None:
-    path = project(tmp_path, rungs=LADDER.replace("accuracy = 0.85", "accuracy = 0.85\nbill_usd = 0.01"))
+    dear = LADDER.replace("accuracy = 0.85", "accuracy = 0.85\nbill_usd = 0.01\nbar = 1.0")
+    path = project(tmp_path, rungs=dear.replace('student = "tfidf"', 'student = "tfidf"\nbar = 1.0'))
     config, finished = run(path, "goal.accuracy=0.999", budget=0.25)
     assert finished.code == 3 and "budget" in finished.reason
     store, _ = opened(config)
     with store:
-        assert store.spend().usd <= 0.25 + 1e-9
-        asked_before = store.spend().answers
+        spend = store.spend()
+        assert spend.usd <= 0.25 + 1e-9 and spend.by["scripted"].answers == 25
     config, finished = run(path, "goal.accuracy=0.999", budget=None)
     assert finished.code == 0
     store, _ = opened(config)
     with store:
-        assert store.spend().answers > asked_before
+        assert store.spend().by["scripted"].answers > 25
 
 
 def test_without_recorded_people_the_run_waits_for_the_queue(tmp_path: Path) -> None:

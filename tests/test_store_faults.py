@@ -74,7 +74,8 @@ def test_two_processes_with_many_in_flight_and_retries_stay_within_the_budget(st
         process.communicate()
         assert process.returncode == 0
     assert most <= 2.0 + 1e-9
-    assert 1.9 < store.spend().usd <= 2.0 + 1e-9
+    # How near they come depends on how busy the machine is; that they stay within it must not.
+    assert 1.5 < store.spend().usd <= 2.0 + 1e-9
     assert store.spend().reserved == 0
     assert store.verify() == []
 

@@ -106,14 +106,14 @@ async def _turns(ground: Ground, policy: ask.Policy, report: Report, calls: int 
             reason, code = stop
             break
     if code != INTERRUPTED:
-        _settle(ground, last, number, closing=code == DONE, certified=reason == CERTIFIED)
+        turned.numbers = _settle(ground, last, number, closing=code == DONE, certified=reason == CERTIFIED)
     if code == DONE:
         _look(ground)
     for machine in ground.machines:
         await machine.oracle.close()
     summary = {"turns": number, "waiting": turned.waiting, **turned.numbers}
     closing = {"stop": reason, "code": code, "people_are": ground.people_are, "gold": measure.against_gold(ground)}
-    store.end_turn(number, {**closing, "final": True, "summary": summary, "state": _state(ground)})
+    store.end_turn(number, {**turned.numbers, **closing, "final": True, "summary": summary, "state": _state(ground)})
     report(Event("stop", number, reason, number, number, turned.numbers))
     return Finished(reason, code, summary)
 
@@ -251,8 +251,11 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
     return f"nothing to ask{left}", DONE
 
 
-def _settle(ground: Ground, last: Last, number: int, closing: bool, certified: bool = False) -> None:
-    """Write every decision as it finally stands. `closing`: nobody will be asked any more, so nothing waits."""
+def _settle(ground: Ground, last: Last, number: int, closing: bool, certified: bool = False) -> dict[str, Any]:
+    """Write every decision as it finally stands; the numbers that go with it.
+
+    `closing`: nobody will be asked any more, so nothing waits.
+    """
     board = ground.board
     board.refresh(ground.store, ground.recipes)
     belief = believe(board, ground.student_says, measure.soft(ground), ground.person is not None)
@@ -261,3 +264,4 @@ def _settle(ground: Ground, last: Last, number: int, closing: bool, certified: b
     if closing:
         routes, covered = turns.close(ground, routes, certified)
     turns.write_decisions(ground, belief, routes, last, number, final=True, covered=covered)
+    return measure.numbers(ground, belief, routes)
