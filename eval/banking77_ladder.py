@@ -116,7 +116,7 @@ def interval(differences: list[float]) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="600 items, 2 seeds")
+    parser.add_argument("--quick", action="store_true", help="200 items, 2 seeds, one share")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -124,8 +124,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        n = prepare(folder, 600 if arguments.quick else None)
-        for share in (0.05, 0.10):
+        n = prepare(folder, 200 if arguments.quick else None)
+        for share in (0.10,) if arguments.quick else (0.05, 0.10):
             ladder = [once(folder, n, share, False, seed) for seed in seeds]
             chance = [once(folder, n, share, True, seed) for seed in seeds]
             rows.append({"share": share, "ladder": ladder, "random": chance})
