@@ -21,7 +21,8 @@ from agent.types import Answer, Call, Oracle, Prompt
 
 Job = tuple[Call, Prompt]
 OnEvent = Callable[[str, Call, Answer | None], None]
-"""Told of each call: kind is "answered", "failed", "error" (an attempt came to nothing) or "refused" (budget)."""
+"""Told of each call: kind is "answered", "failed", "given up" (out of attempts), "refused" (budget) or, of an attempt,
+"error"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,7 @@ class _Asking:
             answer = await self._with_retries(call, prompt)
         except Transient as trouble:
             self._asked.given_up += 1
+            self._tell("given up", call, None)
             self._given_up_in_a_row += 1
             if self._given_up_in_a_row >= self._policy.breaker:
                 self._stop(f"{self._given_up_in_a_row} calls in a row came to nothing, the last one: {trouble}")
@@ -250,10 +252,10 @@ class _Asking:
             await self._came_to_nothing(call, str(error), usd=0.0)
             raise
         except CallFailed as error:
-            await self._fail(call, str(error))
+            await self._fail(call, str(error), call.usd if error.billed else 0.0)
             raise _Over from error
         except Exception as error:
-            await self._fail(call, f"unforeseen {type(error).__name__} in the oracle")
+            await self._fail(call, f"unforeseen {type(error).__name__} in the oracle", call.usd)
             self._strange_in_a_row += 1
             if self._strange_in_a_row >= self._policy.strange:
                 self._stop(
@@ -290,8 +292,8 @@ class _Asking:
         await self._store.record(call.key, Answer("", usd=usd), "error", why)
         self._tell("error", call, None)
 
-    async def _fail(self, call: Call, why: str) -> None:
-        """A call that is given up for good. It may have been charged, so it costs what was reserved."""
-        await self._store.record(call.key, Answer("", usd=call.usd), "failed", why)
+    async def _fail(self, call: Call, why: str, usd: float) -> None:
+        """A call that is given up for good. Where it may have been charged, it costs what was reserved."""
+        await self._store.record(call.key, Answer("", usd=usd), "failed", why)
         self._asked.failed += 1
         self._tell("failed", call, None)

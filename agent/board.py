@@ -89,10 +89,15 @@ class Board:
     unread: int = 0
 
     def __post_init__(self) -> None:
+        self.opened = np.zeros(self.n, bool)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all that was read, to read it again."""
         self.machine = {name: Heard.nothing(self.n, self.layout.width) for name in self.rungs}
         self.people = People.nothing(self.n, self.layout.width)
         self.audit = People.nothing(self.n, self.layout.width)
-        self.opened = np.zeros(self.n, bool)
+        self.seen = self.unread = 0
 
     def refresh(self, store: Store, recipes: Mapping[str, str]) -> int:
         """Read the answers that are new since the last time; how many there were.

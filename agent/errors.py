@@ -67,7 +67,14 @@ class Unparsable(TutelageError):
 
 
 class CallFailed(TutelageError):
-    """A call that asking again does not mend (too long, refused, malformed)."""
+    """A call that asking again does not mend (too long, refused, malformed).
+
+    `billed` says whether the engine may have charged for it.
+    """
+
+    def __init__(self, message: str, billed: bool = True) -> None:
+        super().__init__(message)
+        self.billed = billed
 
 
 class Transient(TutelageError):

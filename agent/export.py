@@ -20,7 +20,8 @@ def labels(config: Config, store: Store, pool: Pool, text: bool = True) -> dict[
     """Columns of one length, in the order of the pool.
 
     id (the user's own, or the item's hash), label (kind multi: a list), probability (that a person would say so),
-    status (accepted, unsure, waiting), by (the rung that settled it), why, turn, file and row, and its text.
+    status (accepted, unsure, waiting), by (the rung that settled it; "guess" where a person could not tell, "nobody"
+    where nobody was heard), why, turn, file and row, and its text.
     """
     n = len(pool)
     out: dict[str, list[Any]] = {name: [None] * n for name in ("label", "probability", "status", "by", "why", "turn")}
@@ -47,15 +48,20 @@ def labels(config: Config, store: Store, pool: Pool, text: bool = True) -> dict[
 
 
 def _mend(config: Config, store: Store, pool: Pool, out: dict[str, list[Any]]) -> None:
-    """Let the audit's answers stand."""
+    """Let people's words stand, also the audit's. Where they could not tell, the label is a guess."""
     task, kind = settings.the_task(config), settings.kind(config)
     evidence = claim.gather(config, store, pool)
-    for i, said in evidence.audit.items():
-        if said is None or evidence.by_person[i]:
+    for i, said in {**evidence.audit, **evidence.said}.items():
+        if said is None:
             continue
         before = out["label"][i]
         guess = tuple(before) if isinstance(before, list) else before
         agreed = guess is not None and kind.loss(task, guess, said) == 0
+        where = " in the audit" if i in evidence.audit else ""
+        differed = "" if agreed else "; a machine had said otherwise"
         out["label"][i] = list(said) if isinstance(said, tuple) else said
         out["probability"][i], out["status"][i], out["by"][i] = 1.0, "accepted", "person"
-        out["why"][i] = "a person said so in the audit" + ("" if agreed else "; a machine had said otherwise")
+        out["why"][i] = f"a person said so{where}{differed}"
+    for i, status in enumerate(out["status"]):
+        if status == "unsure" and out["by"][i] == "person":
+            out["by"][i] = "guess"

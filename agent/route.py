@@ -14,6 +14,8 @@ import numpy as np
 from agent.types import Bools, Floats, Ints
 
 ACCEPT, ASK, ABSTAIN = 0, 1, 2
+NOBODY = -1
+"""The rung of an item that no rung was heard on and none can be asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ def route(confidence: Floats, heard: Bools, bars: Sequence[float], open_to: Bool
         open_to: (n, rungs): may this rung still be asked about this item?
         unsure: (n,): a person was asked and could not tell.
     Returns:
-        For each item the action and the rung it concerns. An item no rung was heard on is asked of the first open one.
+        For each item the action and the rung it concerns. An item no rung was heard on is asked of the first open one;
+        where there is none, the rung is NOBODY.
     """
     ladder = np.arange(heard.shape[1])
     level = np.where(heard.any(axis=1), np.where(heard, ladder, -1).max(axis=1), -1)
@@ -44,7 +47,8 @@ def route(confidence: Floats, heard: Bools, bars: Sequence[float], open_to: Bool
     following = np.where(has_next, above.argmax(axis=1), -1)
     action = np.where(confidence >= bar, ACCEPT, np.where(has_next, ASK, ABSTAIN))
     action = np.where(unsure, ABSTAIN, action)
-    rung = np.where(action == ASK, following, np.maximum(level, 0))
+    rung = np.where(action == ASK, following, level)
+    rung = np.where(unsure, len(bars) - 1, rung)
     return Routes(action.astype(np.int64), rung.astype(np.int64))
 
 

@@ -14,7 +14,7 @@ from agent import claim, export, loop
 from agent import config as settings
 from agent.config import Config
 from agent.errors import ConfigError, DataError
-from agent.loop.asks import split
+from agent.loop.people import split
 from agent.pool import Pool
 from agent.report.gather import gather
 from agent.store import Store
@@ -197,7 +197,7 @@ def test_no_decision_depends_on_an_audit_answer_that_was_not_opened(tmp_path: Pa
         with store:
             evidence = claim.gather(config, store, pool)
             names = [pool.item(i).name for i in range(120)]
-            closed = {str(names[i]) for i in evidence.audit if not evidence.by_person[i]}
+            closed = {str(names[i]) for i in evidence.audit}
             found = store.decisions()
             value = {str(names[pool.position(i)]): v for i, v in zip(found.items, found.values, strict=True)}
             sure = {str(names[pool.position(i)]): c for i, c in zip(found.items, found.confidences, strict=True)}

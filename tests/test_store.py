@@ -49,6 +49,7 @@ def test_history_cannot_be_changed_even_by_a_stranger(store: Store, tmp_path: Pa
     store.end_turn(1, {})
     store.decide([Decision("a", "accept", "small", "x", 0.9)])
     store.add_certificate("s", {})
+    store.escalate([call(2, 0.0, "person")], "r", ["a"], 1)
     stranger = sqlite3.connect(tmp_path / "ledger.db")
     for table in APPEND_ONLY:
         assert stranger.execute(f"SELECT count(*) FROM {table}").fetchone()[0] > 0, table

@@ -39,12 +39,14 @@ def pool_of(config: Config, store: Store) -> Pool:
 
 def figures(config: Config, store: Store) -> dict[str, Any]:
     """Counts, money and the last turn's estimates. items = accepted + unsure + waiting + open."""
+    from agent.claim import person_recipe
     from agent.config import fingerprint
 
     found = store.decisions()
     accepted = Counter(by for by, action in zip(found.by, found.actions, strict=True) if action == "accept")
     unsure = sum(action == "abstain" for action in found.actions)
-    cards = store.open_calls(annotator="person")
+    recipe = person_recipe(config)
+    cards = [card for card in store.open_calls(annotator="person") if card.recipe == recipe]
     asked = {call.item for call in cards}
     waiting = sum(action == "ask" and item in asked for item, action in zip(found.items, found.actions, strict=True))
     items, spend, outcomes = len(store.item_ids()), store.spend(), store.outcomes()

@@ -49,7 +49,7 @@ class Cost:
 def show(common: Common, limit: int | None) -> None:
     """Print the plan; `tutelage run --dry-run` is this, too."""
     from agent import config as settings
-    from agent.loop.asks import split
+    from agent.loop.people import split
 
     config = common.config()
     items, total, aside = _items(config, limit)

@@ -29,6 +29,7 @@ def review(common: Common, out: str | None, back: str | None, who: str | None, l
     """
     from rich.console import Console
 
+    from agent.claim import person_recipe
     from agent.cli.figures import opened, pool_of
     from agent.review import sheet, terminal
 
@@ -48,7 +49,7 @@ def review(common: Common, out: str | None, back: str | None, who: str | None, l
             common.show(_body(report), str(report) if type(report).__str__ is not object.__str__ else _lines(report))
         else:
             answered = terminal.session(config, store, pool, name, limit, console=Console(stderr=common.as_json))
-            left = len(store.open_calls(annotator="person"))
+            left = len([c for c in store.open_calls(annotator="person") if c.recipe == person_recipe(config)])
             more = f"tutelage review{flags}" if left else f"tutelage run{flags}"
             common.show({"answered": answered, "left": left}, f"{answered:,} answered, {left:,} left; next: {more}")
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +18,15 @@ from agent import __version__, ask, claim
 from agent import config as settings
 from agent.belief import believe
 from agent.config import Config
-from agent.errors import DataError
-from agent.loop import measure
+from agent.errors import Damaged, DataError
+from agent.loop import decisions, measure
 from agent.loop import turn as turns
-from agent.loop.asks import prompt_of, share
+from agent.loop.asks import prompt_of
+from agent.loop.decisions import Last, remember
 from agent.loop.ground import Ground, lock, open_ground
-from agent.loop.turn import Event, Last, Report, Turned
-from agent.types import Answer
+from agent.loop.people import share
+from agent.loop.turn import Event, Report, Turned
+from agent.types import Certificate
 
 __all__ = ["Event", "Finished", "Ground", "Unset", "run", "share"]
 
@@ -77,14 +80,21 @@ def run(
 
 
 async def _turns(ground: Ground, policy: ask.Policy, report: Report, calls: int | None) -> Finished:
-    store = ground.store
     if (before := _nothing_new(ground)) is not None:
         return before
-    stopping = _listen(ground)
-    store.cut_short([m.rung.name for m in ground.machines])
-    last, number = _remember(ground), store.last_turn()
+    with _listening(ground) as stopping:
+        return await _turns_until(stopping, ground, policy, report, calls)
+
+
+async def _turns_until(
+    stopping: asyncio.Event, ground: Ground, policy: ask.Policy, report: Report, calls: int | None
+) -> Finished:
+    store = ground.store
+    store.cut_short(sorted({call.annotator for call in store.open_calls(people=False)}))
+    _recall(ground)
+    last, number = remember(ground), store.last_turn()
     await _finish_open(ground, policy, report, number)
-    reason, code, turned = "the most turns allowed by run.max_turns are done", DONE, Turned()
+    reason, code, turned = "run.max_turns turns are done: run again to go on", PAUSED, Turned()
     for _ in range(ground.config.run.max_turns):
         if stopping.is_set():
             reason, code = "interrupted", INTERRUPTED
@@ -107,12 +117,12 @@ async def _turns(ground: Ground, policy: ask.Policy, report: Report, calls: int 
             break
     if code != INTERRUPTED:
         turned.numbers = _settle(ground, last, number, closing=code == DONE, certified=reason == CERTIFIED)
-    if code == DONE:
-        _look(ground)
+    no_certificate = "" if code != DONE or _look(ground) else _why_not(ground)
     for machine in ground.machines:
         await machine.oracle.close()
-    summary = {"turns": number, "waiting": turned.waiting, **turned.numbers}
-    closing = {"stop": reason, "code": code, "people_are": ground.people_are, "gold": measure.against_gold(ground)}
+    summary = {**turned.numbers, "turns": number, "waiting": turned.waiting}
+    closing = {"stop": reason, "code": code, "people_are": ground.people_are, "no_certificate": no_certificate}
+    closing["gold"] = measure.against_gold(ground)
     store.end_turn(number, {**turned.numbers, **closing, "final": True, "summary": summary, "state": _state(ground)})
     report(Event("stop", number, reason, number, number, turned.numbers))
     return Finished(reason, code, summary)
@@ -146,32 +156,54 @@ def _certified(ground: Ground, last: Last, number: int, turned: Turned) -> bool:
         return False
     ground.looked_at = 1 - expected
     _settle(ground, last, number, closing=False)
-    return _look(ground)
+    made = _look(ground)
+    return made is not None and made.met
 
 
-def _look(ground: Ground) -> bool:
-    """Make the certificate when the audit is answered; whether the target is met."""
-    if ground.person is None or ground.n < len(ground.pool):
-        return False
+def _look(ground: Ground) -> Certificate | None:
+    """Make the certificate, where there is an audit."""
+    if _why_not(ground):
+        return None
+    return claim.make(ground.config, ground.store, ground.pool)
+
+
+def _why_not(ground: Ground) -> str:
+    """Why these labels cannot be certified; empty where they can."""
+    if ground.person is None:
+        return "no rung of the ladder is a person"
+    if ground.n < len(ground.pool):
+        return "only a part of the pool was labeled (--limit), and a claim is about all of it"
+    return "; ".join(claim.check_draw(ground.config, ground.store, ground.pool))
+
+
+def _recall(ground: Ground) -> None:
+    """Give the student back what it knew when the last run ended, so that it goes on from there."""
+    if ground.student is None or not (ground.folder / "model" / "student.json").exists():
+        return
     try:
-        return claim.make(ground.config, ground.store, ground.pool).met
-    except DataError:
-        return False  # no audit was asked for: `certify` says so when it is asked
+        ground.student.load(str(ground.folder / "model"))
+    except (DataError, Damaged):
+        pass  # of other labels or another encoder, or torn: it learns anew from the ledger
 
 
-def _listen(ground: Ground) -> asyncio.Event:
+@contextmanager
+def _listening(ground: Ground) -> Iterator[asyncio.Event]:
     """The first Ctrl-C asks for an end in order; the second one ends at once."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping  # whoever started us handles the signal
+        return
 
     def first(number: int, frame: Any) -> None:
         ground.stopping.set()
         loop.call_soon_threadsafe(stopping.set)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    if threading.current_thread() is threading.main_thread():  # else whoever started us handles the signal
-        signal.signal(signal.SIGINT, first)
-    return stopping
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield stopping
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def _unless(stopping: asyncio.Event, work: asyncio.Task[Turned]) -> Turned | None:
@@ -191,41 +223,15 @@ async def _unless(stopping: asyncio.Event, work: asyncio.Task[Turned]) -> Turned
 
 
 async def _finish_open(ground: Ground, policy: ask.Policy, report: Report, number: int) -> None:
-    """Calls that were under way when the last run died are asked again first; those of older recipes are given up."""
-    rendered = {m.recipe: m for m in ground.machines if m.recipe}
-    for call in ground.store.open_calls(people=False):
-        if call.recipe not in rendered and not any(m.recipe is None for m in ground.machines):
-            given_up = Answer("", usd=0.0)
-            ground.store.record_now(call.key, given_up, "failed", "asked under settings that have changed since")
+    """Calls that were under way when the last run died are asked again first. Those of older recipes stay as they are:
+    they hold no money, and count again should their settings come back."""
     for machine in ground.machines:
         jobs = []
         for call in ground.store.open_calls(annotator=machine.rung.name):
             where = ground.pool.position(call.item)
             if call.recipe == machine.recipe and where < ground.n:
                 jobs.append((call, prompt_of(ground, machine, ground.pool.item(where), call.sample)))
-        if jobs:
-            words = f"asking {machine.rung.name} again about {len(jobs):,} items that were cut short"
-            report(Event("ask", number, words, 0, len(jobs), {"rung": machine.rung.name}))
-            await ask.ask(ground.store, machine.oracle, jobs, policy, lambda *event: None)
-
-
-def _remember(ground: Ground) -> Last:
-    """The last decisions, from the ledger, and with them which audit items were opened."""
-    last = Last.nothing(ground.n, len(ground.layout.atoms))
-    found = ground.store.decisions()
-    actions = {name: code for code, name in turns.ACTIONS.items()}
-    rungs = {name: k for k, name in enumerate(ground.rungs)}
-    for item, action, by, value, confidence in zip(
-        found.items, found.actions, found.by, found.values, found.confidences, strict=True
-    ):
-        where = ground.pool.position(item)
-        if where >= ground.n:
-            continue
-        last.action[where], last.rung[where] = actions[action], rungs.get(by, -1)
-        last.confidence[where] = confidence
-        last.choice[where] = measure.columns(ground, value)
-        ground.board.opened[where] = by == "person" and action != "ask"
-    return last
+        await turns.put(ground, machine, jobs, policy, report, number, Turned(), None)
 
 
 def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[str, int] | None:
@@ -259,9 +265,9 @@ def _settle(ground: Ground, last: Last, number: int, closing: bool, certified: b
     board = ground.board
     board.refresh(ground.store, ground.recipes)
     belief = believe(board, ground.student_says, measure.soft(ground), ground.person is not None)
-    routes = turns.decide(ground, belief)
+    routes = decisions.decide(ground, belief)
     covered = None
     if closing:
-        routes, covered = turns.close(ground, routes, certified)
-    turns.write_decisions(ground, belief, routes, last, number, final=True, covered=covered)
+        routes, covered = decisions.close(ground, routes, certified)
+    decisions.write_decisions(ground, belief, routes, last, number, final=True, covered=covered)
     return measure.numbers(ground, belief, routes)

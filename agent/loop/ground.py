@@ -34,8 +34,10 @@ class Machine:
     traits: Traits
     shots: tuple[Example, ...] = ()
     recipe: str | None = None
-    shown: Bools | None = None
-    """Items shown as examples: it is never asked about them."""
+    shown: Bools = field(default_factory=lambda: np.zeros(0, bool))
+    """(n,) items shown as examples: it is never asked about them."""
+    tired: Bools = field(default_factory=lambda: np.zeros(0, bool))
+    """(n,) items that came to nothing in this run, after several attempts: not asked again before the next one."""
     shut: str = ""
     """Why it is not asked any more in this run."""
     spared: int = 0
@@ -154,7 +156,12 @@ def open_ground(config: Config, people: str | None, limit: int | None, offline: 
         if n == 0:
             raise DataError(f"{config.pool.path}: no row can be labeled; `tutelage doctor` says why each was set aside")
         person_recipe = prompt.recipe(task, task.kind, _person_traits())
+        for machine in machines:
+            machine.shown, machine.tired = np.zeros(n, bool), np.zeros(n, bool)
         board = Board(task, kind, layout, pool, n, [m.rung.name for m in machines], person_recipe)
+        for item in store.opened(person_recipe):
+            if pool.position(item) < n:
+                board.opened[pool.position(item)] = True
         answerer, people_are = _people(config, people, task)
         return Ground(
             config=config,
@@ -253,9 +260,10 @@ def choose_shots(ground: Ground, machine: Machine) -> None:
         counts[best[i]] = counts.get(best[i], 0) + 1
     examples = [Example(ground.pool.item(i).text, ground.kind.value(ground.task, dict(best[i]))) for i in taken]
     machine.shots = (*ground.task.examples, *examples)
-    machine.shown = np.zeros(ground.n, bool)
     machine.shown[taken] = True
     machine.recipe = recipe_of(ground.task, machine)
+    board.restart()  # what it answered in earlier runs was passed by while its recipe was not known
+    board.refresh(ground.store, ground.recipes)
 
 
 def items_of(ground: Ground, rows: Sequence[int]) -> list[Item]:

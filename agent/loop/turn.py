@@ -9,20 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from agent import aggregate, ask, teach
+from agent import ask, teach
 from agent.belief import Belief, believe
-from agent.loop import asks
+from agent.loop import asks, people
+from agent.loop.decisions import Last, decide, write_decisions
 from agent.loop.ground import Ground, Machine, choose_shots
 from agent.loop.measure import numbers, only, soft
-from agent.route import ABSTAIN, ACCEPT, ASK, Routes, route
-from agent.types import Bools, Call, Decision, Floats, Student
-
-MEMORABLE = 0.02
-"""A decision is written again when its probability moved by more than this (the last turn writes every change)."""
-
-BY_WORD = "below its bar, but the target is certified for all labels together"
-
-ACTIONS = {ACCEPT: "accept", ASK: "ask", ABSTAIN: "abstain"}
+from agent.route import ACCEPT, ASK, Routes
+from agent.types import Call, Student
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +44,6 @@ class Turned:
     refused: int = 0
     given_up: int = 0
     numbers: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Last:
-    """The last decision of each item, as arrays, so that only changes are written."""
-
-    action: np.ndarray[Any, Any]
-    rung: np.ndarray[Any, Any]
-    choice: np.ndarray[Any, Any]
-    confidence: Floats
-
-    @classmethod
-    def nothing(cls, n: int, atoms: int) -> Last:
-        return cls(np.full(n, -1), np.full(n, -1), np.full((n, atoms), -1), np.full(n, -1.0, np.float32))
 
 
 def learn(ground: Ground, report: Report, turn: int) -> None:
@@ -102,121 +82,6 @@ def _read_pool(ground: Ground, student: Student, report: Report, turn: int) -> A
     return student.features(ground.pool.items(range(ground.n)))
 
 
-def heard(ground: Ground) -> Bools:
-    """(n, rungs) who has had his say, in the ladder's order."""
-    board, out = ground.board, np.zeros((ground.n, len(ground.rungs)), bool)
-    for column, rung in enumerate(ground.config.rung):
-        if rung.student:
-            out[:, column] = ground.student_says is not None
-        elif rung.person:
-            out[:, column] = board.spoken | board.doubtful
-        else:
-            out[:, column] = board.machine[rung.name].done
-    return out
-
-
-def decide(ground: Ground, belief: Belief) -> Routes:
-    """Route every item. A student that people have not been able to contradict settles nothing by itself."""
-    bars = ground.bars()
-    if ground.config.rung[0].student and ground.person is not None and not belief.grounded:
-        bars[0] = 2.0
-    open_to = np.ones((ground.n, len(bars)), bool)
-    if ground.person is not None:
-        open_to[:, -1] = asks.people_open(ground)
-    for column, rung in enumerate(ground.config.rung):
-        if not rung.student and not rung.person:
-            machine = ground.machine(rung.name)
-            open_to[:, column] = not machine.shut
-            if machine.shown is not None:
-                open_to[machine.shown, column] = False
-    return route(belief.confidence, heard(ground), bars, open_to, ground.board.doubtful)
-
-
-def close(ground: Ground, routes: Routes, certified: bool) -> tuple[Routes, Bools]:
-    """Nobody is asked any more: what was still to be asked about keeps the guess of the highest rung that was heard.
-
-    `certified`: the certificate covers these labels, and they are accepted by its word. Returns the routes, and (n,)
-    which items those are.
-    """
-    ladder = np.arange(len(ground.rungs))
-    level = np.where(heard(ground), ladder, 0).max(axis=1)
-    left = routes.action == ASK
-    action = np.where(left, ACCEPT if certified else ABSTAIN, routes.action)
-    return Routes(action, np.where(left, level, routes.rung)), left & certified
-
-
-def write_decisions(
-    ground: Ground, belief: Belief, routes: Routes, last: Last, turn: int, final: bool, covered: Bools | None = None
-) -> int:
-    """Write what changed; how many rows. `covered`: (n,) accepted by word of the certificate."""
-    best = aggregate.choices(belief.posterior, ground.layout)
-    moved = np.abs(belief.confidence - last.confidence) > (1e-6 if final else MEMORABLE)
-    changed = (routes.action != last.action) | (routes.rung != last.rung) | (best != last.choice).any(axis=1) | moved
-    rows = np.flatnonzero(changed)
-    ids, rungs = ground.pool.ids, ground.rungs
-    reasons = _reasons(ground)
-    by_word = np.zeros(ground.n, bool) if covered is None else covered
-    ground.store.decide(
-        [
-            Decision(
-                item=ids[i],
-                action=ACTIONS[action],  # type: ignore[arg-type]
-                by=rungs[rung],
-                value=_value(ground, choice),
-                confidence=confidence,
-                why="below its bar, but the target is certified for all labels"
-                if by_word[i]
-                else reasons[action, rung],
-                turn=turn,
-            )
-            for i, action, rung, choice, confidence in zip(
-                rows.tolist(),
-                routes.action[rows].tolist(),
-                routes.rung[rows].tolist(),
-                best[rows],
-                belief.confidence[rows].astype(float).round(6).tolist(),
-                strict=True,
-            )
-        ]
-    )
-    last.action, last.rung, last.choice, last.confidence = routes.action, routes.rung, best, belief.confidence
-    return len(rows)
-
-
-def _value(ground: Ground, choice: np.ndarray[Any, Any]) -> Any:
-    """The label that a row of choices stands for; there are far fewer labels than items."""
-    key = choice.tobytes()
-    if key not in ground.values:
-        atoms = {a: cs[int(c)] for a, cs, c in zip(ground.layout.atoms, ground.layout.choices, choice, strict=True)}
-        ground.values[key] = ground.kind.value(ground.task, atoms)
-    return ground.values[key]
-
-
-def _reasons(ground: Ground) -> dict[tuple[int, int], str]:
-    """Why, in plain words, by action and rung."""
-    bars, out = ground.bars(), {}
-    for number, rung in enumerate(ground.config.rung):
-        if rung.person:
-            out[ACCEPT, number] = "a person said so"
-            out[ASK, number] = "machines are not sure enough: a person is asked"
-            out[ABSTAIN, number] = "a person could not tell; the machines' best guess"
-        else:
-            out[ACCEPT, number] = f"sure enough with {rung.name} heard (bar {bars[number]:.2f})"
-            out[ASK, number] = f"not sure enough: {rung.name} is asked"
-            out[ABSTAIN, number] = f"below the bar of {bars[number]:.2f} with nobody left to ask: best guess"
-    return out
-
-
-async def people_answer(ground: Ground, calls: list[Call], report: Report, turn: int) -> int:
-    """Let recorded people answer at once, when this run has such; how many did."""
-    if ground.answerer is None:
-        return 0
-    for call in calls:
-        item = ground.pool.item(ground.pool.position(call.item))
-        await ground.store.record(call.key, ground.answerer(item, call.sample))
-    return len(calls)
-
-
 async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, report: Report, cap: int | None) -> Turned:
     """Hear what is new, learn, decide, and ask what the decisions call for."""
     out, board, store = Turned(), ground.board, ground.store
@@ -224,36 +89,23 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
     await asyncio.to_thread(learn, ground, report, number)
     belief = believe(board, ground.student_says, soft(ground), ground.person is not None)
     routes = decide(ground, belief)
-    asked = _asked(ground)
     if _shut_useless(ground, belief, routes):
         routes = decide(ground, belief)
     written = write_decisions(ground, belief, routes, last, number, final=False)
     report(Event("decide", number, "", int((routes.action == ACCEPT).sum()), ground.n, numbers(ground, belief, routes)))
-    calls = asks.random_streams(ground, asked, number)
+    calls = people.random_streams(ground, number)
+    store.reserve(calls, None)
     work = _machine_work(ground, belief, routes, number)
     # People repair once the pilot has said what the machines are worth; before, nobody knows where the doubt is.
-    if ground.person is not None and not calls and not any(jobs for _, jobs in work) and not _pilot_open(ground):
-        calls, opened = asks.escalations(ground, routes, belief, asked, number)
-        board.opened[opened] = True
-        out.asked += len(opened)
-    reserved = store.reserve(calls, None)
-    out.asked += await people_answer(ground, reserved, report, number)
+    if ground.person is not None and not calls and not any(jobs for _, jobs in work):
+        out.asked += people.escalate(ground, routes, belief, number)
+    out.asked += await people.answer(ground)
     for machine, jobs in work:
-        await _ask(ground, machine, jobs, policy, report, number, out, cap)
+        await put(ground, machine, jobs, policy, report, number, out, cap)
         if out.paused:
             break
-    out.waiting = len(store.open_calls(annotator="person"))
+    out.waiting = len(people.open_cards(ground))
     out.numbers = {**numbers(ground, belief, routes), "written": written}
-    return out
-
-
-def _asked(ground: Ground) -> Bools:
-    """(n,) a person has been asked, whatever came of it."""
-    out = np.zeros(ground.n, bool)
-    for item, _ in ground.store.asked(ground.person_recipe):
-        where = ground.pool.position(item)
-        if where < ground.n:
-            out[where] = True
     return out
 
 
@@ -264,8 +116,8 @@ def _machine_work(ground: Ground, belief: Belief, routes: Routes, turn: int) -> 
         if machine.shut:
             continue
         if machine.recipe is None:
-            if int(ground.board.pilot.sum()) == 0 or _pilot_open(ground):
-                continue
+            if any(card.purpose == "pilot" for card in people.open_cards(ground)):
+                continue  # its examples are people's pilot answers
             choose_shots(ground, machine)
         number = ground.rungs.index(machine.rung.name)
         jobs = asks.jobs(ground, machine, asks.calibration_rows(ground, machine), "pilot", turn)
@@ -276,10 +128,6 @@ def _machine_work(ground: Ground, belief: Belief, routes: Routes, turn: int) -> 
             jobs += [job for job in more if job[0].key not in known]
         work.append((machine, jobs))
     return work
-
-
-def _pilot_open(ground: Ground) -> bool:
-    return any(call.purpose == "pilot" for call in ground.store.open_calls(annotator="person"))
 
 
 def _shut_useless(ground: Ground, belief: Belief, routes: Routes) -> bool:
@@ -301,7 +149,7 @@ def _shut_useless(ground: Ground, belief: Belief, routes: Routes) -> bool:
     return found
 
 
-async def _ask(
+async def put(
     ground: Ground,
     machine: Machine,
     jobs: asks.Jobs,
@@ -311,6 +159,7 @@ async def _ask(
     out: Turned,
     cap: int | None,
 ) -> None:
+    """Put jobs to a machine and note what came of them in `out`."""
     if cap is not None:
         jobs = jobs[: max(cap - out.asked, 0)]
     if not jobs:
@@ -329,7 +178,9 @@ async def _ask(
 
     def heard(kind: str, call: Call, answer: Any) -> None:
         nonlocal done
-        done += kind in ("answered", "failed")
+        done += kind in ("answered", "failed", "given up")
+        if kind == "given up":
+            machine.tired[ground.pool.position(call.item)] = True
         report(
             Event("answer", turn, "", done, len(jobs), {"rung": machine.rung.name, "usd": getattr(answer, "usd", 0.0)})
         )

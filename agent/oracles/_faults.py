@@ -78,7 +78,7 @@ def of_status(status: int, text: str, body: Any, headers: Mapping[str, str], url
             f"{where(url)} refuses the key ({said}): put a good one into the environment variable {key}"
         )
     if status == 413 or (status in (400, 422) and LONG.search(text)):
-        return CallFailed(f"the text is too long for the model ({said}): lower max_chars of this rung")
+        return CallFailed(f"the text is too long for the model ({said}): lower max_chars of this rung", billed=False)
     if status in (408, 409, 425, 429) or status >= 500:
         return Transient(f"{where(url)} cannot take the question now ({said})", after=wait(headers))
     return Refused(f"{where(url)} refuses the question ({said})", status, text[:WORDS])

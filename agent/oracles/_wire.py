@@ -136,8 +136,8 @@ class Wire:
                 if refused.status == 404:
                     raise await self._missing() from None
                 if not self._learn(refused.words, sent):
-                    raise CallFailed(str(refused)) from None
-        raise CallFailed(f"{self.where} refuses the question, whatever is left out of it")
+                    raise CallFailed(str(refused), billed=False) from None
+        raise CallFailed(f"{self.where} refuses the question, whatever is left out of it", billed=False)
 
     def _accepted(self, body: Mapping[str, Any]) -> dict[str, Any]:
         sent = {name: value for name, value in body.items() if name not in self.without}

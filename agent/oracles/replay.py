@@ -79,7 +79,7 @@ class Replay:
         """
         votes = self._votes.get(prompt.question.item.name or "")
         if not votes:
-            raise CallFailed(f"no recorded vote for this item in {Path(self.settings.path).name}")
+            raise CallFailed(f"no recorded vote for this item in {Path(self.settings.path).name}", billed=False)
         row = votes[prompt.seed % len(votes)]
         label = row[self.settings.label]
         text = "" if label is None else str(label)

@@ -25,11 +25,12 @@ def gather(config: Config, store: Store, pool: Pool) -> f.Figures:
     outcomes = store.outcomes()
     status = Counter(columns["status"])
     aside = Counter(row.reason for row in store.set_aside())
-    certificate, why_none = _certificate(config, store)
+    certificate, why_none = _certificate(config, store, pool)
     final: Mapping[str, Any] = next((o for o in reversed(outcomes) if o.get("final")), {})
     task = settings.the_task(config)
-    reliability, confusions = _measured(config, store, pool)
-    people = _people(config, store, outcomes)
+    # What the audit says is shown with the look it was charged for, and not before.
+    reliability, confusions = _measured(config, store, pool) if certificate else ((), ())
+    people = _people(config, store)
     return f.Figures(
         name=task.name or config.root.name,
         labels=task.labels,
@@ -64,10 +65,18 @@ def gather(config: Config, store: Store, pool: Pool) -> f.Figures:
     )
 
 
-def _certificate(config: Config, store: Store) -> tuple[Certificate | None, str]:
+def _certificate(config: Config, store: Store, pool: Pool) -> tuple[Certificate | None, str]:
+    """The certificate of the labels as they are; an older one is of other labels and not shown."""
     looks = store.certificates()
     if looks:
-        return Certificate(**looks[-1]["body"]), ""
+        now = claim.seal(pool, claim.gather(config, store, pool))
+        same = next((c["body"] for c in reversed(looks) if c["labels_sha256"] == now), None)
+        if same is not None:
+            return Certificate(**same), ""
+        return None, "The labels have changed since they were certified: `tutelage certify` takes another look."
+    told = next((str(o["no_certificate"]) for o in reversed(store.outcomes()) if o.get("no_certificate")), "")
+    if told:
+        return None, f"There is no certificate: {told}."
     if config.person is None:
         return None, "There is no certificate: no rung is a person, and agreement with a machine is not accuracy."
     return None, "There is no certificate yet: `tutelage certify` makes it once people have answered the audit."
@@ -83,33 +92,32 @@ def _sources(config: Config, columns: Columns) -> tuple[f.Source, ...]:
     items: Counter[str] = Counter()
     for who, label, status in zip(columns["by"], columns["label"], columns["status"], strict=True):
         if status == "waiting" or who is None:
-            continue
+            continue  # what is asked is not settled
         items[who] += 1
         by.setdefault(who, Counter()).update([label] if isinstance(label, str) else label or ["(none)"])
-    order = [rung.name for rung in config.rung]
+    order = [*(rung.name for rung in config.rung), "guess", "nobody"]
     return tuple(f.Source(who, _sort(config, who), items[who], dict(by[who])) for who in order if who in by)
 
 
-def _people(config: Config, store: Store, outcomes: Sequence[Mapping[str, Any]]) -> f.People:
+def _people(config: Config, store: Store) -> f.People:
     if config.person is None:
         return f.People()
-    recipe, counts, unsure, clocked = claim.person_recipe(config), Counter[str](), 0, 0.0
+    recipe, counts, unsure, clocked, timed = claim.person_recipe(config), Counter[str](), 0, 0.0, 0
     for _, status, call, answer in store.events_since(0, [recipe]):
         if status == "ok":
             counts[call.purpose] += 1
             unsure += answer.unsure
-            clocked += answer.seconds
+            clocked += answer.seconds or config.person.settings.seconds
+            timed += answer.seconds > 0
         elif status == "withdrawn":
             counts[call.purpose] -= 1
-    answers = counts.total()
-    said = next((str(o["people_are"]) for o in reversed(outcomes) if o.get("people_are")), "")
+    answers, said = counts.total(), claim.people_are(store)
     who: f.Who = "nobody" if not answers else "people"
     if said.startswith("simulated"):
         who = "gold" if "gold" in said else "votes"
-    minutes = clocked / 60 if clocked else answers * config.person.settings.seconds / 60
     return f.People(
         who, f"People were {said}." if said.startswith("simulated") else "", counts["pilot"], counts["audit"],
-        counts["escalation"], unsure, minutes, clocked > 0,
+        counts["escalation"], unsure, clocked / 60, 0 < timed == answers,
     )  # fmt: skip
 
 
@@ -144,7 +152,9 @@ def _agreement(
     """Each machine against people on the pilot, and what guessing would give."""
     last: Mapping[str, Any] = next((o["agreement"] for o in reversed(outcomes) if o.get("agreement")), {})
     shares = [o["pilot_shares"] for o in outcomes if o.get("pilot_shares")]
-    guess = sum(s * s for s in shares[-1]) if shares else 1 / max(len(config.task.labels), 1)
+    guess = 1.0
+    for atom in settings.layout(config).slices:
+        guess *= sum(s * s for s in shares[-1][atom]) if shares else 1 / (atom.stop - atom.start)
     return tuple(f.Agreement(name, f.Share(k, n), guess) for name, (k, n) in last.items() if n)
 
 
@@ -163,7 +173,7 @@ def _measured(config: Config, store: Store, pool: Pool) -> tuple[tuple[f.Bin, ..
     pairs: dict[str, list[tuple[str, str]]] = {atom: [] for atom in layout.atoms}
     for i, said in evidence.audit.items():
         given = evidence.labels[i]
-        if said is None or given is None or evidence.by_person[i] or evidence.could_not_tell[i]:
+        if said is None or given is None:
             continue
         right.append(kind.loss(task, given, said) == 0)
         confidence.append(min(max(sure[i], 0.0), 1.0))

@@ -192,9 +192,26 @@ class Store:
         """All that closed a call after number `seq`, oldest first: (number, ok | failed | withdrawn, call, answer)."""
         return self._read(lambda connection: reading.events_since(connection, seq, recipes))
 
-    def asked(self, recipe: str) -> list[tuple[str, str]]:
-        """(item, purpose) of every call of a recipe that was not withdrawn, oldest first."""
+    def asked(self, recipe: str) -> list[Call]:
+        """Every call of a recipe that was not withdrawn, oldest first."""
         return self._read(lambda connection: reading.asked(connection, recipe))
+
+    def escalate(self, calls: Sequence[Call], recipe: str, items: Sequence[str], turn: int) -> None:
+        """Writes questions to people and opens audit cards, in one transaction: one tells nothing without the other."""
+        rows = [{"recipe": recipe, "item": item, "turn": turn, "at": time.time()} for item in items]
+
+        def both(connection: Connection) -> None:
+            if rows:
+                connection.execute(schema.insert_new(connection, schema.opened), rows)
+            self._money.reserve(connection, [(calls, None)])
+
+        self._do(both)
+
+    def opened(self, recipe: str) -> dict[str, int]:
+        """Audit items that were opened -> the turn in which they were."""
+        table = schema.opened
+        query = select(table.c.item, table.c.turn).where(table.c.recipe == recipe)
+        return self._read(lambda connection: dict(iter(connection.execute(query))))
 
     def spend(self) -> Spend:
         """What was asked and what it cost, in all and by annotator."""

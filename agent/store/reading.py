@@ -73,10 +73,10 @@ def events_since(connection: Connection, seq: int, recipes: Sequence[str]) -> li
     return [(row[0], row[1], call_of(row[2:middle]), answer_of(row[middle:])) for row in rows]
 
 
-def asked(connection: Connection, recipe: str) -> list[tuple[str, str]]:
+def asked(connection: Connection, recipe: str) -> list[Call]:
     taken_back = exists().where(answers.c.key == calls.c.key, answers.c.status == "withdrawn")
-    query = select(calls.c.item, calls.c.purpose).where(calls.c.recipe == recipe, ~taken_back).order_by(calls.c.seq)
-    return [(item, purpose) for item, purpose in connection.execute(query)]
+    query = select(*_CALL).where(calls.c.recipe == recipe, ~taken_back).order_by(calls.c.seq)
+    return [call_of(row) for row in connection.execute(query)]
 
 
 def withdrawn_since(connection: Connection, seq: int) -> list[tuple[int, Call]]:

@@ -92,6 +92,11 @@ answers = Table(
 for _status in ("ok", "withdrawn"):
     _where = text(f"status = '{_status}'")
     Index(f"one_{_status}_a_key", answers.c.key, unique=True, sqlite_where=_where, postgresql_where=_where)
+# An audit card that the ladder would have put to people anyway: from `turn` on its answer repairs and measures no more.
+opened = Table(
+    "opened", tables, _seq(), _text("recipe"), _text("item"), _number("turn"), _float("at"),
+    UniqueConstraint("recipe", "item"),
+)  # fmt: skip
 turns = Table(
     "turns", tables, Column("n", Number, primary_key=True, autoincrement=False), _number("seed"),
     _text("config_sha256"), _text("version"), _float("at"),

@@ -1,0 +1,161 @@
+"""What is decided of each item in a turn, and what of it is written down. Asks nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agent import aggregate
+from agent.belief import Belief
+from agent.loop import people
+from agent.loop.ground import Ground
+from agent.loop.measure import columns
+from agent.route import ABSTAIN, ACCEPT, ASK, NOBODY, Routes, route
+from agent.types import Bools, Decision, Floats
+
+MEMORABLE = 0.02
+"""A decision is written again when its probability moved by more than this (the last turn writes every change)."""
+
+BY_WORD = "below its bar, but the target is certified for all labels together"
+
+ACTIONS = {ACCEPT: "accept", ASK: "ask", ABSTAIN: "abstain"}
+
+
+@dataclass
+class Last:
+    """The last decision of each item, as arrays, so that only changes are written."""
+
+    action: np.ndarray[Any, Any]
+    rung: np.ndarray[Any, Any]
+    choice: np.ndarray[Any, Any]
+    confidence: Floats
+
+    @classmethod
+    def nothing(cls, n: int, atoms: int) -> Last:
+        return cls(np.full(n, -1), np.full(n, -1), np.full((n, atoms), -1), np.full(n, -1.0, np.float32))
+
+
+def heard(ground: Ground) -> Bools:
+    """(n, rungs) who has had his say, in the ladder's order."""
+    board, out = ground.board, np.zeros((ground.n, len(ground.rungs)), bool)
+    for column, rung in enumerate(ground.config.rung):
+        if rung.student:
+            out[:, column] = ground.student_says is not None
+        elif rung.person:
+            out[:, column] = board.spoken | board.doubtful
+        else:
+            machine = ground.machine(rung.name)
+            out[:, column] = board.machine[rung.name].done | machine.tired
+    return out
+
+
+def decide(ground: Ground, belief: Belief) -> Routes:
+    """Route every item. A student that people have not been able to contradict settles nothing by itself."""
+    bars = ground.bars()
+    if ground.config.rung[0].student and ground.person is not None and not belief.grounded:
+        bars[0] = 2.0
+    open_to = np.ones((ground.n, len(bars)), bool)
+    if ground.person is not None:
+        open_to[:, -1] = people.may_be_asked(ground)
+    for column, rung in enumerate(ground.config.rung):
+        if rung.student:
+            open_to[:, column] = False  # it is taught, never asked
+        elif not rung.person:
+            machine = ground.machine(rung.name)
+            open_to[:, column] = ~machine.shown & (not machine.shut)
+    return route(belief.confidence, heard(ground), bars, open_to, ground.board.doubtful)
+
+
+def close(ground: Ground, routes: Routes, certified: bool) -> tuple[Routes, Bools]:
+    """Nobody is asked any more: what was still to be asked about keeps the guess of the highest rung that was heard.
+
+    `certified`: the certificate covers these labels, and they are accepted by its word. Returns the routes, and (n,)
+    which items those are.
+    """
+    ladder = np.arange(len(ground.rungs))
+    level = np.where(heard(ground), ladder, NOBODY).max(axis=1)
+    left = routes.action == ASK
+    action = np.where(left, ACCEPT if certified else ABSTAIN, routes.action)
+    return Routes(action, np.where(left, level, routes.rung)), left & certified
+
+
+def write_decisions(
+    ground: Ground, belief: Belief, routes: Routes, last: Last, turn: int, final: bool, covered: Bools | None = None
+) -> int:
+    """Write what changed; how many rows. `covered`: (n,) accepted by word of the certificate."""
+    best = aggregate.choices(belief.posterior, ground.layout)
+    moved = np.abs(belief.confidence - last.confidence) > (1e-6 if final else MEMORABLE)
+    changed = (routes.action != last.action) | (routes.rung != last.rung) | (best != last.choice).any(axis=1) | moved
+    rows = np.flatnonzero(changed)
+    ids, rungs = ground.pool.ids, ground.rungs
+    reasons = _reasons(ground)
+    by_word = np.zeros(ground.n, bool) if covered is None else covered
+    ground.store.decide(
+        [
+            Decision(
+                item=ids[i],
+                action=ACTIONS[action],  # type: ignore[arg-type]
+                by=rungs[rung] if rung != NOBODY else "nobody",
+                value=_value(ground, choice),
+                confidence=confidence,
+                why="below its bar, but the target is certified for all labels"
+                if by_word[i]
+                else reasons[action, rung],
+                turn=turn,
+            )
+            for i, action, rung, choice, confidence in zip(
+                rows.tolist(),
+                routes.action[rows].tolist(),
+                routes.rung[rows].tolist(),
+                best[rows],
+                belief.confidence[rows].astype(float).round(6).tolist(),
+                strict=True,
+            )
+        ]
+    )
+    last.action, last.rung, last.choice, last.confidence = routes.action, routes.rung, best, belief.confidence
+    return len(rows)
+
+
+def _value(ground: Ground, choice: np.ndarray[Any, Any]) -> Any:
+    """The label that a row of choices stands for; there are far fewer labels than items."""
+    key = choice.tobytes()
+    if key not in ground.values:
+        atoms = {a: cs[int(c)] for a, cs, c in zip(ground.layout.atoms, ground.layout.choices, choice, strict=True)}
+        ground.values[key] = ground.kind.value(ground.task, atoms)
+    return ground.values[key]
+
+
+def _reasons(ground: Ground) -> dict[tuple[int, int], str]:
+    """Why, in plain words, by action and rung."""
+    bars = ground.bars()
+    out = {(ABSTAIN, NOBODY): "nobody was heard: a guess", (ACCEPT, NOBODY): BY_WORD}
+    for number, rung in enumerate(ground.config.rung):
+        if rung.person:
+            out[ACCEPT, number] = "a person said so"
+            out[ASK, number] = "machines are not sure enough: a person is asked"
+            out[ABSTAIN, number] = "a person could not tell; the machines' best guess"
+        else:
+            out[ACCEPT, number] = f"sure enough with {rung.name} heard (bar {bars[number]:.2f})"
+            out[ASK, number] = f"not sure enough: {rung.name} is asked"
+            out[ABSTAIN, number] = f"below the bar of {bars[number]:.2f} with nobody left to ask: best guess"
+    return out
+
+
+def remember(ground: Ground) -> Last:
+    """The last decisions, from the ledger: only what differs from them is written."""
+    last = Last.nothing(ground.n, len(ground.layout.atoms))
+    found = ground.store.decisions()
+    actions = {name: code for code, name in ACTIONS.items()}
+    rungs = {name: k for k, name in enumerate(ground.rungs)}
+    rows = zip(found.items, found.actions, found.by, found.values, found.confidences, strict=True)
+    for item, action, by, value, confidence in rows:
+        where = ground.pool.position(item)
+        if where >= ground.n:
+            continue
+        last.action[where], last.rung[where] = actions[action], rungs.get(by, NOBODY)
+        last.confidence[where] = confidence
+        last.choice[where] = columns(ground, value)
+    return last
