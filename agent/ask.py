@@ -15,11 +15,13 @@ from dataclasses import dataclass
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
-from agent.errors import CallFailed, Pause, Transient, UserError
+from agent.errors import CallFailed, Pause, Transient, Unparsable, UserError
 from agent.store import Store
 from agent.types import Answer, Call, Oracle, Prompt
 
 Job = tuple[Call, Prompt]
+Read = Callable[[Call, Prompt, Answer], object]
+"""Reads an answer, only to see whether it can be read. Raises Unparsable."""
 OnEvent = Callable[[str, Call, Answer | None], None]
 """Told of each call: kind is "answered", "failed", "given up" (out of attempts), "refused" (budget) or, of an attempt,
 "error"."""
@@ -32,7 +34,8 @@ class Policy:
     deadline_s: total time of one attempt, however the bytes drip. attempts: in all, for trouble that may pass; waits
     double from wait_s to at most longest_wait_s, plus jitter. patience_s: an endpoint that wants us to wait longer is
     down. breaker: so many calls in a row out of attempts, and the endpoint is down. strange: so many unforeseen
-    errors in a row pause the run. grace_s: how long calls in flight may still come in after an interruption.
+    errors in a row pause the run, and so do `unread` answers in a row that are none of the options. grace_s: how long
+    calls in flight may still come in after an interruption.
     """
 
     budget_usd: float | None = None
@@ -43,6 +46,7 @@ class Policy:
     patience_s: float = 300.0
     breaker: int = 10
     strange: int = 20
+    unread: int = 20
     grace_s: float = 5.0
 
 
@@ -50,7 +54,7 @@ class Policy:
 class Asked:
     """What became of the jobs, which are answered + failed + given_up + refused_by_budget + already + not asked.
 
-    given_up: out of attempts; they stay open and may be asked another day. refused_by_budget: did not fit.
+    given_up: out of attempts, or unreadable; they stay open for another day. refused_by_budget: did not fit.
     already: had been answered, failed or withdrawn before. paused: why no more were asked; "" if nothing is amiss.
     """
 
@@ -63,15 +67,22 @@ class Asked:
 
 
 async def ask(
-    store: Store, oracle: Oracle, jobs: Sequence[Job], policy: Policy | None = None, on_event: OnEvent | None = None
+    store: Store,
+    oracle: Oracle,
+    jobs: Sequence[Job],
+    policy: Policy | None = None,
+    on_event: OnEvent | None = None,
+    read: Read | None = None,
 ) -> Asked:
     """Asks all jobs, at most `oracle.traits.in_flight` at once; returns when each has come to an end.
 
     An endpoint that is down ends it in order: what is in flight comes in, `paused` says why. When cancelled (Ctrl-C
     under `asyncio.run`) it lets calls in flight come in for `grace_s`, then drops the rest, which stay open and
-    reserved. Raises StoreFull or Pause for a ledger that cannot be written, UserError when the oracle raises one.
+    reserved. An answer that `read` finds unreadable is kept as an error at its price, and the call given up: it may be
+    asked another day, of a better server. Raises StoreFull or Pause for a ledger that cannot be written, UserError when
+    the oracle raises one.
     """
-    return await _Asking(store, oracle, policy or Policy(), on_event).run(jobs)
+    return await _Asking(store, oracle, policy or Policy(), on_event, read).run(jobs)
 
 
 class _Over(Exception):
@@ -85,11 +96,15 @@ class _Refused(Exception):
 class _Asking:
     """One `ask`: a feeder that reserves ahead, and a worker for every place in flight."""
 
-    def __init__(self, store: Store, oracle: Oracle, policy: Policy, on_event: OnEvent | None) -> None:
+    def __init__(
+        self, store: Store, oracle: Oracle, policy: Policy, on_event: OnEvent | None, read: Read | None
+    ) -> None:
         self._store = store
         self._oracle = oracle
         self._policy = policy
         self._tell = on_event or (lambda kind, call, answer: None)
+        self._read = read or (lambda call, prompt, answer: None)
+        self._unread_in_a_row = 0
         self._asked = Asked()
         self._ready: asyncio.Queue[Job | None] = asyncio.Queue()
         self._turnover = asyncio.Event()
@@ -208,11 +223,31 @@ class _Asking:
             return
         else:
             self._given_up_in_a_row = self._strange_in_a_row = 0
+            if not await self._readable(call, prompt, answer):
+                return
             if await self._store.record(call.key, answer):
                 self._asked.answered += 1
                 self._tell("answered", call, answer)
             else:
                 self._asked.already += 1
+
+    async def _readable(self, call: Call, prompt: Prompt, answer: Answer) -> bool:
+        """Is it one of the options? What is not has been paid for, is kept as it came, and settles nothing."""
+        try:
+            self._read(call, prompt, answer)
+        except Unparsable:
+            await self._store.record(call.key, answer, "error", "unreadable: none of the options")
+            self._asked.given_up += 1
+            self._unread_in_a_row += 1
+            self._tell("given up", call, None)
+            if self._unread_in_a_row >= self._policy.unread:
+                self._stop(
+                    f"the last {self._unread_in_a_row} answers of {call.annotator} were none of the options: look at "
+                    "the model and its prompt (tutelage doctor, tutelage plan), then run again"
+                )
+            return False
+        self._unread_in_a_row = 0
+        return True
 
     async def _with_retries(self, call: Call, prompt: Prompt) -> Answer:
         """The answer. Raises Transient when out of attempts, _Refused, or _Over."""

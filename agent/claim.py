@@ -30,7 +30,8 @@ class Evidence:
 
     labels: as they stand, people's words in their place; None where nothing was decided. said: by people, of items they
     were asked about to teach or repair. lost: such items without an answer. audit: of the others, what people said of
-    them; None: could not tell, or no answer. upto: number of the last answer that was read.
+    them; None: could not tell, or no answer. unanswered, waiting: open questions of the audit, and the others. upto:
+    number of the last answer that was read.
     """
 
     labels: list[Value | None]
@@ -38,6 +39,7 @@ class Evidence:
     lost: frozenset[int]
     audit: Mapping[int, Value | None]
     unanswered: int
+    waiting: int
     turn: int
     upto: int
     who: tuple[str, ...]
@@ -81,6 +83,7 @@ def gather(config: Config, store: Store, pool: Pool, turn: int | None = None, up
         lost=frozenset(repairs - set(said)),
         audit=audit,
         unanswered=sum(i not in words for i in audit),
+        waiting=sum(i not in words for i in repairs),
         turn=last,
         upto=seen,
         who=who,
@@ -203,14 +206,22 @@ def check_draw(config: Config, store: Store, pool: Pool) -> list[str]:
 
 
 def make(
-    config: Config, store: Store, pool: Pool, accuracy: float | None = None, delta: float | None = None
+    config: Config,
+    store: Store,
+    pool: Pool,
+    accuracy: float | None = None,
+    delta: float | None = None,
+    early: bool = False,
 ) -> Certificate:
     """Take a look: derive the certificate, write it into the ledger and to `certificate.json`.
 
     The same labels and answers make the same certificate and spend nothing; other labels are another look.
 
+    `early`: look although questions to people are open, which count as wrong.
+
     Raises:
-        DataError: nothing labeled, no audit, or an audit that was not drawn at random.
+        DataError: nothing labeled, no audit, an audit that was not drawn at random, or, unless `early`, a look that
+            would be charged before it can be good.
     """
     problems = check_draw(config, store, pool)
     if problems:
@@ -218,6 +229,12 @@ def make(
     accuracy = config.goal.accuracy if accuracy is None else accuracy
     delta = config.goal.delta if delta is None else delta
     evidence = gather(config, store, pool)
+    waiting = evidence.unanswered + evidence.waiting
+    if waiting and not early:
+        raise DataError(
+            f"{waiting:,} questions to people are open and would count as wrong, and every look is charged: answer "
+            "them first (tutelage review), or look all the same with --now"
+        )
     earlier = store.certificates()
     found = derive(config, pool, evidence, accuracy, delta, 1)
     same = next((c["look"] for c in earlier if _seals(c["body"]) == (found.labels_sha256, found.audit_sha256)), None)

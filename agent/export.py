@@ -20,8 +20,8 @@ def labels(config: Config, store: Store, pool: Pool, text: bool = True) -> dict[
     """Columns of one length, in the order of the pool.
 
     id (the user's own, or the item's hash), label (kind multi: a list), probability (that a person would say so),
-    status (accepted, unsure, waiting), by (the rung that settled it; "guess" where a person could not tell, "nobody"
-    where nobody was heard), why, turn, file and row, and its text.
+    status (accepted, unsure, waiting), by (the rung that settled it; "guess" where a person could not tell
+    or has not answered yet, "nobody" where nobody was heard), why, turn, file and row, and its text.
     """
     n = len(pool)
     out: dict[str, list[Any]] = {name: [None] * n for name in ("label", "probability", "status", "by", "why", "turn")}
@@ -63,5 +63,5 @@ def _mend(config: Config, store: Store, pool: Pool, out: dict[str, list[Any]]) -
         out["probability"][i], out["status"][i], out["by"][i] = 1.0, "accepted", "person"
         out["why"][i] = f"a person said so{where}{differed}"
     for i, status in enumerate(out["status"]):
-        if status == "unsure" and out["by"][i] == "person":
-            out["by"][i] = "guess"
+        if status == "waiting" or (status == "unsure" and out["by"][i] == "person"):
+            out["by"][i] = "guess"  # `by` says who settled a label, and this one nobody did

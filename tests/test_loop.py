@@ -150,7 +150,10 @@ def test_without_recorded_people_the_run_waits_for_the_queue(tmp_path: Path) -> 
         assert {call.purpose for call in queue} >= {"pilot", "audit"}
         table = export.labels(config, store, pool)
         assert len(table["label"]) == 120
-        certificate = claim.make(config, store, pool)
+        with pytest.raises(DataError, match="are open"):
+            claim.make(config, store, pool)
+        assert not store.certificates(), "a look that was refused costs nothing"
+        certificate = claim.make(config, store, pool, early=True)
         assert certificate.missing == certificate.audited, "a question nobody answered counts as wrong"
         assert not certificate.met
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from test_loop import LADDER, opened, project, run, sentences
 from agent import claim, export
 from agent.config import Config
 from agent.errors import DataError
-from agent.types import Answer, Decision
+from agent.types import Answer, Decision, Prompt
 
 LIVE = LADDER.replace('people = "gold"', "")
 TRUTH = {f"m{i}": label for i, (_, label) in enumerate(sentences(120))}
@@ -208,3 +209,30 @@ def test_the_report_shows_no_certificate_of_other_labels(tmp_path: Path) -> None
         figures = gather(config, store, pool)
         assert figures.certificate is None and not figures.reliability
         assert "changed" in figures.no_certificate
+
+
+def mostly_prose(prompt: Prompt) -> Answer | str:
+    """A model that talks until TEAPOT is taken from the environment."""
+    if "TEAPOT" in os.environ:
+        return Answer("I am a teapot, and glad of it.", usd=0.001)
+    return str(prompt.question.item.gold)
+
+
+def test_answers_nobody_can_read_stop_the_run_early_and_are_asked_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = project(tmp_path, rungs=LADDER.replace("accuracy = 0.85", 'function = "test_resume:mostly_prose"'))
+    monkeypatch.setenv("TEAPOT", "1")
+    config, finished = run(path, "goal.accuracy=0.999")
+    assert finished.code == 3 and "none of the options" in finished.reason and "teapot" not in finished.reason
+    store, _ = opened(config)
+    with store:
+        spend = store.spend()
+        assert 20 <= spend.by["scripted"].errors <= 20 + 8, "no more than were under way"
+        assert spend.usd == pytest.approx(0.001 * spend.by["scripted"].errors), "what was paid for is in the ledger"
+    monkeypatch.delenv("TEAPOT")
+    config, finished = run(path, "goal.accuracy=0.999")
+    assert finished.code == 0
+    store, _ = opened(config)
+    with store:
+        assert store.spend().by["scripted"].answers > 20 and not store.verify()

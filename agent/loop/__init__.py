@@ -24,8 +24,8 @@ from agent.loop import turn as turns
 from agent.loop.asks import prompt_of
 from agent.loop.decisions import Last, remember
 from agent.loop.ground import Ground, lock, open_ground
-from agent.loop.people import share
-from agent.loop.turn import Event, Report, Turned
+from agent.loop.people import purposes, share
+from agent.loop.turn import OUT_OF_MONEY, Event, Report, Turned
 from agent.types import Certificate
 
 __all__ = ["Event", "Finished", "Ground", "Unset", "run", "share"]
@@ -131,7 +131,8 @@ async def _turns_until(
 def _state(ground: Ground) -> list[Any]:
     """What a finished run rests on: nothing is asked again until one of these changes."""
     ground.board.refresh(ground.store, ground.recipes)
-    return [settings.fingerprint(ground.config), ground.n, ground.board.seen, ground.people_are]
+    tired = sum(int(m.tired.sum()) for m in ground.machines)
+    return [settings.fingerprint(ground.config), ground.n, ground.board.seen, ground.people_are, tired]
 
 
 def _nothing_new(ground: Ground) -> Finished | None:
@@ -240,21 +241,23 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
         return "interrupted", INTERRUPTED
     if turned.paused:
         return turned.paused, PAUSED
-    if turned.asked:
-        return None
-    if turned.given_up:
-        return f"{turned.given_up:,} questions came to nothing after several attempts: run again", PAUSED
+    if turned.asked or turned.given_up:
+        return None  # what came to nothing goes up the ladder
     if turned.waiting and ground.answerer is None:
-        return f"only people are waited for: {turned.waiting:,} open questions (tutelage review)", WAITING
-    if any(m.shut == "the budget is spent" for m in ground.machines):
-        return "the budget is spent (raise goal.budget_usd or --budget to go on)", PAUSED
+        many = "1 open question" if turned.waiting == 1 else f"{turned.waiting:,} open questions"
+        return f"only people are waited for: {many} (tutelage review)", WAITING
+    tired = sum(int(m.tired.sum()) for m in ground.machines)
+    lost = f"; {tired:,} questions to machines came to nothing: run again to ask them anew" if tired else ""
+    if any(m.shut == OUT_OF_MONEY for m in ground.machines):
+        return f"budget spent: what is left of it does not bear the next call (goal.budget_usd, --budget){lost}", PAUSED
     unsure = turned.numbers.get("unsure", 0)
-    spent = "; people's minutes are spent" if ground.person is not None and unsure else ""
-    left = f"{spent}; {unsure:,} labels stay below their bar" if unsure else ""
+    spent = ground.person is not None and purposes(ground).total() >= share(ground).total
+    minutes = "; people's minutes are spent" if unsure and spent else ""
+    left = f"{minutes}; {unsure:,} labels stay below their bar" if unsure else ""
     shut = [m.shut for m in ground.machines if m.shut]
     if shut and any(m.spared > 0.05 * ground.n for m in ground.machines):
-        return f"expected gain below price: {'; '.join(shut)}{left}", DONE
-    return f"nothing to ask{left}", DONE
+        return f"expected gain below price: {'; '.join(shut)}{left}{lost}", DONE
+    return f"nothing to ask{left}{lost}", PAUSED if tired > 0.01 * ground.n else DONE
 
 
 def _settle(ground: Ground, last: Last, number: int, closing: bool, certified: bool = False) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from agent.loop.decisions import Last, decide, write_decisions
 from agent.loop.ground import Ground, Machine, choose_shots
 from agent.loop.measure import numbers, only, soft
 from agent.route import ACCEPT, ASK, Routes
-from agent.types import Call, Student
+from agent.types import Answer, Call, Prompt, Student
+
+OUT_OF_MONEY = "the budget does not bear its next call"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +187,13 @@ async def put(
             Event("answer", turn, "", done, len(jobs), {"rung": machine.rung.name, "usd": getattr(answer, "usd", 0.0)})
         )
 
-    result = await ask.ask(ground.store, machine.oracle, jobs, policy, heard)
+    def read(call: Call, prompt: Prompt, answer: Answer) -> None:
+        ground.kind.parse(ground.task, prompt.question, answer)
+
+    result = await ask.ask(ground.store, machine.oracle, jobs, policy, heard, read)
     out.asked += result.answered + result.failed
     out.given_up += result.given_up
     out.refused += result.refused_by_budget
     out.paused = result.paused
     if result.refused_by_budget and not machine.shut:
-        machine.shut = "the budget is spent"
+        machine.shut = OUT_OF_MONEY
