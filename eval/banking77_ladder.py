@@ -159,8 +159,8 @@ def table(rows: list[dict[str, Any]], n: int, seeds: int, alone: float) -> list[
         lines.append(
             f"| (c) people at random | {share} | {mean(row['random'], 'final')} | {mean(row['random'], 'student')} |"
         )
-        plain = [row["share"] + (1 - row["share"]) * run["replay"] for run in row["random"]]
-        lines.append(f"| (c') GPT-4's labels, people at random | {share} | {statistics.mean(plain):.4f} (expected) | |")
+        plain = row["share"] + (1 - row["share"]) * alone
+        lines.append(f"| (c') GPT-4's labels, people's at random in their place | {share} | {plain:.4f} | |")
         middle, half = interval([b["final"] - c["final"] for b, c in zip(row["ladder"], row["random"], strict=True)])
         lines.append(f"| (b) − (c), 95 % t-interval | {share} | {middle:+.4f} ± {half:.4f} | |")
     return lines
