@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from agent.data import Entry, Row, Source, fingerprint, read
+from agent.data import Entry, Row, Source, fingerprint, read, short
 from agent.errors import Damaged, DataError
 from agent.pool import Pool
 from agent.types import SetAside
 
 SHARD_ITEMS = 50_000
 SHARD_CHARS = 64_000_000
+REMEMBERED = 1_000_000
+"""Rows up to which it is told which items of the ledger a source does not hold any more."""
 
 
 class Ledger(Protocol):
@@ -38,7 +40,9 @@ class Intake:
     """What came of a source: rows = items + set_aside; `new` of the items were not in the ledger before.
 
     `unchanged`: the source was taken in before as it is and was not read again; the counts are then those of the
-    whole ledger.
+    whole ledger. `gone`: items of the ledger that are not in the source any more; they stay. `changed`: ids of the
+    ledger that stand in the source with another text; the first text stays, and the row is among those set aside.
+    Both are 0 for an unchanged source, and `gone` for one of more than a million rows.
     """
 
     rows: int
@@ -46,6 +50,8 @@ class Intake:
     new: int
     set_aside: int
     unchanged: bool = False
+    gone: int = 0
+    changed: int = 0
 
 
 def take_in(source: Source, store: Ledger, folder: str | os.PathLike[str], shard_items: int = SHARD_ITEMS) -> Intake:
@@ -65,7 +71,7 @@ def take_in(source: Source, store: Ledger, folder: str | os.PathLike[str], shard
     if mark is not None and store.source_seen(mark):
         aside = len(store.set_aside())
         return Intake(len(pool) + aside, len(pool), 0, aside, unchanged=True)
-    done = _Intake(store, pool, shard_items)
+    done = _Intake(source, store, pool, shard_items)
     for batch in read(source):
         done.add(batch)
     done.flush()
@@ -76,19 +82,20 @@ def take_in(source: Source, store: Ledger, folder: str | os.PathLike[str], shard
         )
     if mark is not None:
         store.add_source(mark, source.path, done.rows, done.items)
-    return Intake(done.rows, done.items, done.new, done.rows - done.items)
+    return Intake(done.rows, done.items, done.new, done.rows - done.items, gone=done.gone, changed=done.changed)
 
 
 class _Intake:
     """An intake under way: what waits to become a shard, and the counts."""
 
-    def __init__(self, store: Ledger, pool: Pool, shard_items: int) -> None:
-        self._store, self._pool, self._shard_items = store, pool, shard_items
+    def __init__(self, source: Source, store: Ledger, pool: Pool, shard_items: int) -> None:
+        self._source, self._store, self._pool, self._shard_items = source, store, pool, shard_items
         self._known = set(pool.ids)
         self._names = dict(zip(store.names(), pool.ids, strict=True))
         self._waiting: list[Entry] = []
         self._chars = 0
-        self.rows = self.items = self.new = 0
+        self._unseen: set[str] | None = set(pool.ids)
+        self.rows = self.items = self.new = self.changed = 0
         self.first: SetAside | None = None
 
     def add(self, batch: Sequence[Row]) -> None:
@@ -99,6 +106,7 @@ class _Intake:
                 aside.append(row)
                 continue
             self.items += 1
+            self._saw(row.item.id)
             if row.item.id not in self._known:
                 self._known.add(row.item.id)
                 self._waiting.append(row)
@@ -108,6 +116,17 @@ class _Intake:
             self._store.add_set_aside(aside)
         if len(self._waiting) >= self._shard_items or self._chars >= SHARD_CHARS:
             self.flush()
+
+    @property
+    def gone(self) -> int:
+        """How many items of the ledger the source does not hold any more, as far as that was followed."""
+        return len(self._unseen or ())
+
+    def _saw(self, item: str) -> None:
+        if self._unseen is not None:
+            self._unseen.discard(item)
+            if self.rows > REMEMBERED:
+                self._unseen = None
 
     def flush(self) -> None:
         """What waits becomes a shard, and only then rows of the ledger."""
@@ -120,12 +139,18 @@ class _Intake:
         self._waiting, self._chars = [], 0
 
     def _checked(self, row: Row) -> Row:
-        if isinstance(row, SetAside) or row.item.name is None:
+        if isinstance(row, SetAside):
+            # The name as seen from the source: a folder that was moved must not make the same row another one.
+            return replace(row, file=short(self._source, row.file))
+        if row.item.name is None:
             return row
-        if self._names.get(row.item.name, row.item.id) == row.item.id:
+        first = self._names.get(row.item.name, row.item.id)
+        if first == row.item.id:
             return row
+        self.changed += 1
+        self._saw(first)
         why = (
             f"the id {row.item.name[:60]!r} is in this run already with another text; "
             "give the row a new id, or start a new run folder"
         )
-        return SetAside(row.file, row.row, why)
+        return SetAside(short(self._source, row.file), row.row, why)

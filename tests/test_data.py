@@ -467,3 +467,20 @@ def test_real_sets_are_read_whole(data_dir: Path, name: str) -> None:
     assert all(e.item.gold is not None for e in entries)
     test = split(rows(Source(str(path), ("text",), "id", "label", split="test", kind=kind)))[0]
     assert 0 < len(test) < len(entries)
+
+
+def test_of_a_file_named_on_the_command_line_no_key_of_the_configuration_is_spoken(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("a,b\nx,y\n")
+    with pytest.raises(DataError, match=r"name it, as in --text a\.") as told:
+        list(read(Source(str(tmp_path / "new.csv"), given=True)))
+    assert "pool." not in str(told.value)
+    for path in ("gone.csv", "gone*.csv", ""):
+        with pytest.raises(DataError) as told:
+            list(read(Source(str(tmp_path / path), format="csv" if path else "auto", given=True)))
+        assert "pool." not in str(told.value)
+
+
+def test_ids_may_repeat_where_they_are_only_repeated(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("id,text\n1,a\n1,b\n")
+    (batch,) = read(Source(str(tmp_path / "new.csv"), id="id", unique=False))
+    assert [row.item.name for row in batch if isinstance(row, Entry)] == ["1", "1"]

@@ -70,7 +70,9 @@ def test_any_text_survives_every_writer(texts: list[str], tmp_path_factory: pyte
 
 def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot tell what to write"):
-        write({"a": ["x"]}, str(tmp_path / "out"))
+        write({"a": ["x"]}, str(tmp_path / "out.docx"))
+    with pytest.raises(DataError, match=r"no format 'foo' to write; name one of csv, .*parquet, datasets, or auto"):
+        write({"a": ["x"]}, str(tmp_path / "out"), format="foo")
     with pytest.raises(DataError, match="column 'a', row 2 holds half of a surrogate pair"):
         write({"a": ["x", "\ud800"]}, str(tmp_path / "out.jsonl"))
     with pytest.raises(DataError, match="mixes types"):
@@ -85,6 +87,12 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path) -> No
     with pytest.raises(DataError, match="cannot be written"):
         write({"a": ["x"]}, str(tmp_path / "mine" / "letter.txt" / "out.csv"))
     assert os.listdir(tmp_path / "mine") == ["letter.txt"]
+
+
+def test_a_path_without_an_ending_is_a_folder_of_datasets(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    write({"a": ["x"]}, str(tmp_path / "out" / "ds"))
+    assert datasets.load_from_disk(str(tmp_path / "out" / "ds"))["a"][0] == "x"
 
 
 def test_a_device_or_pipe_is_written_as_it_is_and_a_folder_is_not_taken_for_a_file(tmp_path: Path) -> None:

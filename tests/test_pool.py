@@ -174,9 +174,23 @@ def test_repeated_rows_are_items_and_stay_the_same_items(tmp_path: Path, store: 
 def test_an_own_id_with_another_text_is_set_aside_with_the_mend(tmp_path: Path, store: Store) -> None:
     take_in(file(tmp_path, "id,text\n1,a\n"), store, tmp_path / "pool")
     taken = take_in(file(tmp_path, "id,text\n1,changed\n2,b\n"), store, tmp_path / "pool")
-    assert taken == Intake(2, 1, 1, 1)
+    assert taken == Intake(2, 1, 1, 1, changed=1)
     (aside,) = store.set_aside()
     assert aside.row == 2 and "already with another text; give the row a new id, or start a new run" in aside.reason
+
+
+def test_what_left_the_source_is_counted_and_stays(tmp_path: Path, store: Store) -> None:
+    take_in(file(tmp_path, "id,text\n1,a\n2,b\n3,c\n"), store, tmp_path / "pool")
+    taken = take_in(file(tmp_path, "id,text\n1,changed\n4,d\n"), store, tmp_path / "pool")
+    assert (taken.gone, taken.changed, taken.new) == (2, 1, 1) and len(store.item_ids()) == 4
+
+
+def test_a_moved_folder_does_not_count_set_aside_rows_twice(tmp_path: Path, store: Store) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    take_in(file(tmp_path / "here", "id,text\n1,a\n2,\n"), store, tmp_path / "pool")
+    take_in(file(tmp_path / "there", "id,text\n1,a\n2,\n3,c\n"), store, tmp_path / "pool")
+    assert [(row.file, row.row) for row in store.set_aside()] == [("pool.csv", 3)]
 
 
 def test_a_crash_between_shard_and_ledger_is_harmless(tmp_path: Path, store: Store) -> None:

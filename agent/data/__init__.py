@@ -3,9 +3,21 @@
 Reading never crashes on a row: what cannot become an item comes out as a `SetAside` with file, row and reason.
 """
 
-from agent.data.clean import Entry, Row
+from agent.data.clean import REPEATED, Entry, Row
 from agent.data.read import read
-from agent.data.source import FORMATS, Source, fingerprint
+from agent.data.source import FORMATS, Source, fingerprint, short
 from agent.data.write import excel_plain, excel_safe, write
 
-__all__ = ["FORMATS", "Entry", "Row", "Source", "excel_plain", "excel_safe", "fingerprint", "read", "write"]
+__all__ = [
+    "FORMATS",
+    "REPEATED",
+    "Entry",
+    "Row",
+    "Source",
+    "excel_plain",
+    "excel_safe",
+    "fingerprint",
+    "read",
+    "short",
+    "write",
+]

@@ -25,7 +25,7 @@ def open_parquet(path: str, file: str) -> Sheet:
 
     def damaged(error: Exception) -> DataError:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return DataError(f"{file} cannot be read as Parquet: {why}; write it again, or correct pool.format")
+        return DataError(f"{file} cannot be read as Parquet: {why}; write it again, or name its true format")
 
     def batches(columns: Columns) -> Iterator[Any]:
         try:
@@ -59,8 +59,8 @@ def open_datasets(source: Source, path: str) -> Sheet:
         else:
             loaded = datasets.load_from_disk(path)
     except (OSError, ValueError, RuntimeError) as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{source.path} cannot be loaded as a dataset: {why}; correct pool.path") from error
+        why, at = str(error).splitlines()[0] if str(error) else type(error).__name__, source.called("path")
+        raise DataError(f"{source.path} cannot be loaded as a dataset: {why}; correct {at}") from error
     data = _one_split(source, loaded)
     schema = data.features.arrow_schema
 

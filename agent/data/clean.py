@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent.data.source import Columns, Source
+from agent.data.source import Columns, Source, short
 from agent.types import Item, Part, SetAside, Value
 
 MAX_NAME = 500
+REPEATED = "was already used"
+"""In the reason of every row that repeats an id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,9 @@ class Cleaner:
             return Item(self._nameless(parts), parts, gold)
         name = _name(columns.id, values.get(columns.id))
         first = self._names.setdefault(name, (file, row))
-        if first != (file, row):
-            where = f"row {first[1]}" if first[0] == file else f"row {first[1]} of {first[0]}"
-            raise Unfit(f"the id {_short(name)} was already used in {where}; ids must be unique")
+        if first != (file, row) and self._source.unique:
+            where = f"row {first[1]}" if first[0] == file else f"row {first[1]} of {short(self._source, first[0])}"
+            raise Unfit(f"the id {_short(name)} {REPEATED} in {where}; ids must be unique")
         return Item(identity(parts, name), parts, gold, name)
 
     def _nameless(self, parts: tuple[Part, ...]) -> str:

@@ -48,8 +48,10 @@ def read(source: Source) -> Iterator[list[Row]]:
     if batch:
         yield batch
     if not rows:
-        where = f"{source.path} (split {source.split!r})" if source.split else source.path
-        raise DataError(f"{where} holds no rows; put at least one item there, or correct pool.path")
+        where = "standard input" if source.path == "-" else source.path
+        where += f" (split {source.split!r})" if source.split else ""
+        mend = "" if source.path == "-" else f", or correct {source.called('path')}"
+        raise DataError(f"{where} holds no rows; put at least one item there{mend}")
 
 
 def _file(source: Source, cleaner: Cleaner, path: str, form: str) -> Iterator[Row]:
@@ -60,7 +62,7 @@ def _file(source: Source, cleaner: Cleaner, path: str, form: str) -> Iterator[Ro
     elif form == "parquet" and path != "-":
         yield from _rows(source, cleaner, file, open_parquet(path, file))
     else:
-        with _opened(path, file) as stream, ExitStack() as stack:
+        with _opened(source, path, file) as stream, ExitStack() as stack:
             yield from _rows(source, cleaner, file, _sheet(source, stream, file, form, stack))
 
 
@@ -85,11 +87,11 @@ def _sheet(source: Source, stream: BinaryIO, file: str, form: str, stack: ExitSt
         return open_jsonl(stream, asked)
     if form == "txt":
         return open_txt(stream)
-    raise DataError(f"{form} cannot be read from standard input; write it to a file and set pool.path")
+    raise DataError(f"{form} cannot be read from standard input; write it to a file and name that")
 
 
 @contextmanager
-def _opened(path: str, file: str) -> Iterator[BinaryIO]:
+def _opened(source: Source, path: str, file: str) -> Iterator[BinaryIO]:
     try:
         with nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as stream:
             if path != "-" and os.path.isfile(path):
@@ -101,7 +103,8 @@ def _opened(path: str, file: str) -> Iterator[BinaryIO]:
                 copy.seek(0)
                 yield _not_utf16(copy, file)
     except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror or error}; correct pool.path or its rights") from error
+        mend = f"correct {source.called('path')} or its rights"
+        raise DataError(f"{file} cannot be read: {error.strerror or error}; {mend}") from error
 
 
 def _not_utf16(stream: BinaryIO, file: str) -> BinaryIO:

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from agent.errors import DataError
 
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "txt", "datasets")
+_FORMATS = ", ".join(FORMATS)
 SUFFIXES = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -25,6 +26,8 @@ SUFFIXES = {
     ".txt": "txt",
 }
 TEXT_NAMES = ("text", "sentence", "content", "body", "message")
+GIVEN = {"path": "the file's name", "text": "--text", "id": "--id", "gold": "--gold", "split": "--split"}
+"""What stands in place of a key of `[pool]` where the file was named on the command line."""
 RULES = 1
 """Raised when cleaning changes what becomes an item, so that a source taken in by older rules is read again."""
 
@@ -42,6 +45,8 @@ class Source:
     split: a split of a Hugging Face dataset; elsewhere, only rows whose column `split` says this.
     kind: "multi" makes gold a tuple of sorted names (a list column, or names joined by "|"; "|" alone is none of them).
     max_chars: longest item, in characters over all parts; longer ones are set aside.
+    unique: whether a row that repeats an id is set aside.
+    given: the file was named on the command line: messages speak of it and its options, not of the keys of `[pool]`.
     """
 
     path: str
@@ -52,12 +57,18 @@ class Source:
     split: str | None = None
     kind: str = "single"
     max_chars: int = 1_000_000
+    unique: bool = True
+    given: bool = False
 
     def __post_init__(self) -> None:
         if self.format not in ("auto", *FORMATS):
             raise DataError(f"pool format {self.format!r} is not known; use one of {', '.join(FORMATS)}, or auto")
         if self.gold is not None and self.gold in self.text:
             raise DataError(f"column {self.gold!r} is named as text and as gold: annotators would see the truth")
+
+    def called(self, setting: str) -> str:
+        """What a message calls a setting: the key of `[pool]`, or what the command line has in its place."""
+        return GIVEN[setting] if self.given else f"pool.{setting}"
 
 
 @dataclass(frozen=True)
@@ -83,10 +94,10 @@ def pick(source: Source, file: str, columns: Sequence[str], texts: Sequence[str]
     """
     split = "split" if source.split is not None else None
     for setting, name in (*(("text", t) for t in source.text), ("id", source.id), ("gold", source.gold)):
-        _check(file, columns, setting, name)
-    _check(file, columns, "split", split)
+        _check(file, columns, source.called(setting), name)
+    _check(file, columns, source.called("split"), split)
     text = source.text or (_only_text(source, file, columns, texts),)
-    _check(file, columns, "text", text[0])
+    _check(file, columns, source.called("text"), text[0])
     return Columns(text, source.id, source.gold, split)
 
 
@@ -96,9 +107,9 @@ def _check(file: str, columns: Sequence[str], setting: str, name: str | None) ->
     if name not in columns:
         near = get_close_matches(name, columns, 1) or [c for c in columns if c.casefold() == name.casefold()]
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise DataError(f"{file} has no column {name!r} (pool.{setting}){hint} Columns: {_listed(columns)}")
+        raise DataError(f"{file} has no column {name!r} ({setting}){hint} Columns: {_listed(columns)}")
     if list(columns).count(name) > 1:
-        raise DataError(f"{file} has two columns {name!r} (pool.{setting}); rename one of them")
+        raise DataError(f"{file} has two columns {name!r} ({setting}); rename one of them")
 
 
 def _only_text(source: Source, file: str, columns: Sequence[str], texts: Sequence[str]) -> str:
@@ -108,9 +119,9 @@ def _only_text(source: Source, file: str, columns: Sequence[str], texts: Sequenc
         if len(found) == 1:
             return found[0]
     why = "several columns could be the text" if free else "no column holds text"
-    raise DataError(
-        f"{file}: {why}; name it, as in pool.text = ['{(free or ['body'])[0]}']. Columns: {_listed(columns)}"
-    )
+    column = (free or ["body"])[0]
+    named = f"--text {column}" if source.given else f"pool.text = [{column!r}]"
+    raise DataError(f"{file}: {why}; name it, as in {named}. Columns: {_listed(columns)}")
 
 
 def _listed(columns: Sequence[str]) -> str:
@@ -134,11 +145,11 @@ def files(source: Source) -> list[tuple[str, str]]:
     if glob.has_magic(path):
         found = sorted(f for f in glob.glob(path, recursive=True) if os.path.isfile(f))
         if not found:
-            raise DataError(f"no file matches {source.path}; correct pool.path")
+            raise DataError(f"no file matches {source.path}; correct {source.called('path')}")
         return _one_format(source, path, found)
     folder, name = os.path.split(path)
     near = get_close_matches(name, os.listdir(folder or ".") if os.path.isdir(folder or ".") else [], 1)
-    hint = f"did you mean {os.path.join(folder, near[0])}?" if near else "correct pool.path"
+    hint = f"did you mean {os.path.join(folder, near[0])}?" if near else f"correct {source.called('path')}"
     raise DataError(f"there is no file {source.path}; {hint}")
 
 
@@ -146,14 +157,15 @@ def _folder(source: Source, path: str) -> list[tuple[str, str]]:
     try:
         names = sorted(os.listdir(path))
     except OSError as error:
-        raise DataError(f"{source.path} cannot be opened: {error.strerror}; correct pool.path or its rights") from error
+        mend = f"correct {source.called('path')} or its rights"
+        raise DataError(f"{source.path} cannot be opened: {error.strerror}; {mend}") from error
     if source.format in ("auto", "datasets") and {"state.json", "dataset_dict.json"} & set(names):
         return [(path, "datasets")]
     found = [os.path.join(path, n) for n in names if not n.startswith((".", "_"))]
     found = [f for f in found if os.path.isfile(f) and (source.format != "auto" or _suffix(f) in SUFFIXES)]
     if not found:
-        endings = ", ".join(SUFFIXES)
-        raise DataError(f"the folder {source.path} holds no data file ({endings}); correct pool.path or pool.format")
+        mend = f"correct {source.called('path')}" + ("" if source.given else " or pool.format")
+        raise DataError(f"the folder {source.path} holds no data file ({', '.join(SUFFIXES)}); {mend}")
     return _one_format(source, path, found)
 
 
@@ -165,6 +177,16 @@ def _one_format(source: Source, path: str, found: list[str]) -> list[tuple[str, 
     return made
 
 
+def short(source: Source, file: str) -> str:
+    """A file's name as seen from the source: the same wherever the project's folder is moved."""
+    path = os.path.expanduser(source.path)
+    if file == path and not os.path.isdir(path):
+        return os.path.basename(path)
+    while glob.has_magic(path):
+        path = os.path.dirname(path)
+    return os.path.relpath(file, path) if path and file.startswith(path) and file != path else file
+
+
 def _suffix(path: str) -> str:
     return os.path.splitext(path)[1].casefold()
 
@@ -173,7 +195,8 @@ def _format(source: Source, path: str) -> str:
     if source.format != "auto":
         return source.format
     if _suffix(path) not in SUFFIXES:
-        raise DataError(f"{path}: the ending tells no format; set pool.format to one of {', '.join(FORMATS)}")
+        mend = f"give it one of {', '.join(SUFFIXES)}" if source.given else f"set pool.format to one of {_FORMATS}"
+        raise DataError(f"{path}: the ending tells no format; {mend}")
     return SUFFIXES[_suffix(path)]
 
 

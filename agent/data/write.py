@@ -38,9 +38,10 @@ def excel_plain(text: str) -> str:
 def write(columns: Mapping[str, Sequence[Any]], path: str, format: str = "auto", excel_safe_text: bool = True) -> int:
     """Writes columns of equal length to `path` and returns the number of rows.
 
-    `format`: one of csv, tsv, jsonl, json, parquet, datasets; "auto" = by the ending, and `datasets` for a path that
-    ends in "/". Path "-" is standard output as JSONL. Text in CSV is made safe for spreadsheets (`excel_safe`; undo
-    with `excel_plain`) unless `excel_safe_text` is false; lists there are joined by "|" ("|" alone is the empty list).
+    `format`: one of csv, tsv, jsonl, json, parquet, datasets; "auto" = by the ending, and `datasets`, which is a
+    folder, for a path without an ending. Path "-" is standard output as JSONL. Text in CSV is made safe for
+    spreadsheets (`excel_safe`; undo with `excel_plain`) unless `excel_safe_text` is false; lists there are joined by
+    "|" ("|" alone is the empty list).
 
     Raises:
         DataError: the ending tells no format, the place cannot be written, or a value does not fit the format.
@@ -65,13 +66,17 @@ def write(columns: Mapping[str, Sequence[Any]], path: str, format: str = "auto",
 
 def _form(path: str, format: str) -> str:
     known = ", ".join(f for f in FORMATS if f != "txt")
+    if format not in ("auto", *FORMATS) or format == "txt":
+        raise DataError(f"there is no format {format!r} to write; name one of {known}, or auto")
     if path == "-":
         if format not in ("auto", "jsonl"):
             raise DataError(f"standard output is written as jsonl, not {format}; name a file instead of -")
         return "jsonl"
     form = format
     if form == "auto":
-        form = "datasets" if path.endswith("/") else SUFFIXES.get(os.path.splitext(path)[1].casefold(), "")
+        ending = os.path.splitext(path.rstrip("/"))[1].casefold()
+        bare = not ending and not (os.path.exists(path) and not os.path.isdir(path))
+        form = "datasets" if bare or path.endswith("/") else SUFFIXES.get(ending, "")
     if form not in FORMATS or form == "txt":
         raise DataError(f"{path}: cannot tell what to write; use an ending such as .parquet, or name a format: {known}")
     return form

@@ -43,6 +43,13 @@ BUSY_SECONDS = 60
 PERSON = "person"
 """The annotator whose open calls are the review queue."""
 
+MEND = "restore it from a copy, or start a new run folder (run.dir); what was paid for is in the old file, so keep it"
+
+
+class LostLedger(Damaged, UserError):
+    """The ledger's file is not a ledger any more."""
+
+
 CLOSED = ("ok", "failed", "withdrawn")
 """Statuses after which a call is not open any more."""
 
@@ -161,6 +168,7 @@ def connect(where: str | Path) -> tuple[Engine, Engine, Gate]:
     StoreFull.
     """
     url = _url(where)
+    _not_emptied(url)
     gate = _gate(url)
     writing, reading = _engine(url, writes=True), _engine(url, writes=False)
     try:
@@ -171,9 +179,18 @@ def connect(where: str | Path) -> tuple[Engine, Engine, Gate]:
         writing.dispose()
         gate.close()
         if isinstance(error, DBAPIError):
-            raise explain(error) from error
+            raise explain(error, url.database or "") from error
         raise
     return writing, reading, gate
+
+
+def _not_emptied(url: URL) -> None:
+    """An empty file beside a pool that was taken in is a ledger that was lost, not one to be made."""
+    if url.get_backend_name() != "sqlite" or url.database is None:
+        return
+    file = Path(url.database)
+    if file.exists() and not file.stat().st_size and any((file.parent / "pool").glob("part-*.parquet")):
+        raise LostLedger(f"the ledger {file} is empty, though the pool beside it is not: {MEND}")
 
 
 def _gate(url: URL) -> Gate:
@@ -268,8 +285,11 @@ def _make_triggers(connection: Connection) -> None:
             connection.exec_driver_sql(sql)
 
 
-def explain(error: DBAPIError) -> Exception:
-    """A database error as one of ours, with its mend; one that is none of the known comes back as it is."""
+def explain(error: DBAPIError, file: str = "") -> Exception:
+    """A database error as one of ours, with its mend; one that is none of the known comes back as it is.
+
+    `file`: the ledger's, where it is known.
+    """
     said = str(error.orig).lower()
     if "disk is full" in said or "no space left" in said or getattr(error.orig, "sqlstate", None) == "53100":
         return StoreFull("no space left for the ledger; nothing acknowledged is lost: free space and run again")
@@ -280,7 +300,7 @@ def explain(error: DBAPIError) -> Exception:
     if "readonly" in said or "unable to open" in said:
         return DataError("the ledger cannot be written: check run.dir (or run.store) and its permissions")
     if "not a database" in said or "malformed" in said:
-        return Damaged("the ledger is damaged or no database at all: restore a copy of it, or name another run.store")
+        return LostLedger(f"the ledger{' ' * bool(file)}{file} is damaged or no database at all: {MEND}")
     server = type(error.orig).__module__.startswith("psycopg")  # SQLite's OperationalError also means a mistake in SQL
     if error.connection_invalidated or (server and isinstance(error, OperationalError)):
         return Pause(f"the ledger's database does not answer ({type(error.orig).__name__}); mend it, then run again")
