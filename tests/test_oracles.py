@@ -445,7 +445,8 @@ def test_recorded_people_answer_one_at_a_time(tmp_path):
 def test_gold_stands_in_for_people(tmp_path):
     gold = person.recorded("gold", SINGLE, 0)
     assert gold(Item("h", (), "bad"), 0) == Answer("bad", who="gold")
-    assert gold(Item("h", ()), 0).unsure and gold(Item("h", (), "nope"), 0).unsure
+    assert gold(Item("h", ()), 0) == Answer("", unsure=True, who="gold", flags=("no gold",))
+    assert gold(Item("h", (), "nope"), 0) == Answer("", unsure=True, who="gold")
     several = person.recorded("gold", MULTI, 0)(Item("h", (), ("rude", "spam")), 0)
     made = plugins.load("kinds", "multi").question(MULTI, Item("h", ()), 0)
     found = plugins.load("kinds", "multi").parse(MULTI, made, several)
@@ -454,6 +455,34 @@ def test_gold_stands_in_for_people(tmp_path):
     votes = person.recorded(path, MULTI, 0)
     assert json.loads(votes(Item("h", (), None, "1"), 0).text) == ["rude", "spam"]
     assert votes(Item("h", (), None, "2"), 0).unsure
+
+
+def test_recorded_people_whose_rows_cannot_be_used_are_told_once(tmp_path, caplog):
+    text = "id,annotator,label\n1,ann,good\n2,ann,\n3,bob,Badd\n4,bob,nonsense\n,bob,good\n5,,bad\n"
+    with caplog.at_level(logging.WARNING, "tutelage"):
+        answer = person.recorded(votes_file(tmp_path, text), SINGLE, 0)
+        told = [record.getMessage() for record in caplog.records]
+        assert [answer(Item("h", (), None, name), 0).unsure for name in "1234"] == [False, True, True, True]
+    assert len(told) == 3 == len(caplog.records)
+    assert "2 of 6 rows with a label that is none of the task's" in told[0]
+    assert "The first is row 4: 'Badd', the nearest label is 'bad'" in told[0]
+    assert "1 of 6 rows with an empty label" in told[1] and "1 of 6 rows without an id" in told[2]
+    assert answer(Item("h", (), None, "5"), 0) == Answer("bad")
+    with pytest.raises(DataError, match="no column 'annotator'; there are: id, label"):
+        person.recorded(votes_file(tmp_path, "id,label\n1,good\n"), SINGLE, 0)
+
+
+def test_recorded_people_with_several_labels_say_none_by_a_bar(tmp_path, caplog):
+    text = "id,annotator,label\n1,ann,|\n2,ann,\n3,ann,spam|rud\n"
+    votes = person.recorded(votes_file(tmp_path, text), MULTI, 0)
+    none, empty, unknown = (votes(Item("h", (), None, name), 0) for name in "123")
+    assert none == Answer("[]", who="ann") and empty.unsure and unknown.unsure
+    assert "row 4: 'rud', the nearest label is 'rude'" in caplog.text
+
+
+def test_people_whose_rows_are_all_good_are_not_talked_of(tmp_path, caplog):
+    person.recorded(votes_file(tmp_path, "id,annotator,label\n1,ann,good\n"), SINGLE, 0)
+    assert caplog.text == ""
 
 
 def test_people_answer_through_the_queue_only():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -191,7 +192,7 @@ def test_a_sitting_by_pipe(room: Room) -> None:
     assert n == 4
     assert sorted(room.said().values()) == ["?", "billing", "technical", "technical"]
     assert "Which team?" in shown and "1 of 12" in shown and "5 of 12" in shown
-    assert "Answered 4 (1 could not be told)" in shown and "8 left" in shown
+    assert "Answered 4 (1 could not be told)" in shown and "8 open questions left" in shown
     assert "saved: billing" in shown
     for word in ("pilot", "audit", "escalation", "0.25"):
         assert word not in shown
@@ -231,9 +232,32 @@ def test_leaving_gives_the_card_back(room: Room) -> None:
 
 def test_several_labels(tmp_path: Path) -> None:
     room = furnish(tmp_path, kind="multi", counts={"pilot": 4})
-    n, _ = room.type("13\n\nbilling\nother\nbilling\n\nn\n")
+    n, shown = room.type("13\n\n\nbilling\nother\nbilling\n\nx\n")
     assert n == 4
     assert list(room.said().values()) == ['["billing", "other"]', "[]", '["other"]', "?"]
+    assert shown.count("no label at all? Enter again") == 1
+
+
+def test_none_of_the_labels_is_not_cannot_tell(tmp_path: Path) -> None:
+    room = furnish(tmp_path, kind="multi", counts={"pilot": 3})
+    n, shown = room.type("n\nother\nn\nx\n\nbilling\nbilling\n?\n\nn\n")
+    assert n == 3 and list(room.said().values()) == ["[]", "?", "[]"]
+    assert "saved: no label" in shown and "saved: cannot tell" in shown and "switch them off first" in shown
+    assert "n none of these · x cannot tell" in shown and "n  none of these labels" in shown
+    assert shown.count("no label at all?") == 2  # any other key takes the first Enter back
+
+
+def test_one_label_has_two_keys_for_cannot_tell(room: Room) -> None:
+    n, shown = room.type("n\nx\n\n?\n")
+    assert n == 2 and list(room.said().values()) == ["?", "?"]
+    assert "n or x cannot tell" in shown and "none of these ·" not in shown and "no label at all" not in shown
+    assert "{" not in shown
+
+
+def test_one_is_said_as_one(tmp_path: Path) -> None:
+    room = furnish(tmp_path, counts={"pilot": 2})
+    assert "2 open questions left" in room.type("")[1]
+    assert "1 open question left" in room.type("1\n")[1]
 
 
 def test_many_labels_are_found_by_typing(tmp_path: Path) -> None:
@@ -353,7 +377,9 @@ def test_keys_at_a_terminal(room: Room) -> None:
     it.press(b"\x1b[A")  # an arrow is no answer, and its letter no command
     it.press("2")
     it.until("3 of 12")
-    it.press("ftwo topics\r")
+    it.press("f")
+    it.until("Why?")
+    it.press("two topics\r")  # a reason is typed, and may be pasted
     it.until("marked: flagged: two topics")
     it.press("n")
     it.until("4 of 12")
@@ -368,17 +394,71 @@ def test_keys_at_a_terminal(room: Room) -> None:
     assert all(0 <= a.seconds < 60 and a.who == "ada" for _, a in room.answers())
 
 
-@pytest.mark.parametrize("key", ["\x03", "\x04"])
-def test_ctrl_c_and_ctrl_d_leave_in_order(room: Room, key: str) -> None:
-    it = Terminal(room.folder, SITTING)
+VERB = "from agent.cli import main; main(['review', '--who', 'ada'])"
+
+
+@pytest.mark.parametrize(("key", "code"), [("\x03", 130), ("\x04", 0)])
+def test_ctrl_c_and_ctrl_d_leave_in_order(room: Room, key: str, code: int) -> None:
+    it = Terminal(room.folder, VERB)
     it.until("q quit")
     it.press("1")
     it.until("2 of 12")
     it.until("saved: billing")
     it.press(key)
-    it.until("left with 1")
-    assert it.end() == 0
+    it.until("Answered 1 in")
+    it.until("1 answer saved, 11 open questions left; next: tutelage review")
+    assert it.end() == code
     assert len(room.answers()) == 1 and room.store.leases() == {}
+
+
+def test_pasted_text_is_no_answer(room: Room) -> None:
+    it = Terminal(room.folder, SITTING)
+    it.until("q quit")
+    it.press("12 cats, 3 dogs\n1\n\x1b[A2")
+    assert "1 of 12" in it.until("pasted text ignored")
+    it.press("x")
+    assert "2 of 12" in it.until("saved: cannot tell")
+    it.until("q quit")
+    it.press("13")  # two keys may come at once
+    it.until("4 of 12")
+    it.until("q quit")
+    it.press("1\x04")
+    it.until("left with 4")
+    assert it.end() == 0
+    assert [a.text for _, a in room.answers()] == ["", "billing", "other", "billing"]
+
+
+def verb(room: Room, *words: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
+    code = f"from agent.cli import main; main(['review', '--who', 'ada', *{list(words)!r}])"
+    return subprocess.run(
+        [sys.executable, "-c", code], input=typed, text=True, capture_output=True, cwd=room.folder, timeout=60
+    )
+
+
+def test_a_pipe_needs_its_flag(room: Room) -> None:
+    done = verb(room, typed="1\n")
+    assert done.returncode == 2 and room.answers() == []
+    assert "no terminal" in done.stderr and "--pipe" in done.stderr and "--import" in done.stderr
+    done = verb(room, "--pipe", typed="1\nn\n")
+    assert done.returncode == 0, done.stderr
+    assert "2 answers saved, 10 open questions left" in done.stdout and len(room.answers()) == 2
+
+
+def test_a_sheet_by_the_command(room: Room) -> None:
+    done = verb(room, "--export", "q.csv")
+    assert done.returncode == 0, done.stderr
+    assert "12 open questions in q.csv" in done.stdout and "one of: billing, technical, other" in done.stdout
+    sheet = room.folder / "q.csv"
+    lines = sheet.read_text().splitlines()
+    lines[1:4] = [line[:-1] + label + "," for line, label in zip(lines[1:4], ["billing", "nope", "?"], strict=True)]
+    sheet.write_text("\n".join(lines) + "\n")
+    again = verb(room, "--export", "q.csv")
+    assert again.returncode == 2 and "--force" in again.stderr and sheet.read_text().splitlines() == lines
+    back = verb(room, "--import", "q.csv")
+    assert back.returncode == 2, back.stderr
+    assert "1 label taken, 1 marked" in back.stdout and "row 3: 'nope'" in back.stdout and len(room.answers()) == 2
+    forced = verb(room, "--export", "q.csv", "--force", "--json")
+    assert forced.returncode == 0 and json.loads(forced.stdout)["questions"] == 10
 
 
 GREEK = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "mu"]

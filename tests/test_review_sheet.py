@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from review_room import COUNTS, Room, furnish
 
-from agent.errors import DataError
+from agent import config as settings
+from agent.errors import DataError, UserError
 from agent.review import pending, sheet
 from agent.types import Answer
 
@@ -164,3 +165,60 @@ def test_what_is_no_sheet_is_told(room: Room) -> None:
     for where in (path, room.folder / "absent.csv"):
         with pytest.raises(DataError, match="key and label"):
             sheet.take(room.config, room.store, room.pool, str(where), "ada")
+
+
+def test_a_sheet_that_is_there_is_not_overwritten_unasked(room: Room) -> None:
+    path = room.folder / "q.csv"
+    path.write_text("filled in by hand")
+    with pytest.raises(UserError, match=r"q\.csv is there already.*--force"):
+        sheet.export(room.config, room.store, room.pool, str(path))
+    assert path.read_text() == "filled in by hand"
+    assert sheet.export(room.config, room.store, room.pool, str(path), force=True) == 12 == len(rows_of(path))
+
+
+def test_a_sheet_in_a_folder_that_is_not_there(room: Room) -> None:
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere; make it"):
+        sheet.export(room.config, room.store, room.pool, str(room.folder / "nowhere" / "q.csv"))
+    assert not (room.folder / "nowhere").exists()
+
+
+def test_no_sheet_when_nothing_is_open(tmp_path: Path) -> None:
+    room = furnish(tmp_path, counts={"pilot": 1})
+    room.type("1\n")
+    assert sheet.export(room.config, room.store, room.pool, str(tmp_path / "q.csv")) == 0
+    assert not (tmp_path / "q.csv").exists()
+
+
+def test_how_a_sheet_is_filled_in(tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    one = sheet.how_to(settings.the_task(furnish(tmp_path).config))
+    assert one.startswith("fill in `label` with one of: billing, technical, other; ? = cannot tell") and "|" not in one
+    many = furnish(tmp_path / "many", labels=[f"label {i}" for i in range(77)], kind="multi")
+    several = sheet.how_to(settings.the_task(many.config))
+    assert "joined by |" in several and "| alone = none of the labels" in several
+    assert "label 29 …" in several and "label 30" not in several and "77 labels" in several
+
+
+def test_answers_of_a_sheet_have_no_time_of_their_own(room: Room) -> None:
+    path = room.folder / "q.csv"
+    sheet.export(room.config, room.store, room.pool, str(path))
+    rows = rows_of(path)
+    rows[0]["label"] = "billing"
+    save(path, rows)
+    assert sheet.take(room.config, room.store, room.pool, str(path), "ada").rejected == 0
+    assert [answer.seconds for _, answer in room.answers()] == [0.0]
+
+
+def test_rejected_rows_are_listed_by_their_number(room: Room) -> None:
+    path = room.folder / "q.csv"
+    sheet.export(room.config, room.store, room.pool, str(path))
+    rows = rows_of(path)
+    for row, label in zip(rows, ["billing", "bling", "other"], strict=False):
+        row["label"] = label
+    rows[2]["key"] = "f" * 64
+    save(path, rows)
+    report = sheet.take(room.config, room.store, room.pool, str(path), "ada")
+    lines = str(report).splitlines()
+    assert lines[0].startswith("1 label taken, 0 marked") and report.rejected == 2 and report.unknown_rows == [4]
+    assert lines[1].startswith("row 3: 'bling'") and lines[2].startswith("row 4: its key 'ffff")
+    assert lines[3].startswith("2 rows not taken")

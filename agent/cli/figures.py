@@ -13,7 +13,8 @@ from agent.errors import UserError
 if TYPE_CHECKING:
     from agent.config import Config
     from agent.pool import Pool
-    from agent.store import Store, Usage
+    from agent.store import Store
+    from agent.types import Call
 
 
 def opened(config: Config, flags: str = "") -> Store:
@@ -37,17 +38,23 @@ def pool_of(config: Config, store: Store) -> Pool:
     return Pool(config.folder / "pool", store.shards())
 
 
+def cards(config: Config, store: Store) -> list[Call]:
+    """The open questions to people, as they are asked today."""
+    from agent.claim import person_recipe
+
+    recipe = person_recipe(config)
+    return [card for card in store.open_calls(annotator="person") if card.recipe == recipe]
+
+
 def figures(config: Config, store: Store) -> dict[str, Any]:
     """Counts, money and the last turn's estimates. items = accepted + unsure + waiting + open."""
-    from agent.claim import person_recipe
     from agent.config import fingerprint
 
     found = store.decisions()
     accepted = Counter(by for by, action in zip(found.by, found.actions, strict=True) if action == "accept")
     unsure = sum(action == "abstain" for action in found.actions)
-    recipe = person_recipe(config)
-    cards = [card for card in store.open_calls(annotator="person") if card.recipe == recipe]
-    asked = {call.item for call in cards}
+    waits = cards(config, store)
+    asked = {call.item for call in waits}
     waiting = sum(action == "ask" and item in asked for item, action in zip(found.items, found.actions, strict=True))
     items, spend, outcomes = len(store.item_ids()), store.spend(), store.outcomes()
     last: Mapping[str, Any] = next((o for o in reversed(outcomes) if "agreement" in o), {})
@@ -62,10 +69,11 @@ def figures(config: Config, store: Store) -> dict[str, Any]:
         "unsure": unsure,
         "waiting": waiting,
         "open": items - sum(accepted.values()) - unsure - waiting,
-        "questions_to_people": dict(Counter(call.purpose for call in cards)),
+        "questions_to_people": dict(Counter(call.purpose for call in waits)),
         "turns": store.last_turn(),
         "stopped": stop.get("stop"),
         "people_are": last.get("people_are", stop.get("people_are")),
+        "recorded_people": config.person.settings.people if config.person else None,
         "usd": round(spend.usd, 6),
         "usd_reserved": round(spend.reserved, 6),
         "budget_usd": config.goal.budget_usd,
@@ -81,16 +89,6 @@ def figures(config: Config, store: Store) -> dict[str, Any]:
         },
         "pilot_agreement": last.get("agreement", {}),
         "certificate": certificates[-1]["body"] if certificates else None,
-    }
-
-
-def _used(usage: Usage) -> dict[str, float]:
-    return {
-        "asked": usage.calls,
-        "answers": usage.answers,
-        "errors": usage.errors,
-        "failed": usage.failed,
-        "usd": round(usage.usd, 6),
     }
 
 
@@ -126,13 +124,29 @@ def table(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def answer_step(found: Mapping[str, Any], flags: str) -> str:
+    """The command by which people answer: a run where answers are recorded, else the review."""
+    if found["recorded_people"]:
+        return f"tutelage run{flags}"
+    told = str(found["people_are"] or "")
+    if not told.startswith("simulated"):
+        return f"tutelage review{flags}"
+    return f"tutelage run --people {'gold' if 'gold column' in told else 'FILE'}{flags}"
+
+
+def again(found: Mapping[str, Any], flags: str) -> str:
+    """The command that goes on with the run, asking the people who were asked before."""
+    step = answer_step(found, flags)
+    return step if step.startswith("tutelage run") else f"tutelage run{flags}"
+
+
 def next_steps(found: Mapping[str, Any], flags: str) -> list[str]:
     """What to do now, as commands."""
     steps = []
     if sum(found["questions_to_people"].values()):
-        steps += [f"tutelage review{flags}", f"tutelage run{flags}"]
+        steps += dict.fromkeys([answer_step(found, flags), again(found, flags)])
     elif found["open"]:
-        steps.append(f"tutelage run{flags}")
+        steps.append(again(found, flags))
     else:
         steps.append(f"tutelage certify{flags}")
     return [*steps, f"tutelage export labels labels.csv{flags}"]

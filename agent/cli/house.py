@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
+import shlex
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,17 +39,21 @@ class Common:
     overrides: list[str] = field(default_factory=list)
     as_json: bool = False
     quiet: bool = False
+    folder: str = ""
+    """The run folder, once the configuration is read: what errors of the disk name."""
 
     def config(self) -> Config:
         """The configuration, with `--set` and `--seed` put over it."""
         from agent import config
 
-        return config.load(self.path, self.overrides)
+        read = config.load(self.path, self.overrides)
+        self.folder = str(read.folder)
+        return read
 
     @property
     def flags(self) -> str:
         """What must follow a verb so that it means the same configuration."""
-        return f" -c {self.path}" if self.path != "tutelage.toml" else ""
+        return f" -c {shlex.quote(self.path)}" if self.path != "tutelage.toml" else ""
 
     def say(self, text: str) -> None:
         """Talk, on stderr; nothing with --quiet."""
@@ -59,6 +67,30 @@ class Common:
             click.echo(json.dumps(document, ensure_ascii=False, default=str, allow_nan=False, indent=1))
         elif text:
             click.echo(text)
+
+    def fail(self, code: int, words: str) -> None:
+        """An error, on stderr; with --json it stands on stdout, too."""
+        click.echo(words, err=True)
+        if self.as_json:
+            self.show({"error": words.removeprefix("error: "), "code": code}, "")
+
+
+def many(count: int, noun: str, nouns: str = "") -> str:
+    """ "1 row", "2 rows"; `nouns`: the plural, where it is more than an s."""
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No warning and no line of a log, of whatever library."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _kept(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -74,6 +106,8 @@ def _kept(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
             common.overrides[:0] = value
         else:
             setattr(common, name, value)
+        if name == "quiet" and value:
+            context.with_resource(_silence())
         if name == "path":
             common.given = source is click.core.ParameterSource.COMMANDLINE
         return value
@@ -106,25 +140,46 @@ class House(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; errors become exit codes here and nowhere else. TUTELAGE_DEBUG=1 shows where they came from."""
+        common = ctx.ensure_object(Common)
+        asked = [*getattr(ctx, "_protected_args", ()), *ctx.args]
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a sign must not end a run
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit):
+        except click.exceptions.Exit:
+            raise
+        except click.ClickException as error:
+            if common.as_json or "--json" in asked:
+                common.as_json = True
+                common.show({"error": error.format_message(), "code": error.exit_code}, "")
             raise
         except click.Abort:
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
-            # Whoever read us has seen enough. Python would complain once more when it flushes at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _give_up_stdout()  # whoever read us has seen enough
             ctx.exit(DONE)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last door: nothing passes as a traceback
             if os.environ.get("TUTELAGE_DEBUG", "") not in ("", "0"):
                 traceback.print_exc()
-            code, words = explain(error)
-            click.echo(words, err=True)
-            ctx.exit(code)
+            if isinstance(error, OSError) and _stdout_is_broken():
+                _give_up_stdout()
+                click.echo(f"error: standard output cannot be written: {error.strerror}", err=True)
+                ctx.exit(BAD_INPUT)
+            common.fail(*explain(error, common.folder))
+            ctx.exit(explain(error)[0])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click; the help goes out here, and its reader may be gone or its disk full."""
+        try:
+            return super().parse_args(ctx, args)
+        except BrokenPipeError:
+            _give_up_stdout()
+            ctx.exit(DONE)
+        except OSError as error:
+            _give_up_stdout()
+            click.echo(f"error: standard output cannot be written: {error.strerror}", err=True)
+            ctx.exit(BAD_INPUT)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -142,8 +197,29 @@ class House(click.Group):
         return list(self.commands)
 
 
-def explain(error: BaseException) -> tuple[int, str]:
-    """The exit code of an error, and what is said of it. Never a text of the pool, never a secret."""
+def _stdout_is_broken() -> bool:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
+def _give_up_stdout() -> None:
+    """What was not written goes nowhere: Python would complain once more when it flushes at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def explain(error: BaseException, folder: str = "") -> tuple[int, str]:
+    """The exit code of an error, and what is said of it. Never a text of the pool, never a secret.
+
+    `folder`: the run folder, named where its disk or its ledger is the trouble.
+    """
+    at = f" (the run folder is {folder})" if folder and folder not in str(error) else ""
+    if isinstance(error, errors.Damaged) and isinstance(error, errors.UserError):
+        return BAD_INPUT, f"error: {error}{at}"
+    if isinstance(error, errors.StoreFull):
+        return PAUSED, f"paused: {error}; the same command goes on from here{at}"
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "interrupted; what was paid for is kept, the same command goes on from here"
     if isinstance(error, errors.UserError):
@@ -151,7 +227,8 @@ def explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, errors.Pause):
         return PAUSED, f"paused: {error}; the same command goes on from here"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return PAUSED, "paused: the disk is full; make room, then the same command goes on from here"
+        where = f" of {error.filename}" if error.filename else ""
+        return PAUSED, f"paused: the disk{where} is full; make room, then the same command goes on from here{at}"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return BAD_INPUT, f"error: {error.filename}: {error.strerror}"
     if isinstance(error, errors.TutelageError):

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
-from typing import Any
+import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from agent.cli.house import Common, common
+from agent.cli.house import BAD_INPUT, DONE, INTERRUPTED, Common, common
 from agent.errors import UserError
+
+if TYPE_CHECKING:
+    from agent.config import Config
+    from agent.pool import Pool
+    from agent.store import Store
 
 
 @click.command()
 @click.option("--export", "out", metavar="FILE", help="Write the open questions into a sheet (.csv).")
+@click.option("--force", is_flag=True, help="With --export: overwrite a FILE that is there.")
 @click.option("--import", "back", metavar="FILE", help="Read a sheet that was filled in.")
 @click.option("--who", metavar="NAME", help="Who answers; the login name when not given.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N questions.")
+@click.option("--pipe", is_flag=True, help="Take answers from a pipe or a file, a line each.")
 @common
-def review(common: Common, out: str | None, back: str | None, who: str | None, limit: int | None) -> None:
+def review(
+    common: Common, out: str | None, force: bool, back: str | None, who: str | None, limit: int | None, pipe: bool
+) -> None:
     """Answer the questions that wait for people, one key a label.
 
     \b
@@ -27,31 +37,73 @@ def review(common: Common, out: str | None, back: str | None, who: str | None, l
       tutelage review --export questions.csv
       tutelage review --import questions.csv --who ada
     """
-    from rich.console import Console
-
-    from agent.claim import person_recipe
     from agent.cli.figures import opened, pool_of
-    from agent.review import sheet, terminal
 
     if out and back:
         raise UserError("give --export or --import, not both")
     config = common.config()
     name = who or _login()
-    flags = common.flags
-    with opened(config, flags) as store:
+    with opened(config, common.flags) as store:
         pool = pool_of(config, store)
         if out:
-            count = sheet.export(config, store, pool, out)
-            common.show({"wrote": out, "questions": count}, f"{count:,} questions in {out}; fill in the column and "
-                        f"give it back with  tutelage review --import {out}{flags}")  # fmt: skip
+            code = _export(common, config, store, pool, out, force)
         elif back:
-            report = sheet.take(config, store, pool, back, name)
-            common.show(_body(report), str(report) if type(report).__str__ is not object.__str__ else _lines(report))
+            code = _import(common, config, store, pool, back, name)
         else:
-            answered = terminal.session(config, store, pool, name, limit, console=Console(stderr=common.as_json))
-            left = len([c for c in store.open_calls(annotator="person") if c.recipe == person_recipe(config)])
-            more = f"tutelage review{flags}" if left else f"tutelage run{flags}"
-            common.show({"answered": answered, "left": left}, f"{answered:,} answered, {left:,} left; next: {more}")
+            code = _sit(common, config, store, pool, name, limit, pipe)
+    if code:
+        click.get_current_context().exit(code)
+
+
+def _export(common: Common, config: Config, store: Store, pool: Pool, out: str, force: bool) -> int:
+    from agent.config import the_task
+    from agent.review import sheet
+    from agent.review.queue import number
+
+    count = sheet.export(config, store, pool, out, force)
+    how = sheet.how_to(the_task(config))
+    body = {"wrote": out if count else None, "questions": count, "how": how}
+    back = f"tutelage review --import {out}{common.flags}"
+    if count:
+        common.show(body, f"{number(count, 'open question')} in {out}\n{how}\nthen give it back with  {back}")
+    else:
+        common.show(body, f"no question is open: {out} was not written; next: tutelage run{common.flags}")
+    return DONE
+
+
+def _import(common: Common, config: Config, store: Store, pool: Pool, back: str, name: str) -> int:
+    """The good rows are taken, whatever the others say; those make the exit code."""
+    from agent.review import sheet
+
+    report = sheet.take(config, store, pool, back, name)
+    common.show(dataclasses.asdict(report), str(report))
+    return BAD_INPUT if report.rejected else DONE
+
+
+def _sit(
+    common: Common, config: Config, store: Store, pool: Pool, name: str, limit: int | None, pipe: bool
+) -> int:  # fmt: skip
+    from rich.console import Console
+
+    from agent.claim import person_recipe
+    from agent.review import terminal
+    from agent.review.queue import number
+
+    if not pipe and not (sys.stdin and sys.stdin.isatty()):
+        raise UserError(
+            "standard input is no terminal: nobody is there to read the questions. To answer by lines of a pipe or a "
+            "file give --pipe; to answer in a spreadsheet use --export FILE and then --import FILE"
+        )
+    code = DONE
+    try:
+        answered = terminal.session(config, store, pool, name, limit, console=Console(stderr=common.as_json))
+    except terminal.Interrupted as stopped:
+        answered, code = stopped.answered, INTERRUPTED
+    left = len([c for c in store.open_calls(annotator="person") if c.recipe == person_recipe(config)])
+    more = f"tutelage review{common.flags}" if left else f"tutelage run{common.flags}"
+    words = f"{number(answered, 'answer')} saved, {number(left, 'open question')} left; next: {more}"
+    common.show({"answered": answered, "left": left}, words)
+    return code
 
 
 def _login() -> str:
@@ -59,11 +111,3 @@ def _login() -> str:
         return getpass.getuser()
     except (OSError, KeyError):
         return "somebody"
-
-
-def _body(report: Any) -> dict[str, Any]:
-    return dataclasses.asdict(report) if dataclasses.is_dataclass(report) else {"report": str(report)}  # type: ignore[arg-type]
-
-
-def _lines(report: Any) -> str:
-    return "\n".join(f"{key.replace('_', ' ')}: {value}" for key, value in _body(report).items())

@@ -18,6 +18,9 @@ from agent.loop.measure import numbers, only, soft
 from agent.route import ACCEPT, ASK, Routes
 from agent.types import Answer, Call, Prompt, Student
 
+FEW = 0.01
+"""A share of the pool so small that people need not wait for the machines to be asked about it."""
+
 OUT_OF_MONEY = "the budget does not bear its next call"
 
 
@@ -99,7 +102,8 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
     store.reserve(calls, None)
     work = _machine_work(ground, belief, routes, number)
     # People repair once the pilot has said what the machines are worth; before, nobody knows where the doubt is.
-    if ground.person is not None and not calls and not any(jobs for _, jobs in work):
+    few = sum(len(jobs) for _, jobs in work) <= FEW * ground.n
+    if ground.person is not None and not calls and few:
         out.asked += people.escalate(ground, routes, belief, number)
     out.asked += await people.answer(ground)
     for machine, jobs in work:

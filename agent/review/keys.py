@@ -1,6 +1,7 @@
 """What a person types: single keys of a terminal, or lines of anything else. Knows nothing of labels.
 
-Both give tokens and raise EOFError at the end: `Keys` one key at a time, `Lines` one line without its end.
+Both give tokens and raise EOFError at the end: `Keys` one key at a time, `Lines` one line without its end. Keys that
+come faster than anybody types are pasted text, and where one key is one decision they are no answers.
 """
 
 from __future__ import annotations
@@ -8,12 +9,18 @@ from __future__ import annotations
 import codecs
 import os
 import select
-import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import IO, Protocol, TextIO
 
 ENTER, BACK, CLEAR = "\r", "\x7f", "\x15"
+PASTED = "pasted"
+"""The token in place of a burst of keys; no key is as long."""
+
+BURST, GAP, QUIET = 3, 0.03, 0.2
+"""More than `BURST` keys, each within `GAP` seconds of the one before, are pasted; they end with `QUIET` seconds."""
+
 _SAME = {"\n": ENTER, "\b": BACK}
 _ESCAPE, _END = "\x1b", "\x04"
 
@@ -23,7 +30,7 @@ class Hand(Protocol):
 
     lines: bool
 
-    def read(self) -> str: ...
+    def read(self, typing: bool = False) -> str: ...
     def line(self) -> str: ...
 
 
@@ -35,7 +42,8 @@ class Lines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def read(self) -> str:
+    def read(self, typing: bool = False) -> str:
+        """The next line."""
         got = self._stream.readline()
         if not got:
             raise EOFError
@@ -51,25 +59,25 @@ class Keys:
 
     lines = False
 
-    def __init__(self, handle: int, echo: TextIO) -> None:
+    def __init__(self, handle: int, echo: IO[str]) -> None:
         self._handle = handle
         self._echo = echo
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._ahead: deque[str] = deque()
 
-    def read(self) -> str:
-        while True:
-            key = self._one()
-            if key == _END:
-                raise EOFError
-            if key == _ESCAPE:
-                self._drain()
-                continue
-            return _SAME.get(key, key)
+    def read(self, typing: bool = False) -> str:
+        """The next key. A burst of keys is one token, `PASTED`, except where words are typed (`typing`)."""
+        if not typing and not self._ahead and self._burst():
+            return PASTED
+        key = self._ahead.popleft() if self._ahead else self._one()
+        if key == _END:
+            raise EOFError
+        return key
 
     def line(self) -> str:
         """A line typed with its echo; Enter ends it."""
         typed = ""
-        while (key := self.read()) != ENTER:
+        while (key := self.read(typing=True)) != ENTER:
             if key == BACK and typed:
                 typed = typed[:-1]
                 self._say("\b \b")
@@ -79,14 +87,30 @@ class Keys:
         self._say("\n")
         return typed
 
+    def _burst(self) -> bool:
+        """Read ahead what comes at once; True, and nothing is kept, when it is too much to be typed."""
+        count, wait = 0, GAP
+        while not count or select.select([self._handle], [], [], wait)[0]:
+            key = self._one()
+            count += 1
+            if count <= BURST:
+                self._ahead.append(key)
+            else:
+                self._ahead.clear()
+                wait = QUIET  # a slow line brings a paste in pieces
+            if key == _END:
+                break
+        return count > BURST
+
     def _one(self) -> str:
-        text = ""
-        while not text:
+        """A key; the end of the input is one too."""
+        while True:
             got = os.read(self._handle, 1)
-            if not got:
-                raise EOFError
-            text = self._decode(got)
-        return text
+            key = self._decode(got) if got else _END
+            if key == _ESCAPE:
+                self._drain()
+            elif key:
+                return _SAME.get(key, key)
 
     def _drain(self) -> None:
         """The rest of an escape sequence, which arrives at once."""
@@ -101,8 +125,11 @@ class Keys:
 
 
 @contextmanager
-def keyboard(stream: TextIO) -> Iterator[Hand]:
-    """Keys when `stream` is a terminal, which is put back as it was at the end; lines otherwise."""
+def keyboard(stream: TextIO, echo: IO[str]) -> Iterator[Hand]:
+    """Keys when `stream` is a terminal, which is put back as it was at the end; lines otherwise.
+
+    `echo`: where words that are typed are shown.
+    """
     try:
         handle = stream.fileno()
         is_terminal = os.isatty(handle)
@@ -120,6 +147,6 @@ def keyboard(stream: TextIO) -> Iterator[Hand]:
     before = termios.tcgetattr(handle)
     try:
         tty.setcbreak(handle)  # signals keep working: Ctrl-C is a KeyboardInterrupt
-        yield Keys(handle, sys.stdout)
+        yield Keys(handle, echo)
     finally:
         termios.tcsetattr(handle, termios.TCSADRAIN, before)

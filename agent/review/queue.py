@@ -75,6 +75,11 @@ def written(value: Value) -> str:
     return value if isinstance(value, str) else json.dumps(list(value), ensure_ascii=False)
 
 
+def number(count: int, what: str) -> str:
+    """A count and its noun: "1 open question", "2 open questions"."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 class Desk:
     """One person's sitting: which card is next, what was answered here and can be taken back, what was skipped.
 
@@ -110,7 +115,7 @@ class Desk:
         return Card(key, item, self.task, self.answered + 1, self.answered + len(self._calls))
 
     def answer(self, card: Card, value: Value | None, seconds: float = 0.0, flags: Sequence[str] = ()) -> bool:
-        """Commit an answer; `value` None: none of the labels, or cannot tell. `seconds`: the time it took.
+        """Commit an answer; `value` None: cannot tell. `seconds`: the time it took.
 
         Returns: False when somebody else answered this card meanwhile, or it was withdrawn; nothing is added then.
         Raises:

@@ -7,6 +7,7 @@ same, so that columns which were sorted apart are noticed. Rows to check and row
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,21 +16,24 @@ from difflib import get_close_matches
 from agent import config as settings
 from agent import data
 from agent.config import Config
-from agent.errors import DataError, Unparsable
-from agent.review.queue import Items, pending, person_recipe, written
+from agent.errors import DataError, Unparsable, UserError
+from agent.review.queue import Items, number, pending, person_recipe, written
 from agent.store import Store
 from agent.types import Answer, Call, Item, Task, Value
 
 KEY, ID, LABEL, NOTE = "key", "id", "label", "note"
 UNSURE = ("?", "none")
 """What a person writes who cannot tell (where no label is called so)."""
+MOST_NAMES = 30
+"""Labels that are named on one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """What became of a sheet's rows. `taken` and `unsure` are new answers; `already`: the same answer was there before.
 
-    `bad_labels`: (row, why it was not taken); `unknown_keys`: keys that are no question of today's labels.
+    `bad_labels`: (row, why it was not taken); `unknown_keys`: keys that are no question of today's labels, in the
+    rows `unknown_rows`.
     """
 
     taken: int = 0
@@ -38,16 +42,24 @@ class Report:
     unknown_keys: list[str] = field(default_factory=list)
     bad_labels: list[tuple[int, str]] = field(default_factory=list)
     already: int = 0
+    unknown_rows: list[int] = field(default_factory=list)
+
+    @property
+    def rejected(self) -> int:
+        """How many rows say something that was not taken."""
+        return len(self.bad_labels) + len(self.unknown_keys)
 
     def __str__(self) -> str:
         """In plain words, a line for every row that was not taken."""
-        numbers = f"{self.taken:,} labels taken, {self.unsure:,} marked as cannot tell"
+        numbers = f"{number(self.taken, 'label')} taken, {self.unsure:,} marked as cannot tell"
         lines = [f"{numbers}, {self.empty:,} left empty, {self.already:,} known already"]
-        lines += [f"row {row}: {why}" for row, why in self.bad_labels]
-        if self.unknown_keys:
-            shown = ", ".join(key[:16] for key in self.unknown_keys[:5])
-            more = f" and {len(self.unknown_keys) - 5:,} more" if len(self.unknown_keys) > 5 else ""
-            lines.append(f"keys that are no open question of this run, or of older labels: {shown}{more}")
+        unknown = [
+            (row, f"its key {key[:16]!r} is no open question of this run, or of older labels")
+            for row, key in zip(self.unknown_rows, self.unknown_keys, strict=True)
+        ]
+        lines += [f"row {row}: {why}" for row, why in sorted([*self.bad_labels, *unknown])]
+        if self.rejected:
+            lines.append(f"{number(self.rejected, 'row')} not taken: mend the sheet and import it again")
         return "\n".join(lines)
 
 
@@ -60,20 +72,25 @@ class _Row:
     label: Value | None
 
 
-def export(config: Config, store: Store, pool: Items, path: str) -> int:
+def export(config: Config, store: Store, pool: Items, path: str, force: bool = False) -> int:
     """Write the open questions to `path` (.csv, .tsv, .jsonl, .json, .parquet), in the queue's order.
 
     Columns: key, id (the user's own), the text columns, label (empty), note (empty). CSV is safe to open in a
     spreadsheet. Nothing tells why a row is asked.
 
-    Returns: the number of rows.
+    Returns: the number of rows; nothing is written when there are none.
     Raises:
-        DataError: the place cannot be written, or its ending tells no format.
+        UserError: the file is there and may hold answers; `force` overwrites it.
+        DataError: its folder is not there, the place cannot be written, or its ending tells no format.
     """
     task = settings.the_task(config)
     queue = [(call, _find(pool, call.item)) for call in pending(store, config.run.seed, person_recipe(task))]
     calls = [call for call, item in queue if item is not None]
     items = [item for _, item in queue if item is not None]
+    if not calls:
+        return 0
+    if path != "-":
+        _free(path, force)
     names = _columns(config, max((len(item.parts) for item in items), default=1))
     columns: dict[str, Sequence[str]] = {
         KEY: [call.key for call in calls],
@@ -85,12 +102,34 @@ def export(config: Config, store: Store, pool: Items, path: str) -> int:
     return data.write(columns, path)
 
 
+def _free(path: str, force: bool) -> None:
+    """Raise when a sheet must not, or cannot, be made here. A device or a pipe may be written to."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise DataError(f"{path} cannot be written: there is no folder {folder}; make it, or name another place")
+    if not force and (os.path.isfile(path) or (path.endswith("/") and os.path.isdir(path))):
+        raise UserError(
+            f"{path} is there already, perhaps with answers: read them with --import first, name another file, "
+            "or overwrite it with --force"
+        )
+
+
+def how_to(task: Task) -> str:
+    """How the exported sheet is filled in, in one line."""
+    names = list(task.labels)
+    shown = ", ".join(names if len(names) <= MOST_NAMES else names[:MOST_NAMES])
+    more = f" … ({len(names)} labels, all of them under [task.labels])" if len(names) > MOST_NAMES else ""
+    several = "; several labels joined by |; | alone = none of the labels" if task.kind != "single" else ""
+    return f"fill in `label` with one of: {shown}{more}{several}; ? = cannot tell; an empty cell stays open"
+
+
 def take(config: Config, store: Store, pool: Items, path: str, who: str) -> Report:
     """Read a sheet that was filled in and commit its answers; reading it twice adds nothing.
 
     A label is one of the task's, letter case aside; several are apart by "|", and "|" alone is none of them. "?" is
     "cannot tell", an empty cell leaves the question open. What cannot be taken is reported with its row, and the rest
-    goes on. An answer that is in the ledger stands; a sheet that says otherwise is reported.
+    goes on. An answer that is in the ledger stands; a sheet that says otherwise is reported. How long an answer took
+    is not known here and is kept as 0 seconds.
 
     Raises:
         DataError: there is no such file, or it has no columns `key` and `label`.
@@ -108,6 +147,7 @@ def take(config: Config, store: Store, pool: Items, path: str, who: str) -> Repo
         item = None if call is None or call.recipe != recipe else _find(pool, call.item)
         if call is None or item is None:
             report.unknown_keys.append(row.key)
+            report.unknown_rows.append(row.number)
         elif not _same_id(row.id, item):
             why = f"its id is {row.id!r}, the question's is {item.name!r}: were columns sorted apart? It was not taken"
             report.bad_labels.append((row.number, why))
@@ -125,7 +165,9 @@ def take(config: Config, store: Store, pool: Items, path: str, who: str) -> Repo
     unsure = sum(answer.unsure for answer in good)
     already += len(new) - len(good)
     report.bad_labels.sort()
-    return Report(len(good) - unsure, unsure, empty, report.unknown_keys, report.bad_labels, already)
+    return Report(
+        len(good) - unsure, unsure, empty, report.unknown_keys, report.bad_labels, already, report.unknown_rows
+    )
 
 
 async def _record(store: Store, new: Sequence[tuple[_Row, Answer]]) -> list[bool]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from agent.review.queue import Card
+from agent.review.queue import Card, number
 
 FEWEST_LINES = 6
 """Lines of a long text that are shown on the smallest screen."""
@@ -19,13 +19,19 @@ _JOINERS = "\u200c\u200d"
 """Zero-width joiners belong to ordinary writing (Persian, emoji), and stay."""
 
 HELP = """\
-1-9 0    choose a label (several: switch on and off, Enter when done)
+1-9 0    choose a label{several}
 letters  with more than ten labels: type a part of a name, Enter takes the first found
          (then u, s, n … are typed with Enter; .u where a label is called u)
+{none}
 u  undo the last answer (up to 20)       s  skip: the card comes back at the end
-n  none of these, or cannot tell         f  flag this item with a reason
-m  more or less of a long text           g  guidelines
-q  quit; everything answered is saved    ?  this help"""
+m  more or less of a long text           f  flag this item with a reason
+g  guidelines                            ?  this help
+q  quit; everything answered is saved"""
+ONE = {"several": "", "none": "n  none of these, or unsure: cannot tell (x does the same)"}
+MANY = {
+    "several": ": switch it on and off, Enter when done",
+    "none": "n  none of these labels                  x  cannot tell",
+}
 
 
 @dataclass
@@ -79,14 +85,16 @@ def card(console: Console, it: Card, view: View) -> None:
         console.print(Rule("guidelines", style="dim"))
         console.print(Text(visible(task.guidelines) or "This task has no guidelines: set task.guidelines."))
     console.print()
-    console.print(Text(HELP if view.help else _foot(it), style="dim"))
+    console.print(Text(HELP.format(**(MANY if view.many else ONE)) if view.help else _foot(it, view), style="dim"))
     for message in view.messages:
         console.print(Text(visible(message), style="yellow"))
 
 
-def _foot(it: Card) -> str:
+def _foot(it: Card, view: View) -> str:
+    """The keys that hold here."""
     more = " · g guidelines" if it.task.guidelines else ""
-    return f"u undo · s skip · n none or cannot tell · f flag{more} · ? help · q quit"
+    none = "n none of these · x cannot tell" if view.many else "n or x cannot tell"
+    return f"u undo · s skip · {none} · f flag{more} · ? help · q quit"
 
 
 def _line(key: str, label: str, description: str, view: View) -> Text:
@@ -104,7 +112,9 @@ def _found(console: Console, it: Card, view: View) -> None:
     for i, label in enumerate(shown):
         console.print(_line("→" if view.typed and i == 0 else " ", label, it.task.labels[label], view))
     if len(view.matches) > len(shown):
-        console.print(Text(f"     … {len(view.matches) - len(shown)} more labels: type to find one", style="dim"))
+        console.print(
+            Text(f"     … {number(len(view.matches) - len(shown), 'more label')}: type to find one", style="dim")
+        )
     if view.typed:
         console.print(Text(f"  find: {visible(view.typed)}▏", style="cyan"))
 
@@ -121,4 +131,4 @@ def _text(console: Console, it: Card, view: View) -> None:
     for line in lines[:room] if cut else lines:
         console.print(line, soft_wrap=True)
     if cut:
-        console.print(Text(f"… {len(lines) - room} more lines: press m", style="dim italic"))
+        console.print(Text(f"… {number(len(lines) - room, 'more line')}: press m", style="dim italic"))

@@ -14,19 +14,27 @@ from rich.console import Console
 from agent import config as settings
 from agent.config import Config
 from agent.review import show
-from agent.review.keys import BACK, CLEAR, ENTER, Hand, keyboard
-from agent.review.queue import LEASE, Card, Desk, Items
+from agent.review.keys import BACK, CLEAR, ENTER, PASTED, Hand, keyboard
+from agent.review.queue import LEASE, Card, Desk, Items, number
 from agent.store import Store
 from agent.types import Value
 
 DIGITS = "1234567890"
-COMMANDS = "usfngm?q"
+COMMANDS = "usfnxgm?q"
 RENEW = 60.0
 """Seconds after which a key press extends the lease."""
 
 
 class _Quit(Exception):
     """The person wants to stop."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, after what was saved has been said. `answered`: how many answers this sitting left in the ledger."""
+
+    def __init__(self, answered: int) -> None:
+        super().__init__()
+        self.answered = answered
 
 
 def session(
@@ -40,22 +48,29 @@ def session(
 ) -> int:
     """Show cards and take answers until nothing is open, `limit` are answered, or the person stops.
 
-    `stream`: where keys or lines come from (standard input). Ctrl-C and the end of input stop in order.
+    `stream`: where keys or lines come from (standard input). The end of input stops in order, and so does Ctrl-C.
 
     Returns: how many answers this sitting left in the ledger.
+    Raises:
+        Interrupted: the person pressed Ctrl-C; the summary has been shown.
     """
     out = console or Console()
     desk = Desk(store, pool, settings.the_task(config), settings.kind(config), who, config.run.seed)
-    with keyboard(stream or sys.stdin) as hand:
+    cut = False
+    with keyboard(stream or sys.stdin, out.file) as hand:
         sitting = Sitting(desk, hand, out, config.task.kind != "single")
         try:
             sitting.run(limit)
-        except (_Quit, EOFError, KeyboardInterrupt):
+        except (_Quit, EOFError):
             pass
+        except KeyboardInterrupt:
+            cut = True
         finally:
             desk.leave(sitting.card)
     for line in sitting.summary():
         out.print(line, highlight=False)
+    if cut:
+        raise Interrupted(desk.answered)
     return desk.answered
 
 
@@ -78,7 +93,7 @@ def find(labels: list[str], typed: str) -> list[str]:
 def _time(minutes: float) -> str:
     """Minutes, or seconds when there is not one."""
     if minutes < 1:
-        return f"{round(60 * minutes)} seconds"
+        return number(round(60 * minutes), "second")
     return f"{minutes:.1f} minutes" if minutes < 10 else f"{round(minutes)} minutes"
 
 
@@ -96,13 +111,14 @@ class Sitting:
         self._said: list[tuple[float, bool]] = []
         """Seconds, and whether it could not be told, of each answer that stands."""
         self._messages: list[str] = []
+        self._asked = self._again = False
         self._reset()
 
     def _reset(self) -> None:
         self._typed = ""
         self._chosen: list[str] = []
         self._flags: list[str] = []
-        self._whole = self._guidelines = self._help = False
+        self._whole = self._guidelines = self._help = self._asked = False
         self._since = self._renewed = time.monotonic()
 
     def run(self, limit: int | None) -> None:
@@ -115,7 +131,7 @@ class Sitting:
                 return
             self._draw(self.card)
             self._messages = []
-            token = self._hand.read()
+            token = self._hand.read(typing=not self._keys)
             self._renew(self.card)
             self._take(self.card, token)
 
@@ -129,7 +145,7 @@ class Sitting:
             return [*lines, "Nothing is waiting for people now: `tutelage run` goes on."]
         pace = f", about {_time(left * spent / n)} at this pace" if n else ""
         elsewhere = "" if self.card or n else " They may be on other people's screens."
-        return [*lines, f"{left} left{pace}.{elsewhere}"]
+        return [*lines, f"{number(left, 'open question')} left{pace}.{elsewhere}"]
 
     def _draw(self, card: Card) -> None:
         view = show.View(
@@ -152,7 +168,12 @@ class Sitting:
 
     def _take(self, card: Card, token: str) -> None:
         """One key, or one line."""
-        if self._hand.lines:
+        self._again, self._asked = self._asked, False
+        if token == PASTED and not self._hand.lines:
+            if self._console.is_terminal:
+                self._console.bell()
+            self._messages.append("pasted text ignored: press one key at a time")
+        elif self._hand.lines:
             self._word(card, token)
         elif self._keys:
             self._press(card, token)
@@ -213,8 +234,21 @@ class Sitting:
             self._chosen.append(label)
 
     def _confirm(self, card: Card) -> None:
-        if self._many:
-            self._answer(card, tuple(sorted(self._chosen)))
+        """Enter: done with several labels. With none chosen it must come twice, for it may have slipped."""
+        if not self._many:
+            return
+        if not self._chosen and not self._again:
+            self._asked = True
+            self._messages.append("no label at all? Enter again")
+            return
+        self._answer(card, tuple(sorted(self._chosen)))
+
+    def _none(self, card: Card) -> None:
+        """None of the labels: with several labels a label set like any other, else it cannot be told."""
+        if self._many and self._chosen:
+            self._messages.append("labels are chosen: switch them off first, or save them with Enter")
+        else:
+            self._answer(card, () if self._many else None)
 
     def _answer(self, card: Card, value: Value | None) -> None:
         seconds = time.monotonic() - self._since
@@ -232,6 +266,8 @@ class Sitting:
         if key == "q":
             raise _Quit
         if key == "n":
+            self._none(card)
+        elif key == "x":
             self._answer(card, None)
         elif key == "u":
             self._undo(card)
@@ -268,5 +304,5 @@ class Sitting:
         if reason:
             self._flags.append(f"flagged: {reason[:500]}")
         self._messages.append(
-            "now answer it, or n when it cannot be told" if reason else "no reason given: not flagged"
+            "now answer it, or x when it cannot be told" if reason else "no reason given: not flagged"
         )
