@@ -394,7 +394,7 @@ def test_people_are_waited_for_and_a_sheet_brings_their_answers(ready: Path) -> 
     assert sum(waiting["questions_to_people"].values()) > 0 and waiting["next"][0] == "tutelage review"
     truth = {row["body"]: row["label"] for row in read("mail.csv")}
     for _ in range(9):
-        count = good("review", "--export", "sheet.csv")["questions"]
+        count = good("review", "--export", "sheet.csv", "--force")["questions"]
         rows = read("sheet.csv")
         assert len(rows) == count
         for row in rows:
@@ -412,7 +412,7 @@ def test_people_are_waited_for_and_a_sheet_brings_their_answers(ready: Path) -> 
 
 def test_review_at_a_pipe_takes_lines(ready: Path) -> None:
     good("run", "--budget", "1", code=4)
-    done = child("review", "--who", "ada", "--limit", "1", "--json", typed="1\n")
+    done = child("review", "--pipe", "--who", "ada", "--limit", "1", "--json", typed="1\n")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["answered"] == 1
 
@@ -436,7 +436,7 @@ def test_ctrl_c_ends_in_order_and_the_same_command_goes_on(ready: Path) -> None:
             run.kill()
     assert run.returncode == 130, err
     assert "the same command goes on" in err and "Traceback" not in err
-    assert json.loads(out)["next"] == ["tutelage run"]
+    assert json.loads(out)["next"] == ["tutelage run --people gold"]
     held = counts()
     assert held[1] > 0
     done = good("run", "--people", "gold")
@@ -490,7 +490,9 @@ def test_the_progress_line_says_where_the_run_stands() -> None:
     for done in range(1, 11):
         state.take(Event("answer", 2, "", done, 50, {"rung": "small", "usd": 0.01}), 2.0 + done)
     line = state.line(12.0)
-    assert "turn 2 · 45 of 100 decided (student 40, person 2, unsure 3) · 5 wait for people · 10 answers" in line
+    assert (
+        "turn 2 · 42 of 100 accepted (student 40, person 2) · 3 best guesses · 5 wait for people · 10 answers" in line
+    )
     assert "$0.6000 of $25.00 · student right on 9 of 10 pilot items · asking small" in line
     assert line.endswith("10 of 50, 40 s left")
 

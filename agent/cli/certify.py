@@ -70,7 +70,7 @@ def _advice(common: Common, found: Mapping[str, Any], open_cards: Sequence[Call]
     waits, counts = ("waits", "counts") if len(open_cards) == 1 else ("wait", "count")
     steps = ", then ".join([answer_step(found, common.flags), f"tutelage certify{common.flags}"])
     return [
-        f"{many(len(open_cards), 'question')} to people{checks} {waits} for an answer and {counts} as wrong until then.",
+        f"{many(len(open_cards), 'question')} to people{checks} {waits} for an answer and {counts} as wrong.",
         f"To reach it: answer first: {steps}",
     ]
 

@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.cli.house import BAD_INPUT, Common, common
-from agent.errors import TutelageError, UserError
+from agent.errors import Damaged, TutelageError, UserError
 
 if TYPE_CHECKING:
     from agent.cli.ground import Check
     from agent.config import Config, Rung
 
 FIRST = 5
-"""How many of the rows set aside are named."""
+"""How many faults of a ledger are named."""
+NAMED = 3
+"""How many rows stand in the finding itself."""
+SHOWN = 10
+"""How many rows are listed to people; with --json all are."""
+MUST = ("endpoint", "model")
+"""What a rung cannot work without; what else a server lacks, the rung does without."""
 MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 
@@ -40,9 +46,9 @@ def doctor(context: click.Context, common: Common, offline: bool) -> None:
     checks: list[Check] = []
     lines: list[str] = []
     config: list[Config] = []
-    for check in _all(common, ground(Path(common.path).resolve().parent), config, offline):
+    for check in _all(common, ground(_place(common)), config, offline):
         checks.append(check)
-        lines.append(_line(check))
+        lines += _lines(check, common.flags)
     failed = sum(check.level == "fail" for check in checks)
     warned = sum(check.level == "warn" for check in checks)
     verdict = f"{failed} failed, {warned} to look at" if failed or warned else "all is well"
@@ -53,13 +59,29 @@ def doctor(context: click.Context, common: Common, offline: bool) -> None:
         context.exit(BAD_INPUT)
 
 
-def _line(check: Check) -> str:
-    text = f"{MARKS[check.level]}  {check.what:<16} {check.finding}"
-    return text + (f"\n{'':<24}mend: {check.mend}" if check.mend and check.level != "ok" else "")
+def _place(common: Common) -> Path:
+    """The run folder; without a sound configuration the one it would lie in."""
+    try:
+        return common.config().folder
+    except TutelageError:
+        return Path(common.path).resolve().parent
+
+
+def _lines(check: Check, flags: str) -> Iterator[str]:
+    """The check for people: its finding, some of the rows meant, the mend."""
+    yield f"{MARKS[check.level]}  {check.what:<16} {check.finding}"
+    margin = " " * 24
+    if len(check.rows) > NAMED:
+        yield from (f"{margin}{row}" for row in check.rows[NAMED:SHOWN])
+    if len(check.rows) > SHOWN:
+        yield f"{margin}and {len(check.rows) - SHOWN:,} more: tutelage doctor --json{flags} lists all"
+    if check.mend and check.level != "ok":
+        yield f"{margin}mend: {check.mend}"
 
 
 def _all(common: Common, ground: Iterator[Check], config: list[Config], offline: bool) -> Iterator[Check]:
     from agent.cli.ground import Check
+    from agent.cli.look import pool
 
     yield from ground
     if not common.given and not Path(common.path).exists():
@@ -69,72 +91,24 @@ def _all(common: Common, ground: Iterator[Check], config: list[Config], offline:
         read = common.config()
     except UserError as error:
         for line in str(error).splitlines():
-            yield Check("configuration", "fail", line, f"correct {common.path}")
+            mend = "correct the --set" if line.startswith("--set") else f"correct {common.path}"
+            yield Check("configuration", "fail", line, f"{mend} or the --set" if " with --set: " in line else mend)
         return
     config.append(read)
     yield Check("configuration", "ok", f"{common.path}: {' → '.join(rung.name for rung in read.rung)}")
-    yield from _pool(read)
+    yield from pool(read, common.overrides)
     for rung in read.rung:
         yield from _rung(read, rung, offline)
     yield from _ledger(read)
-
-
-def _pool(config: Config) -> Iterator[Check]:
-    """Counts, the first rows set aside with their reasons, and whether gold and labels agree."""
-    from agent import data
-    from agent.cli.ground import Check
-    from agent.loop.ground import source
-
-    if config.pool.path == "-":
-        yield Check("pool", "ok", "standard input: read when the run begins")
-        return
-    items, gold, aside, unknown = 0, 0, [], dict[str, int]()
-    try:
-        for batch in data.read(source(config)):
-            for row in batch:
-                if isinstance(row, data.Entry):
-                    items += 1
-                    value = row.item.gold
-                    gold += value is not None
-                    for name in () if value is None else (value,) if isinstance(value, str) else value:
-                        if name not in config.task.labels:
-                            unknown[name] = unknown.get(name, 0) + 1
-                else:
-                    aside.append(row)
-    except UserError as error:
-        yield Check("pool", "fail", str(error), "correct [pool]")
-        return
-    words = f"{items:,} items of {items + len(aside):,} rows in {config.pool.path}"
-    if not items:
-        yield Check("pool", "fail", words, f"the first: row {aside[0].row}: {aside[0].reason}")
-    else:
-        yield Check("pool", "ok", words)
-    if aside:
-        first = "; ".join(f"row {row.row}: {row.reason}" for row in aside[:FIRST])
-        more = f"; and {len(aside) - FIRST:,} more" if len(aside) > FIRST else ""
-        yield Check("rows set aside", "warn", f"{len(aside):,}: {first}{more}", "correct these rows, or go on without")
-    if config.pool.gold:
-        yield _gold(config, gold, items, unknown)
-
-
-def _gold(config: Config, gold: int, items: int, unknown: dict[str, int]) -> Check:
-    from agent.cli.ground import Check
-
-    if unknown:
-        named = ", ".join(f"{name!r} ({count:,})" for name, count in sorted(unknown.items())[:FIRST])
-        more = f" and {len(unknown) - FIRST} more" if len(unknown) > FIRST else ""
-        mend = "add them to task.labels, or correct the column"
-        return Check("gold labels", "warn", f"not among the labels: {named}{more}", mend)
-    if not gold:
-        return Check("gold labels", "warn", f"column {config.pool.gold!r} is empty", "remove pool.gold")
-    return Check("gold labels", "ok", f"{gold:,} of {items:,} items have one")
 
 
 def _rung(config: Config, rung: Rung, offline: bool) -> Iterator[Check]:
     """Can this annotator be built, and does its endpoint answer?"""
     from agent import config as settings
     from agent import plugins
+    from agent.cli.begin import unset_key
     from agent.cli.ground import Check
+    from agent.oracles import nearness
     from agent.types import Context
 
     what = f"rung {rung.name}"
@@ -159,6 +133,12 @@ def _rung(config: Config, rung: Rung, offline: bool) -> Iterator[Check]:
     except UserError as error:
         yield Check(what, "fail", str(error), f"correct rung.{rung.name}")
         return
+    if key := unset_key(rung):
+        far = nearness(rung.settings.base_url) == "far"
+        mend = f"put the key into the environment variable {key}, or correct rung.{rung.name}.api_key_env"
+        yield Check(f"{what}: key", "fail" if far and not offline else "warn", f"{key} is not set", mend)
+        if far:
+            return
     probe = getattr(plugin, "probe", None)
     if probe is None or offline:
         yield Check(what, "ok", f"{room[:-1]} {name}" + (", not asked" if probe else ""))
@@ -176,9 +156,21 @@ def _probed(what: str, probe: Any, settings: Any) -> Iterator[Check]:
     except TutelageError as error:
         yield Check(what, "fail", str(error), "correct base_url, model or api_key_env of this rung")
         return
+    insists = getattr(settings, "logprobs", "") == "yes"
     for part, finding, ok in rows:
-        mend = "" if ok else "correct base_url, model or api_key_env of this rung, or start its server"
-        yield Check(f"{what}: {part}", "ok" if ok else "fail", str(finding), mend)
+        if ok:
+            yield Check(f"{what}: {part}", "ok", str(finding))
+        elif part == "log-probabilities":
+            mend = 'write logprobs = "auto" to count votes' if insists else (
+                "none is needed: votes are counted, which takes more answers a question; a server that gives "
+                "log-probabilities (vLLM, llama.cpp) needs one"
+            )  # fmt: skip
+            yield Check(f"{what}: {part}", "fail" if insists else "warn", str(finding), mend)
+        elif part in MUST:
+            mend = "correct base_url, model or api_key_env of this rung, or start its server"
+            yield Check(f"{what}: {part}", "fail", str(finding), mend)
+        else:
+            yield Check(f"{what}: {part}", "warn", str(finding), "none is needed: the rung does without")
 
 
 def _ledger(config: Config) -> Iterator[Check]:
@@ -189,6 +181,9 @@ def _ledger(config: Config) -> Iterator[Check]:
         with opened(config) as store:
             faults = store.verify()
             items = len(store.item_ids())
+    except Damaged as error:
+        yield Check("ledger", "fail", str(error), "restore it from a copy, or start a new run.dir")
+        return
     except UserError as error:
         begun = "://" in config.store_url or Path(config.store_url).exists()
         yield Check("ledger", "fail", str(error), "correct run.store") if begun else Check("ledger", "ok", "no run yet")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 
 import click
 
-from agent.cli.house import Common, common
+from agent.cli.house import Common, common, many
 from agent.errors import UserError
 
 
@@ -26,18 +27,24 @@ def export() -> None:
 
 @export.command()
 @click.argument("path")
-@click.option("--format", "form", default="auto", show_default=True, help="csv, tsv, jsonl, json, parquet, datasets.")
+@click.option(
+    "--format", "form", default="auto", show_default=True, help="csv, tsv, jsonl, json, parquet, datasets (a folder)."
+)
 @click.option("--excel-safe/--no-excel-safe", default=True, show_default=True,
               help="Make texts in CSV safe to open in a spreadsheet.")  # fmt: skip
 @common
 def labels(common: Common, path: str, form: str, excel_safe: bool) -> None:
-    """Write every item's label to PATH (.csv, .jsonl, .parquet, ...; - is stdout as JSONL).
+    """Write every item's label to PATH (.csv, .jsonl, .parquet, ...; - is stdout as JSON lines).
+
+    A PATH without an ending becomes a folder of Hugging Face datasets. With -, the lines of JSON are the whole output,
+    with --json or without.
 
     One row an item: its label, how sure, by whom, and whether it is accepted, unsure or still waiting.
 
     \b
     Example:
       tutelage export labels labels.parquet
+      tutelage export labels labels-as-datasets
       tutelage export labels - | head
     """
     from agent import data
@@ -50,7 +57,7 @@ def labels(common: Common, path: str, form: str, excel_safe: bool) -> None:
     rows = data.write(columns, path, form, excel_safe)
     if path == "-":
         return
-    common.show({"wrote": path, "rows": rows, "columns": list(columns)}, f"{rows:,} rows in {path}")
+    common.show({"wrote": path, "rows": rows, "columns": list(columns)}, f"{many(rows, 'row')} in {path}")
 
 
 @export.command()
@@ -82,7 +89,9 @@ def model(common: Common, folder: str, force: bool) -> None:
         os.replace(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    common.show({"wrote": folder}, f"the model is in {folder}; use it with  tutelage predict --model {folder} FILE")
+    common.show(
+        {"wrote": folder}, f"the model is in {folder}; use it with  tutelage predict --model {shlex.quote(folder)} FILE"
+    )
 
 
 @export.command()

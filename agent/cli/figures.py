@@ -127,7 +127,7 @@ def table(found: Mapping[str, Any]) -> str:
 def answer_step(found: Mapping[str, Any], flags: str) -> str:
     """The command by which people answer: a run where answers are recorded, else the review."""
     if found["recorded_people"]:
-        return f"tutelage run{flags}"
+        return f"tutelage run{found.get('asked_by', '')}{flags}"
     told = str(found["people_are"] or "")
     if not told.startswith("simulated"):
         return f"tutelage review{flags}"
@@ -142,7 +142,7 @@ def again(found: Mapping[str, Any], flags: str) -> str:
 
 def next_steps(found: Mapping[str, Any], flags: str) -> list[str]:
     """What to do now, as commands."""
-    steps = []
+    steps: list[str] = []
     if sum(found["questions_to_people"].values()):
         steps += dict.fromkeys([answer_step(found, flags), again(found, flags)])
     elif found["open"]:

@@ -30,10 +30,12 @@ class Check:
     level: Literal["ok", "warn", "fail"]
     finding: str
     mend: str = ""
+    rows: tuple[str, ...] = ()
+    """Every row of the pool that is meant, one line each."""
 
 
 def ground(place: Path) -> Iterator[Check]:
-    """The checks that need no configuration. `place`: the folder whose disk is looked at."""
+    """The checks that need no configuration. `place`: the run folder, whose disk is looked at; it need not be there."""
     yield Check("python", "ok", f"{'.'.join(map(str, sys.version_info[:3]))} in {sys.prefix}")
     yield _packages()
     for extra, packages in EXTRAS.items():
@@ -100,10 +102,11 @@ def _weights() -> Check:
 
 
 def _space(place: Path) -> Check:
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    words = f"{free / 1e9:,.1f} GB free"
+    there = place
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    words = f"{free / 1e9:,.1f} GB free where {place} is"
     if free < NO_SPACE:
-        return Check("disk", "fail", words, f"make room on the disk of {place}")
+        return Check("disk", "fail", words, f"make room on the disk of {place}, or name another folder in run.dir")
     return Check("disk", "warn" if free < LITTLE else "ok", words, "make room" if free < LITTLE else "")

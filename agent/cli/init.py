@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from agent.cli.house import Common, common
-from agent.errors import UserError
+from agent.cli.house import Common, common, many
+from agent.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from agent.cli.peek import Guess
@@ -104,20 +107,21 @@ def init(
         raise UserError(f"{target} is there already; correct it, or write a new one with --force")
     guess = peek(pool, text, own, gold)
     kind = "multi" if multi or guess.several else "single"
-    found, rows, aside = _labels_of(pool, guess, kind)
-    names = _asked(labels) if labels else found or _from_terminal(pool)
-    written = _filled(guess, kind, names, pool, target)
-    _check(written, target)
+    found = _look(pool, guess, kind)
+    rows, aside = found.items, found.aside
+    names = _asked(labels) if labels else list(found.labels) or _from_terminal(pool)
+    written = _filled(guess, kind, names, pool, target, found.repeats)
+    _check(written, target, pool, bool(labels))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(written, encoding="utf-8")
-    flags = "" if target == Path("tutelage.toml") else f" -c {target}"
-    for note in guess.notes:
+    flags = "" if target == Path("tutelage.toml") else f" -c {shlex.quote(str(target))}"
+    for note in [*guess.notes, *_odd(found, names)]:
         common.say(f"note: {note}")
     gold_words = f", known labels from {guess.gold!r}" if guess.gold else ""
     columns = " and ".join(map(repr, guess.text))
-    summary = f"wrote {target}: {rows:,} items, text from {columns}{gold_words}, labels: {', '.join(names)}"
+    summary = f"wrote {target}: {many(rows, 'item')}, text from {columns}{gold_words}, labels: {', '.join(names)}"
     if aside:
-        summary += f"\n{aside:,} rows cannot become items; `tutelage doctor{flags}` says why"
+        summary += f"\n{many(aside, 'row')} cannot become items; `tutelage doctor{flags}` says why"
     body = {"wrote": str(target), "items": rows, "set_aside": aside, "text": guess.text, "id": guess.id}
     body |= {"gold": guess.gold, "kind": kind, "labels": names, "next": f"tutelage doctor{flags}"}
     common.show(body, f"{summary}\nnext: correct it where it is wrong, then  tutelage doctor{flags}")
@@ -142,22 +146,40 @@ def _folder(pool: str) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _labels_of(pool: str, guess: Guess, kind: str) -> tuple[list[str], int, int]:
-    """Known labels, commonest first; how many rows are items; how many are not."""
+@dataclass
+class Found:
+    """What the whole file holds. `labels`: known ones with their counts, commonest first; `repeats`: rows whose id was
+    used before, which are among those set aside."""
+
+    labels: dict[str, int]
+    items: int
+    aside: int
+    repeats: int
+
+
+def _look(pool: str, guess: Guess, kind: str) -> Found:
     from agent import data
 
-    source = data.Source(pool, text=guess.text, id=guess.id, gold=guess.gold, kind=kind)
+    source = data.Source(pool, text=guess.text, id=guess.id, gold=guess.gold, kind=kind, given=True)
     counts: Counter[str] = Counter()
-    items = aside = 0
+    items = aside = repeats = 0
     for batch in data.read(source):
         for row in batch:
             if not isinstance(row, data.Entry):
                 aside += 1
+                repeats += data.REPEATED in row.reason
                 continue
             items += 1
             value = row.item.gold
             counts.update(() if value is None else (value,) if isinstance(value, str) else value)
-    return [name for name, _ in counts.most_common()], items, aside
+    return Found(dict(counts.most_common()), items, aside, repeats)
+
+
+def _odd(found: Found, names: Sequence[str]) -> list[str]:
+    """Known labels that were not named with --labels."""
+    odd = [f"{name!r} ({count:,})" for name, count in found.labels.items() if name not in names]
+    more = f" and {len(odd) - 5:,} more" if len(odd) > 5 else ""
+    return [f"known labels that are not among --labels: {', '.join(odd[:5])}{more}"] if odd else []
 
 
 def _asked(labels: str) -> list[str]:
@@ -180,7 +202,7 @@ def _toml(value: str | list[str]) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _filled(guess: Guess, kind: str, names: list[str], pool: str, target: Path) -> str:
+def _filled(guess: Guess, kind: str, names: list[str], pool: str, target: Path, repeats: int) -> str:
     """The template with what was found."""
     local = not pool.startswith(("hf:", "~")) and pool != "-"
     path = Path(os.path.relpath(pool, target.parent)).as_posix() if local else pool
@@ -188,13 +210,16 @@ def _filled(guess: Guess, kind: str, names: list[str], pool: str, target: Path) 
     gold = '# gold = "…"' if guess.gold is None else f"gold = {_toml(guess.gold)}"
     people = '# people = "votes.csv"' if guess.gold is None else '# people = "gold"'
     instead = "columns id, annotator, label" if guess.gold is None else "to try it out: the gold column"
+    ids = "the column with your own ids"
+    if repeats:
+        ids += f"; {many(repeats, 'row')} {'repeats' if repeats == 1 else 'repeat'} an id and will be set aside"
     return TEMPLATE.format(
         kind=_line(f"kind = {_toml(kind)}", '"single": one label an item; "multi": any number of them'),
         question=_toml("Which of the labels fit this text?" if kind == "multi" else "Which label fits this text best?"),
         labels="\n".join(f'{_toml(name)} = ""' for name in names),
         path=_toml(path),
         text=_line(f"text = {text}", "the column, or columns, that are shown"),
-        own=_line(f"id = {_toml(guess.id)}" if guess.id else '# id = "…"', "the column with your own ids"),
+        own=_line(f"id = {_toml(guess.id)}" if guess.id else '# id = "…"', ids),
         gold=_line(gold, "the column with known labels; never shown to anybody who is asked"),
         people=_line(people, f"recorded answers in place of people at a screen: {instead}"),
     )
@@ -204,8 +229,13 @@ def _line(code: str, comment: str) -> str:
     return f"{code:<34} # {comment}"
 
 
-def _check(written: str, target: Path) -> None:
+def _check(written: str, target: Path, pool: str, asked: bool) -> None:
     """What we write must be what we read; a label that cannot be one is said before the file is there."""
     from agent import config
 
-    config.parse(written, str(target), target.resolve().parent)
+    blamed = "--labels" if asked else pool
+    try:
+        config.parse(written, blamed, target.resolve().parent)
+    except ConfigError as error:
+        column = "" if asked else "; correct the file, name another column with --gold, or the labels with --labels"
+        raise UserError("\n".join(f"{line}{column}" for line in str(error).splitlines())) from None

@@ -15,9 +15,14 @@ from agent.data.source import TEXT_NAMES, Columns, Source, files
 from agent.errors import DataError
 
 ROWS = 500
+BINARY = 8_192
+"""Bytes in which a NUL tells that a file is no text."""
 GOLD_NAMES = (
     "label", "labels", "gold", "category", "categories", "class", "target", "intent", "sentiment", "topic", "tags",
 )  # fmt: skip
+SURE_IDS = ("id", "uuid", "guid")
+MOSTLY = 0.5
+"""Share of the values of such a column that must differ; the rows that repeat one are set aside."""
 ID_NAMES = ("id", "uuid", "guid", "key", "name")
 
 
@@ -42,7 +47,7 @@ def peek(path: str, text: Sequence[str], own: str | None, gold: str | None) -> G
     if path == "-":
         raise DataError("standard input can be read only once: put the pool into a file and name that")
     with ExitStack() as stack:
-        place, form = files(Source(path))[0]
+        place, form = files(Source(path, given=True))[0]
         sheet = _open(path, place, form, stack)
         if sheet.columns is None:
             raise DataError(f"{path} is empty; put at least one item there")
@@ -69,13 +74,16 @@ def _open(path: str, place: str, form: str, stack: ExitStack) -> Sheet:
     from agent.data.lines import open_json, open_jsonl, open_txt
 
     if form == "datasets":
-        return open_datasets(Source(path), place)
+        return open_datasets(Source(path, given=True), place)
     if form == "parquet":
         return open_parquet(place, place)
     try:
         stream = stack.enter_context(Path(place).open("rb"))  # noqa: SIM115 - the stack closes it
     except OSError as error:
         raise DataError(f"{place} cannot be opened: {error.strerror}") from error
+    if b"\0" in stream.read(BINARY):
+        raise DataError(f"{path} is no text: it holds binary data. Name a file of text, as CSV, JSONL or Parquet")
+    stream.seek(0)
     if form in ("csv", "tsv"):
         text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
         return open_csv(text, place, "\t" if form == "tsv" else None)
@@ -102,13 +110,14 @@ def _gold(values: dict[str, list[Any]], notes: list[str]) -> str | None:
 
 
 def _own(values: dict[str, list[Any]], columns: Sequence[str]) -> str | None:
-    """A column named as ids are, whose values are there and never repeat."""
+    """A column named as ids are, whose values are there and do not repeat; one called id may do so now and then."""
     usual = [c for c in columns if c.casefold() in ID_NAMES]
     usual.sort(key=lambda c: ID_NAMES.index(c.casefold()))
     usual += [c for c in columns if c.casefold().endswith(("_id", "-id", " id"))]
     for column in usual:
         found = [str(v) for v in values[column] if v not in (None, "")]
-        if found and len(found) == len(values[column]) and len(set(found)) == len(found):
+        apart = len(found) if column.casefold() not in SURE_IDS else MOSTLY * len(found)
+        if found and len(found) == len(values[column]) and len(set(found)) >= apart:
             return column
     return None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.house import Common, common
+from agent.cli.house import Common, common, many
 
 if TYPE_CHECKING:
     from agent.config import Config, Rung
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LOOK = 25
 """Items that are rendered to estimate tokens and prices, spread over the pool."""
+VOTES = "votes are counted unless the server gives log-probabilities"
 CHARS_A_TOKEN = 4.0
 """A rough number for English; other languages take more tokens."""
 
@@ -35,11 +36,12 @@ def plan(common: Common, limit: int | None) -> None:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a machine rung would be sent for every item, at the most."""
+    """What a machine rung would be sent for every item, at the most. `answers`: more than `calls` where votes count."""
 
     name: str
     bar: float
     calls: int
+    answers: int
     tokens: int
     usd: float
     template: str
@@ -124,11 +126,21 @@ def _cost(config: Config, rung: Rung, task: Task, kind: Kind, layout: Layout, it
         prompt.render(task, kind.question(task, item, 0), traits, recipe, 0, task.examples) for item in items
     ]
     calls = total * rung.samples
+    asked = calls * _rounds(rung.settings, prompts[0])
     chars = sum(len(m.content) for p in prompts for m in p.messages) / len(prompts)
     usd = sum(oracle.price(p) for p in prompts) / len(prompts) * calls
     shown = "\n".join(f"[{m.role}]\n{m.content}" for m in prompts[0].messages)
     bar = config.goal.accuracy if rung.bar is None else rung.bar
-    return Cost(rung.name, bar, calls, round(chars / CHARS_A_TOKEN * calls), usd, traits.template, shown)
+    return Cost(rung.name, bar, calls, asked, round(chars / CHARS_A_TOKEN * asked), usd, traits.template, shown)
+
+
+def _rounds(settings: Any, prompt: Prompt) -> int:
+    """Answers a question may take at the most: with votes where it is not known that log-probabilities come."""
+    votes = getattr(settings, "votes", None)
+    wanted = getattr(settings, "logprobs", None)
+    if not isinstance(votes, int) or wanted not in ("auto", "no") or prompt.question.many:
+        return 1
+    return 1 + votes if wanted == "auto" else votes
 
 
 def _rung_row(config: Config, rung: Rung, cost: Cost | None) -> dict[str, Any]:
@@ -136,14 +148,15 @@ def _rung_row(config: Config, rung: Rung, cost: Cost | None) -> dict[str, Any]:
     bar = None if rung.person else config.goal.accuracy if rung.bar is None else rung.bar
     row: dict[str, Any] = {"name": rung.name, "who": who, "bar": bar, "samples": rung.samples, "shots": rung.shots}
     if cost is not None:
-        row |= {"calls_at_most": cost.calls, "tokens_at_most": cost.tokens, "usd_at_most": round(cost.usd, 4)}
+        row |= {"calls_at_most": cost.calls, "answers_at_most": cost.answers}
+        row |= {"tokens_at_most": cost.tokens, "usd_at_most": round(cost.usd, 4)}
     return row
 
 
 def _text(config: Config, body: dict[str, Any], costs: list[Cost]) -> str:
-    aside = f" ({body['set_aside']:,} rows set aside)" if body["set_aside"] else ""
+    aside = f" ({many(body['set_aside'], 'row')} set aside)" if body["set_aside"] else ""
     lines = [
-        f"{body['items']:,} items{aside}, {len(body['labels'])} labels: {', '.join(body['labels'])}",
+        f"{many(body['items'], 'item')}{aside}, {many(len(body['labels']), 'label')}: {', '.join(body['labels'])}",
         "",
         "the ladder",
     ]
@@ -151,7 +164,11 @@ def _text(config: Config, body: dict[str, Any], costs: list[Cost]) -> str:
         bar = "the last word" if row["bar"] is None else f"accepts at {row['bar']:.2f}"
         calls = ""
         if "calls_at_most" in row:
-            calls = f"; at most {row['calls_at_most']:,} questions, about {row['tokens_at_most']:,} tokens"
+            each = row["answers_at_most"] // row["calls_at_most"]
+            calls = f"; at most {many(row['calls_at_most'], 'question')}"
+            if each > 1:
+                calls += f", up to {row['calls_at_most']:,} × {each} = {row['answers_at_most']:,} answers ({VOTES})"
+            calls += f", about {row['tokens_at_most']:,} tokens"
             calls += f", ${row['usd_at_most']:,.2f}" if row["usd_at_most"] else ", no charge"
         lines.append(f"  {row['name']:<12} {row['who']:<16} {bar}{calls}")
     budget = config.goal.budget_usd
@@ -160,9 +177,9 @@ def _text(config: Config, body: dict[str, Any], costs: list[Cost]) -> str:
     people = body["people"]
     if config.person is not None:
         lines.append(
-            f"people: at most {people['questions']:,} questions in {people['minutes']:g} minutes: "
+            f"people: at most {many(people['questions'], 'question')} in {people['minutes']:g} minutes: "
             f"{people['pilot']:,} pilot (teach and calibrate), {people['audit']:,} audit (measure), "
-            f"{people['escalations']:,} escalations (repair)"
+            f"{many(people['escalations'], 'escalation')} (repair)"
         )
     else:
         lines.append('people: none, so nothing can be measured or certified: add a rung with oracle = "person"')

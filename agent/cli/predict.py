@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.house import Common, common
+from agent.cli.house import Common, common, many
 from agent.errors import Damaged, DataError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def predict(
             raise DataError(f"{model} is not there: a student is saved when it has learned; tutelage run{common.flags}")
     student = _student(model)
     aside = 0
-    for row in _rows(data.Source(file, text=columns, id=own), student, abstain):
+    for row in _rows(data.Source(file, text=columns, id=own, unique=False, given=True), student, abstain):
         if isinstance(row, str):
             aside += 1
             if aside <= SHOWN:
@@ -61,7 +61,7 @@ def predict(
         sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
     sys.stdout.flush()
     if aside > SHOWN:
-        common.say(f"not labeled: {aside - SHOWN:,} more rows")
+        common.say(f"not labeled: {many(aside - SHOWN, 'more row')}")
 
 
 def _student(folder: str) -> Any:

@@ -50,7 +50,7 @@ def span(seconds: float) -> str:
 
 @dataclass
 class State:
-    """What the events told so far. `usd` counts what earlier runs spent, too."""
+    """What the events told so far. `usd` counts what earlier runs spent, too; `numbers` begin with where they ended."""
 
     budget: float | None
     usd: float = 0.0
@@ -69,7 +69,7 @@ class State:
         self.turn = max(self.turn, event.turn)
         self.numbers |= {k: v for k, v in event.numbers.items() if k not in ("rung", "usd")}
         if event.kind == "intake":
-            self.items, self.doing = event.done, f"{event.done:,} items taken in"
+            self.items, self.doing = event.done, f"{event.done:,} item{'s' * (event.done != 1)} in the pool"
         elif event.kind == "turn":
             self.doing, self.total = "", 0
         elif event.kind == "decide":
@@ -90,13 +90,13 @@ class State:
         """Where the run stands, in one line."""
         accepted = {k: v for k, v in dict(self.numbers.get("accepted", {})).items() if v}
         unsure, waiting = int(self.numbers.get("unsure", 0)), int(self.numbers.get("waiting", 0))
-        by = ", ".join([*(f"{k} {v:,}" for k, v in accepted.items()), *([f"unsure {unsure:,}"] if unsure else [])])
+        by = ", ".join(f"{k} {v:,}" for k, v in accepted.items())
         parts = [f"turn {self.turn}"] if self.turn else []
         if self.items:
-            decided = sum(accepted.values()) + unsure
-            parts.append(f"{decided:,} of {self.items:,} decided" + (f" ({by})" if by else ""))
-        parts += [f"{waiting:,} wait for people"] if waiting else []
-        parts += [f"{self.answers:,} answers", money(self.usd, self.budget)]
+            parts.append(f"{sum(accepted.values()):,} of {self.items:,} accepted" + (f" ({by})" if by else ""))
+        parts += [f"{unsure:,} best guess{'es' * (unsure != 1)}"] if unsure else []
+        parts += [f"{waiting:,} wait{'s' * (waiting == 1)} for people"] if waiting else []
+        parts += [f"{self.answers:,} answer{'s' * (self.answers != 1)}", money(self.usd, self.budget)]
         agreed = dict(self.numbers.get("agreement", {})).get("student")
         if agreed and agreed[1]:
             parts.append(f"student right on {agreed[0]} of {agreed[1]} pilot items")
@@ -112,12 +112,16 @@ class State:
 
 
 class Progress:
-    """Shows a run; call it with every event. A context: on leaving, the terminal is as it was."""
+    """Shows a run; call it with every event. A context: on leaving, the terminal is as it was.
 
-    def __init__(self, budget: float | None, usd: float = 0.0, quiet: bool = False) -> None:
+    `before`: the figures earlier runs ended with; empty when there were none.
+    """
+
+    def __init__(self, budget: float | None, before: Mapping[str, Any], quiet: bool = False) -> None:
         from rich.console import Console
 
-        self.state = State(budget, usd)
+        known = {key: before[key] for key in ("accepted", "unsure", "waiting") if key in before}
+        self.state = State(budget, float(before.get("usd", 0.0)), numbers=known)
         self._console: Console = Console(stderr=True, highlight=False)
         self._live = _live(self._console, self._now) if not quiet and self._console.is_terminal else None
         self._quiet = quiet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ def _export(common: Common, config: Config, store: Store, pool: Pool, out: str, 
     count = sheet.export(config, store, pool, out, force)
     how = sheet.how_to(the_task(config))
     body = {"wrote": out if count else None, "questions": count, "how": how}
-    back = f"tutelage review --import {out}{common.flags}"
+    back = f"tutelage review --import {shlex.quote(out)}{common.flags}"
     if count:
         common.show(body, f"{number(count, 'open question')} in {out}\n{how}\nthen give it back with  {back}")
     else:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,6 +51,7 @@ def run(
         show(common, limit)
         return
     from agent import loop
+    from agent.cli.begin import keys
     from agent.cli.progress import Progress
 
     config = common.config()
@@ -55,17 +59,25 @@ def run(
     cap = config.goal.budget_usd if budget is None else dollars
     if cap is None and any(hasattr(rung.settings, "base_url") for rung in config.rung):
         common.say("no limit on money is set: goal.budget_usd or --budget sets one")
+    for line in keys(config):
+        common.say(line)
     _terminate_in_order()
-    with Progress(cap, _spent(config), common.quiet) as progress:
+    with Progress(cap, _before(config), common.quiet) as progress:
+
+        def report(event: loop.Event) -> None:
+            progress(event)
+            if event.kind == "intake":
+                _notes(common, config, event.numbers)
+
         finished = loop.run(
             config,
             people=people,
             limit=limit,
             budget=loop.Unset if budget is None else dollars,
             offline=offline,
-            report=progress,
+            report=report,
         )
-    _close(common, config, finished, cap)
+    _close(common, config, finished, cap, people)
     context.exit(finished.code)
 
 
@@ -82,15 +94,26 @@ def _budget(text: str | None) -> float | None:
     return dollars
 
 
-def _spent(config: Config) -> float:
-    """What earlier runs spent."""
-    from agent.cli.figures import opened
+def _before(config: Config) -> dict[str, Any]:
+    """Where earlier runs left off; empty when there were none."""
+    from agent.cli.figures import figures, opened
 
-    try:
-        with opened(config) as store:
-            return store.spend().usd
-    except UserError:
-        return 0.0
+    if "://" not in config.store_url and not Path(config.store_url).exists():
+        return {}
+    with opened(config) as store:
+        return figures(config, store)
+
+
+def _notes(common: Common, config: Config, numbers: Mapping[str, Any]) -> None:
+    """What the pool that was taken in gives reason to say."""
+    from agent.cli.begin import notes
+    from agent.cli.figures import opened, pool_of
+
+    if common.quiet:
+        return
+    with opened(config) as store:
+        for line in notes(config, store, pool_of(config, store), numbers):
+            common.say(line)
 
 
 def _terminate_in_order() -> None:
@@ -106,20 +129,22 @@ def _terminate_in_order() -> None:
         pass  # not the main thread: whoever started us handles the signal
 
 
-def _close(common: Common, config: Config, finished: Any, cap: float | None) -> None:
+def _close(common: Common, config: Config, finished: Any, cap: float | None, people: str | None) -> None:
     """The summary and what to do next."""
-    from agent.cli.figures import figures, next_steps, opened, table
+    from agent.cli.figures import again, figures, next_steps, opened, table
 
     with opened(config, common.flags) as store:
         found = figures(config, store) | {"budget_usd": cap}
+        given = {} if people is None else {"recorded_people": people, "asked_by": f" --people {shlex.quote(people)}"}
+        told = found | given
         files = [] if finished.code == INTERRUPTED else _take_away(common, config, store)
     if finished.code == INTERRUPTED:
-        steps = [f"tutelage run{common.flags}"]
+        steps = [again(told, common.flags)]
         common.say("interrupted; what was paid for is kept, the same command goes on from here")
     else:
-        steps = next_steps(found, common.flags)
-        again = f"tutelage run{common.flags}"
-        steps = [again, *steps] if finished.code == PAUSED and again not in steps else steps
+        steps = next_steps(told, common.flags)
+        more = again(told, common.flags)
+        steps = [more, *steps] if finished.code == PAUSED and more not in steps else steps
     body = {**found, "reason": finished.reason, "code": finished.code, "summary": dict(finished.summary), "next": steps}
     body["files"] = files
     text = table({**found, "stopped": None}) + "".join(f"\nwrote {file}" for file in files)

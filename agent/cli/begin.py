@@ -1,0 +1,96 @@
+"""What is worth saying as a run begins: keys that are not set, rows set aside, items that left the pool, odd gold.
+
+Reads settings, ledger and pool; asks nobody and changes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from agent.cli.house import many
+
+if TYPE_CHECKING:
+    from agent.config import Config, Rung
+    from agent.pool import Pool
+    from agent.store import Store
+    from agent.types import SetAside, Value
+
+FIRST = 3
+"""How many rows or labels are named in one line."""
+
+
+def unset_key(rung: Rung) -> str:
+    """The environment variable that must hold this rung's key and does not; empty where all is well.
+
+    A server on this machine or a private network needs no key, unless its rung names a variable of its own.
+    """
+    from agent.oracles import nearness
+
+    name, url = getattr(rung.settings, "api_key_env", None), getattr(rung.settings, "base_url", None)
+    if not isinstance(name, str) or not isinstance(url, str) or os.environ.get(name):
+        return ""
+    usual = next((f.default for f in dataclasses.fields(rung.settings) if f.name == "api_key_env"), None)
+    return name if nearness(url) == "far" or name != usual else ""
+
+
+def keys(config: Config) -> list[str]:
+    """One line a rung whose key is not set."""
+    return [
+        f"rung {rung.name}: {name} is not set: put the key into this environment variable"
+        for rung in config.rung
+        if (name := unset_key(rung))
+    ]
+
+
+def listed(rows: Sequence[SetAside], first: int = FIRST) -> str:
+    """The first rows that were set aside, with file, row and reason, in one line."""
+    shown = "; ".join(f"{row.file}, row {row.row}: {row.reason}" for row in rows[:first])
+    return shown + (f"; and {len(rows) - first:,} more" if len(rows) > first else "")
+
+
+def left(gone: int, changed: int) -> list[str]:
+    """What the pool file lost since it was taken in: one line each."""
+    lines = []
+    if gone:
+        are = "is" if gone == 1 else "are"
+        stay = "it stays" if gone == 1 else "they stay"
+        lines.append(f"{many(gone, 'item')} {are} in the run and not in the pool file any more; {stay}")
+    if changed:
+        has, keep = ("row has", "that text stays") if changed == 1 else ("rows have", "those texts stay")
+        lines.append(f"{changed:,} {has} an id that is in the run with another text; {keep}")
+    return lines
+
+
+def strangers(golds: Iterable[Value | None], labels: Iterable[str]) -> tuple[int, Counter[str]]:
+    """How many items have a known label that the task has not, and which labels those are."""
+    known, unknown, items = set(labels), Counter[str](), 0
+    for value in golds:
+        names = () if value is None else (value,) if isinstance(value, str) else value
+        odd = [name for name in names if name not in known]
+        unknown.update(odd)
+        items += bool(odd)
+    return items, unknown
+
+
+def named(unknown: Counter[str], first: int = FIRST) -> str:
+    """Labels with their counts, commonest first."""
+    shown = ", ".join(f"{name[:60]!r} ({count:,})" for name, count in unknown.most_common(first))
+    return shown + (f" and {len(unknown) - first:,} more" if len(unknown) > first else "")
+
+
+def notes(config: Config, store: Store, pool: Pool, numbers: Mapping[str, Any]) -> list[str]:
+    """One line each about the pool that was just taken in. `numbers`: of the loop's event "intake"."""
+    lines = []
+    if aside := store.set_aside():
+        lines.append(f"{many(len(aside), 'row')} set aside: {listed(aside)} (`tutelage doctor` lists them)")
+    lines += left(int(numbers.get("gone", 0)), int(numbers.get("changed", 0)))
+    if config.pool.gold:
+        items, unknown = strangers(pool.gold(), config.task.labels)
+        if items:
+            have = "item has a known label" if items == 1 else "items have known labels"
+            lines.append(f"{items:,} {have} not in task.labels: {named(unknown)} (`tutelage doctor` names the rows)")
+    return lines
