@@ -134,7 +134,10 @@ def _judge(folder: Path, found: Counter[str]) -> dict[str, int]:
         counts = Counter(bills(folder))
         keys = answered(folder)
         found["answers without a bill"] += sum(key not in counts for key in keys)
-        found["bills beyond answers and cut-short attempts"] += max(counts.total() - usage.answers - usage.errors, 0)
+        under_way = found["kills"] * IN_FLIGHT
+        found["bills beyond answers and calls under way at a kill"] += max(
+            counts.total() - usage.answers - under_way, 0
+        )
         found["bills"] += counts.total()
         found["answers"] += usage.answers
         found["bills not in the ledger's money"] += counts.total() * 0.01 > usage.usd + 1e-9
@@ -154,7 +157,7 @@ def main() -> int:
         total.update(one_run(seed, min(6, kills - total["kills"]), rng))
         seed += 1
         print(f"{total['kills']} of {kills} kills", file=sys.stderr)
-    bad = {"billed again though answered", "bills beyond answers and cut-short attempts", "answers without a bill",
+    bad = {"billed again though answered", "bills beyond answers and calls under way at a kill", "answers without a bill",
            "runs not complete", "ledgers that do not verify", "bills not in the ledger's money"}  # fmt: skip
     lines = ["| what | count | goal |", "| --- | --- | --- |"]
     lines += [f"| {what} | {total[what]} | {0 if what in bad else ''} |" for what in sorted(total)]
