@@ -157,8 +157,14 @@ def main() -> int:
         total.update(one_run(seed, min(6, kills - total["kills"]), rng))
         seed += 1
         print(f"{total['kills']} of {kills} kills", file=sys.stderr)
-    bad = {"billed again though answered", "bills beyond answers and calls under way at a kill", "answers without a bill",
-           "runs not complete", "ledgers that do not verify", "bills not in the ledger's money"}  # fmt: skip
+    bad = {
+        "billed again though answered",
+        "bills beyond answers and calls under way at a kill",
+        "answers without a bill",
+        "runs not complete",
+        "ledgers that do not verify",
+        "bills not in the ledger's money",
+    }
     lines = ["| what | count | goal |", "| --- | --- | --- |"]
     lines += [f"| {what} | {total[what]} | {0 if what in bad else ''} |" for what in sorted(total)]
     print("\n".join(lines))
