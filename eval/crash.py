@@ -38,7 +38,9 @@ def prepare(folder: Path, seed: int) -> None:
         writer.writerow(["id", "text", "label"])
         for i in range(ITEMS):
             label = rng.choice(sorted(words))
-            writer.writerow([i, f"note {i}: {' '.join(rng.choices(words[label], k=3))}", label])
+            # Half of the words say nothing, so that the student goes on needing the oracle.
+            every = rng.choices(words["warm"] + words["cold"], k=2)
+            writer.writerow([i, f"note {i}: {' '.join([rng.choice(words[label]), *every])}", label])
     (folder / "tutelage.toml").write_text(
         f"""
 [task]
