@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from agent.data import Entry, Row, Source, fingerprint, read, short
@@ -18,6 +18,8 @@ from agent.types import SetAside
 
 SHARD_ITEMS = 50_000
 SHARD_CHARS = 64_000_000
+FIRST = 3
+"""How many of the rows set aside are told."""
 REMEMBERED = 1_000_000
 """Rows up to which it is told which items of the ledger a source does not hold any more."""
 
@@ -42,7 +44,8 @@ class Intake:
     `unchanged`: the source was taken in before as it is and was not read again; the counts are then those of the
     whole ledger. `gone`: items of the ledger that are not in the source any more; they stay. `changed`: ids of the
     ledger that stand in the source with another text; the first text stays, and the row is among those set aside.
-    Both are 0 for an unchanged source, and `gone` for one of more than a million rows.
+    Both are 0 for an unchanged source, and `gone` for one of more than a million rows. `first`: the first three rows
+    set aside.
     """
 
     rows: int
@@ -52,6 +55,7 @@ class Intake:
     unchanged: bool = False
     gone: int = 0
     changed: int = 0
+    first: tuple[SetAside, ...] = field(default=(), compare=False)
 
 
 def take_in(source: Source, store: Ledger, folder: str | os.PathLike[str], shard_items: int = SHARD_ITEMS) -> Intake:
@@ -69,20 +73,21 @@ def take_in(source: Source, store: Ledger, folder: str | os.PathLike[str], shard
     if pool.ids != list(store.item_ids()):
         raise Damaged(f"the pool in {pool.folder} and the ledger hold different items; start a new run folder")
     if mark is not None and store.source_seen(mark):
-        aside = len(store.set_aside())
-        return Intake(len(pool) + aside, len(pool), 0, aside, unchanged=True)
+        rows = store.set_aside()
+        return Intake(len(pool) + len(rows), len(pool), 0, len(rows), unchanged=True, first=tuple(rows[:FIRST]))
     done = _Intake(source, store, pool, shard_items)
     for batch in read(source):
         done.add(batch)
     done.flush()
-    if done.first is not None and not done.items:
+    if done.first and not done.items:
         raise DataError(
             f"none of the {done.rows} rows of {source.path} can be used. "
-            f"The first: {done.first.file}, row {done.first.row}: {done.first.reason}"
+            f"The first: {done.first[0].file}, row {done.first[0].row}: {done.first[0].reason}"
         )
     if mark is not None:
         store.add_source(mark, source.path, done.rows, done.items)
-    return Intake(done.rows, done.items, done.new, done.rows - done.items, gone=done.gone, changed=done.changed)
+    aside, first = done.rows - done.items, tuple(done.first)
+    return Intake(done.rows, done.items, done.new, aside, gone=done.gone, changed=done.changed, first=first)
 
 
 class _Intake:
@@ -96,7 +101,7 @@ class _Intake:
         self._chars = 0
         self._unseen: set[str] | None = set(pool.ids)
         self.rows = self.items = self.new = self.changed = 0
-        self.first: SetAside | None = None
+        self.first: list[SetAside] = []
 
     def add(self, batch: Sequence[Row]) -> None:
         aside: list[SetAside] = []
@@ -112,7 +117,7 @@ class _Intake:
                 self._waiting.append(row)
                 self._chars += sum(len(part.data) for part in row.item.parts)
         if aside:
-            self.first = self.first or aside[0]
+            self.first += aside[: FIRST - len(self.first)]
             self._store.add_set_aside(aside)
         if len(self._waiting) >= self._shard_items or self._chars >= SHARD_CHARS:
             self.flush()

@@ -46,10 +46,10 @@ def keys(config: Config) -> list[str]:
     ]
 
 
-def listed(rows: Sequence[SetAside], first: int = FIRST) -> str:
-    """The first rows that were set aside, with file, row and reason, in one line."""
-    shown = "; ".join(f"{row.file}, row {row.row}: {row.reason}" for row in rows[:first])
-    return shown + (f"; and {len(rows) - first:,} more" if len(rows) > first else "")
+def listed(rows: Sequence[SetAside], count: int) -> str:
+    """The first of `count` rows that were set aside, with file, row and reason, in one line."""
+    shown = "; ".join(f"{row.file}, row {row.row}: {row.reason}" for row in rows[:FIRST])
+    return shown + (f"; and {count - FIRST:,} more" if count > FIRST else "")
 
 
 def left(gone: int, changed: int) -> list[str]:
@@ -85,8 +85,10 @@ def named(unknown: Counter[str], first: int = FIRST) -> str:
 def notes(config: Config, store: Store, pool: Pool, numbers: Mapping[str, Any]) -> list[str]:
     """One line each about the pool that was just taken in. `numbers`: of the loop's event "intake"."""
     lines = []
-    if aside := store.set_aside():
-        lines.append(f"{many(len(aside), 'row')} set aside: {listed(aside)} (`tutelage doctor` lists them)")
+    first = numbers.get("first")
+    aside = store.set_aside() if first is None else first
+    if count := len(aside) if first is None else int(numbers["set_aside"]):
+        lines.append(f"{many(count, 'row')} set aside: {listed(aside, count)} (`tutelage doctor` lists them)")
     lines += left(int(numbers.get("gone", 0)), int(numbers.get("changed", 0)))
     if config.pool.gold:
         items, unknown = strangers(pool.gold(), config.task.labels)

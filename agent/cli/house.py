@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -162,10 +162,8 @@ class House(click.Group):
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last door: nothing passes as a traceback
             if os.environ.get("TUTELAGE_DEBUG", "") not in ("", "0"):
                 traceback.print_exc()
-            if isinstance(error, OSError) and _stdout_is_broken():
-                _give_up_stdout()
-                click.echo(f"error: standard output cannot be written: {error.strerror}", err=True)
-                ctx.exit(BAD_INPUT)
+            if isinstance(error, OSError) and _in_writing_stdout(error):
+                _unwritten(ctx, error)
             common.fail(*explain(error, common.folder))
             ctx.exit(explain(error)[0])
 
@@ -177,9 +175,7 @@ class House(click.Group):
             _give_up_stdout()
             ctx.exit(DONE)
         except OSError as error:
-            _give_up_stdout()
-            click.echo(f"error: standard output cannot be written: {error.strerror}", err=True)
-            ctx.exit(BAD_INPUT)
+            _unwritten(ctx, error)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -197,12 +193,16 @@ class House(click.Group):
         return list(self.commands)
 
 
-def _stdout_is_broken() -> bool:
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return True
-    return False
+def _in_writing_stdout(error: OSError) -> bool:
+    """Whether it was our own output that could not be written: such an error names no file."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    return error.filename is None and any(f.name == "echo" or "sys.stdout" in (f.line or "") for f in last)
+
+
+def _unwritten(ctx: click.Context, error: OSError) -> NoReturn:
+    _give_up_stdout()
+    click.echo(f"error: standard output cannot be written: {error.strerror}", err=True)
+    ctx.exit(BAD_INPUT)
 
 
 def _give_up_stdout() -> None:

@@ -56,7 +56,7 @@ def pool(config: Config, overrides: Sequence[str]) -> Iterator[Check]:
         yield Check("pool", "ok", words)
     if seen.aside:
         rows = tuple(f"{row.file}, row {row.row}: {row.reason}" for row in seen.aside)
-        finding = f"{len(rows):,}: {listed(seen.aside)}"
+        finding = f"{len(rows):,}: {listed(seen.aside, len(rows))}"
         yield Check("rows set aside", "warn", finding, "correct these rows, or go on without", rows)
     if config.pool.gold:
         yield _gold(config, seen)
