@@ -28,16 +28,6 @@ def soft_pool(sources: Sequence[Floats], heard: Sequence[Bools], weights: Sequen
     return layout.normalise(total)
 
 
-def majority(counts: Floats, layout: Layout) -> Floats:
-    """Share of the votes for each choice, uniform where there are none. (n, width) counts -> (n, width)."""
-    out = np.empty(counts.shape, dtype=np.float32)
-    for s in layout.slices:
-        votes = counts[:, s].sum(axis=1, keepdims=True)
-        share = counts[:, s] / np.maximum(votes, 1.0)
-        out[:, s] = np.where(votes > 0, share, 1.0 / (s.stop - s.start))
-    return out
-
-
 def confidence(probabilities: Floats, layout: Layout) -> Floats:
     """Probability that the whole label is right: the product over atoms of the likeliest choice. (n, width) -> (n,)."""
     out = np.ones(len(probabilities), dtype=np.float32)

@@ -93,7 +93,6 @@ def test_who_was_not_heard_says_nothing() -> None:
     rows = np.log(np.array([[0.9, 0.1], [0.9, 0.1]], np.float32))
     out = aggregate.soft_pool([rows], [np.array([True, False])], [1.0], TWO)
     assert np.allclose(out, [[0.9, 0.1], [0.5, 0.5]], atol=1e-5)
-    assert np.allclose(aggregate.majority(np.array([[3, 1], [0, 0]], np.float32), TWO), [[0.75, 0.25], [0.5, 0.5]])
 
 
 def test_confidence_is_of_the_whole_label() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -264,8 +264,3 @@ def choose_shots(ground: Ground, machine: Machine) -> None:
     machine.recipe = recipe_of(ground.task, machine)
     board.restart()  # what it answered in earlier runs was passed by while its recipe was not known
     board.refresh(ground.store, ground.recipes)
-
-
-def items_of(ground: Ground, rows: Sequence[int]) -> list[Item]:
-    """Items by position."""
-    return ground.pool.items(rows)

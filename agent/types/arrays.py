@@ -6,7 +6,6 @@ belong to which atom.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -56,10 +55,6 @@ class Layout:
             [distribution[a].get(c, 0.0) for a, cs in zip(self.atoms, self.choices, strict=True) for c in cs],
             dtype=np.float32,
         )
-
-    def onehot(self, atoms: Mapping[str, str]) -> Floats:
-        """A definite set of claims as one row, shape (width,)."""
-        return self.row({atom: {choice: 1.0} for atom, choice in atoms.items()})
 
     def best(self, row: Floats) -> dict[str, str]:
         """The likeliest choice of each atom in one row."""
