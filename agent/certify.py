@@ -58,33 +58,29 @@ def wrong_at_most(population: int, audited: int, wrong: int, delta: float) -> in
     return low
 
 
-def audits_needed(population: int, target: float, truth: float, delta: float, power: float = 0.8) -> int | None:
-    """Audits with which a pool of accuracy `truth` is certified at `target` with chance `power`, one look; None: never.
+def accuracy_needed(population: int, audited: int, target: float, delta: float, power: float = 0.8) -> float | None:
+    """How right labels must be for an audit of this size to certify `target` with chance `power`; None: it cannot.
 
-    Counts the least n such that P(k small enough for the bound to meet the target) ≥ power.
+    One look at `population` machine labels, `audited` of them drawn. The audit certifies with up to k errors found,
+    where the bound less the k mended ones is within the target; the answer is the largest number of wrong labels
+    with which so few are found with chance `power`, as an accuracy.
     """
     from scipy.stats import hypergeom
 
-    bad = round((1 - truth) * population)
-    allowed = math.floor((1 - target) * population)
-    if bad > allowed:
+    allowed = math.floor((1 - target) * population + 1e-9)
+    most = -1
+    while most < audited and wrong_at_most(population, audited, most + 1, delta) - (most + 1) <= allowed:
+        most += 1
+    if most < 0:
         return None
-
-    def chance(n: int) -> float:
-        # The most errors k that still certify: P(Hypergeom(N, allowed + k + 1, n) ≤ k) ≤ delta, found by counting up.
-        k = -1
-        while k < n and hypergeom.cdf(k + 1, population, min(population, allowed + k + 2), n) <= delta:
-            k += 1
-        return float(hypergeom.cdf(k, population, bad, n)) if k >= 0 else 0.0
-
-    low, high = 1, population
+    low, high = 0, population
     while low < high:
-        middle = (low + high) // 2
-        if chance(middle) >= power:
-            high = middle
+        middle = (low + high + 1) // 2
+        if hypergeom.cdf(most, population, middle, audited) >= power:
+            low = middle
         else:
-            low = middle + 1
-    return low
+            high = middle - 1
+    return 1 - low / population
 
 
 def risk_of_look(delta: float, look: int) -> float:

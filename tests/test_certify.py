@@ -49,18 +49,19 @@ def test_counts_that_cannot_be_are_refused(counts: tuple[int, int, int]) -> None
         certify.wrong_at_most(*counts, 0.05)
 
 
-def test_audits_needed_certify_with_the_promised_chance() -> None:
-    population, target, truth, delta = 2000, 0.95, 0.98, 0.05
-    n = certify.audits_needed(population, target, truth, delta)
-    assert n is not None
+def test_labels_as_right_as_needed_are_certified_with_the_promised_chance() -> None:
+    population, audited, target, delta = 2000, 240, 0.95, 0.05
+    needed = certify.accuracy_needed(population, audited, target, delta)
+    assert needed is not None and target < needed < 1
     allowed = math.floor((1 - target) * population)
 
-    def chance(audits: int) -> float:
-        good = [k for k in range(audits + 1) if certify.wrong_at_most(population, audits, k, delta) - k <= allowed]
-        return float(hypergeom.pmf(good, population, round((1 - truth) * population), audits).sum())
+    def chance(bad: int) -> float:
+        good = [k for k in range(audited + 1) if certify.wrong_at_most(population, audited, k, delta) - k <= allowed]
+        return float(hypergeom.pmf(good, population, bad, audited).sum())
 
-    assert chance(n) >= 0.8
-    assert certify.audits_needed(population, 0.99, 0.98, delta) is None
+    bad = round((1 - needed) * population)
+    assert chance(bad) >= 0.8 > chance(bad + 1)
+    assert certify.accuracy_needed(population, 20, 0.99, delta) is None, "no error found in 20 says little"
 
 
 def test_the_draw_is_a_permutation_that_depends_on_seed_and_ids_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,7 @@ def show(common: Common, limit: int | None) -> None:
         "audit": share.audit,
         "escalations": repairs,
         "minutes": round((share.pilot + share.audit + repairs) * seconds / 60, 1),
+        "certifies_from": _certifies_from(config, total - share.pilot - repairs, share.audit),
     }
     ladder = [_rung_row(config, rung, costs.get(rung.name)) for rung in config.rung]
     body = {
@@ -85,6 +87,15 @@ def show(common: Common, limit: int | None) -> None:
         "prompts": {name: cost.prompt for name, cost in costs.items()},
     }
     common.show(body, _text(config, body, list(costs.values())) + f"\nnext: tutelage run{common.flags}")
+
+
+def _certifies_from(config: Config, machine: int, audit: int) -> float | None:
+    """How many of the machines' labels must be right for the audit to reach the goal, four times in five."""
+    from agent.certify import accuracy_needed
+
+    if not 0 < audit <= machine:
+        return None
+    return accuracy_needed(machine, audit, config.goal.accuracy, config.goal.delta)
 
 
 def _items(config: Config, limit: int | None) -> tuple[list[Item], int, int]:
@@ -153,6 +164,17 @@ def _rung_row(config: Config, rung: Rung, cost: Cost | None) -> dict[str, Any]:
     return row
 
 
+def _reach(config: Config, needed: float | None) -> str:
+    """What the audit can prove, in words."""
+    goal = f"{100 * config.goal.accuracy:g} %"
+    if needed is None:
+        return f"this audit is too small to certify {goal}, whatever the labels: give more person_minutes or goal.audit"
+    return (
+        f"to certify {goal} four times in five, {math.ceil(1000 * needed) / 10:.1f} % of the machines' labels must be "
+        "what people say; where people disagree with one another as often as that, it is out of reach"
+    )
+
+
 def _text(config: Config, body: dict[str, Any], costs: list[Cost]) -> str:
     aside = f" ({many(body['set_aside'], 'row')} set aside)" if body["set_aside"] else ""
     lines = [
@@ -181,6 +203,7 @@ def _text(config: Config, body: dict[str, Any], costs: list[Cost]) -> str:
             f"{people['pilot']:,} pilot (teach and calibrate), {people['audit']:,} audit (measure), "
             f"{many(people['escalations'], 'escalation')} (repair)"
         )
+        lines.append(_reach(config, people["certifies_from"]))
     else:
         lines.append('people: none, so nothing can be measured or certified: add a rung with oracle = "person"')
     if any(row["shots"] for row in body["ladder"]):
