@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import errno
 import json
-import os
-import random
 import signal
 import subprocess
 import sys
@@ -14,17 +12,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from cli_room import LADDER, WORDS, call, child, good, read, surroundings, with_ladder, with_pool
 
 from agent import config, errors
 from agent.cli import main
 from agent.cli.house import explain
-from agent.cli.progress import State, span
+from agent.cli.progress import Progress, State, span
 from agent.loop import Event
 from agent.loop.ground import lock
 from agent.oracles.scripted import Settings
@@ -32,33 +29,6 @@ from agent.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 VERBS = list(main.commands)
-WORDS = {
-    "billing": ["refund", "invoice", "charge", "card", "payment"],
-    "technical": ["crash", "error", "bug", "freeze"],
-}
-
-LADDER = """
-[task]
-labels = { billing = "money", technical = "faults" }
-[pool]
-path = "mail.csv"
-text = "body"
-id = "id"
-gold = "label"
-[goal]
-accuracy = 0.97
-delta = 0.1
-person_minutes = 5
-pilot = 12
-audit = 15
-[[rung]]
-student = "tfidf"
-[[rung]]
-oracle = "scripted"
-accuracy = 0.9
-[[rung]]
-oracle = "person"
-"""
 
 
 def fault(settings: object, context: object) -> object:
@@ -72,50 +42,13 @@ Broken = SimpleNamespace(Settings=Settings, build=fault)
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a pool of 60 rows, which is the current one."""
-    monkeypatch.chdir(tmp_path)
-    rng = random.Random(1)
-    with open("mail.csv", "w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["id", "body", "label"])
-        for i in range(60):
-            label = list(WORDS)[i % 2]
-            writer.writerow([f"m{i}", " ".join([*rng.choices(WORDS[label], k=3), f"number {i}"]), label])
-    return tmp_path
+    return with_pool(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def ready(here: Path) -> Path:
     """The same with a tutelage.toml of fast plug-ins."""
-    (here / "tutelage.toml").write_text(LADDER)
-    return here
-
-
-def call(*words: str, typed: str | None = None) -> Result:
-    return CliRunner().invoke(main, list(words), prog_name="tutelage", input=typed)
-
-
-def good(*words: str, code: int = 0) -> dict[str, Any]:
-    """The JSON that a verb prints on stdout; nothing else may stand there."""
-    done = call(*words, "--json")
-    assert done.exit_code == code, done.output
-    body: dict[str, Any] = json.loads(done.stdout)
-    assert body["tutelage"] == 1
-    return body
-
-
-def child(*words: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "agent", *words],
-        input=typed,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=surroundings(),
-    )
-
-
-def surroundings() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)}
+    return with_ladder(here)
 
 
 # ---------------------------------------------------------------- help
@@ -325,11 +258,6 @@ def counts() -> tuple[int, int, int]:
     return spend.calls, spend.answers, round(spend.usd * 100_000)
 
 
-def read(path: str) -> list[dict[str, str]]:
-    with open(path, newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
 def test_the_whole_way(ready: Path) -> None:
     first = good("run", "--people", "gold", "--budget", "1")
     assert first["items"] == 60 == sum(first["accepted"].values()) + first["unsure"] and first["open"] == 0
@@ -499,3 +427,9 @@ def test_the_progress_line_says_where_the_run_stands() -> None:
 
 def test_times_are_told_in_the_unit_people_use() -> None:
     assert [span(s) for s in (5, 600, 7200)] == ["5 s", "10 min", "2.0 h"]
+
+
+def test_a_resumed_run_begins_with_what_is_decided_already(capfd: pytest.CaptureFixture[str]) -> None:
+    with Progress(1.0, {"accepted": {"person": 4}, "unsure": 1, "waiting": 0, "usd": 0.5}) as progress:
+        progress(Event("intake", 0, "", 10, 12, {"new": 0}))
+    assert "4 of 10 accepted (person 4) · 1 best guess · 0 answers · $0.5000 of $1.00" in capfd.readouterr().err

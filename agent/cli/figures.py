@@ -147,6 +147,6 @@ def next_steps(found: Mapping[str, Any], flags: str) -> list[str]:
         steps += dict.fromkeys([answer_step(found, flags), again(found, flags)])
     elif found["open"]:
         steps.append(again(found, flags))
-    else:
+    elif "person" in found["accepted"]:  # without people nothing was measured
         steps.append(f"tutelage certify{flags}")
     return [*steps, f"tutelage export labels labels.csv{flags}"]
