@@ -117,9 +117,9 @@ def choose(n: int, items: int, seed: int) -> list[int]:
     return sorted(np.random.default_rng(seed).permutation(n)[:items].tolist())
 
 
-def vote(rating: int) -> str:
-    """A rating of -4 to 4 as a label; 0 says the rater could not tell."""
-    return "positive" if rating > 0 else "negative" if rating < 0 else "unsure"
+def vote(rating: int) -> str | None:
+    """A rating of -4 to 4 as a label; None where it is 0: the rater could not tell."""
+    return "positive" if rating > 0 else "negative" if rating < 0 else None
 
 
 def prepare_movie(folder: Path, items: int, seed: int) -> None:

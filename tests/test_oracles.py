@@ -459,7 +459,7 @@ def test_gold_stands_in_for_people(tmp_path):
 
 def test_recorded_people_whose_rows_cannot_be_used_are_told_once(tmp_path, caplog):
     text = "id,annotator,label\n1,ann,good\n2,ann,\n3,bob,Badd\n4,bob,nonsense\n,bob,good\n5,,bad\n"
-    with caplog.at_level(logging.WARNING, "tutelage"):
+    with caplog.at_level(logging.INFO, "tutelage"):
         answer = person.recorded(votes_file(tmp_path, text), SINGLE, 0)
         told = [record.getMessage() for record in caplog.records]
         assert [answer(Item("h", (), None, name), 0).unsure for name in "1234"] == [False, True, True, True]

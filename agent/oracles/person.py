@@ -120,8 +120,8 @@ def _votes(path: str, task: Task) -> dict[str, list[tuple[str, Value | None]]]:
             "nearest label is %r. Correct the file, or the labels under [task.labels]",
             where, _of(len(unknown), len(rows)), number, stranger[:60], names[near],
         )  # fmt: skip
-    if empty:
-        log.warning("%s: %s with an empty label; they count as cannot tell", where, _of(empty, len(rows)))
+    if empty:  # a rater who could not tell is no fault of the file
+        log.info("%s: %s with an empty label; they count as cannot tell", where, _of(empty, len(rows)))
     if nameless:
         log.warning("%s: %s without an id; they are left out. Fill in the ids", where, _of(nameless, len(rows)))
     return votes
