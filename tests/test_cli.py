@@ -421,7 +421,7 @@ def test_the_progress_line_says_where_the_run_stands() -> None:
     assert (
         "turn 2 · 42 of 100 accepted (student 40, person 2) · 3 best guesses · 5 wait for people · 10 answers" in line
     )
-    assert "$0.6000 of $25.00 · student right on 9 of 10 pilot items · asking small" in line
+    assert "$0.60 of $25.00 · student right on 9 of 10 pilot items · asking small" in line
     assert line.endswith("10 of 50, 40 s left")
 
 
@@ -432,4 +432,4 @@ def test_times_are_told_in_the_unit_people_use() -> None:
 def test_a_resumed_run_begins_with_what_is_decided_already(capfd: pytest.CaptureFixture[str]) -> None:
     with Progress(1.0, {"accepted": {"person": 4}, "unsure": 1, "waiting": 0, "usd": 0.5}) as progress:
         progress(Event("intake", 0, "", 10, 12, {"new": 0}))
-    assert "4 of 10 accepted (person 4) · 1 best guess · 0 answers · $0.5000 of $1.00" in capfd.readouterr().err
+    assert "4 of 10 accepted (person 4) · 1 best guess · 0 answers · $0.50 of $1.00" in capfd.readouterr().err

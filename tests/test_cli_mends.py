@@ -276,3 +276,10 @@ def test_export_writes_a_folder_of_datasets_and_names_an_unknown_format(ready: P
     assert good("export", "labels", "out/ds")["rows"] == 60 and Path("out/ds/state.json").exists()
     done = call("export", "labels", "out.csv", "--format", "foo")
     assert done.exit_code == 2 and "no format 'foo'" in done.stderr and "parquet" in done.stderr
+
+
+def test_the_next_command_keeps_the_limit_on_money(ready: Path) -> None:
+    waiting = good("run", "--budget", "1", code=4)
+    assert waiting["next"][:2] == ["tutelage review", "tutelage run --budget 1"]
+    spent = good("run", "--people", "gold", "--budget", "0.005", "--set", "run.dir=other", code=3)
+    assert spent["next"][0] == "tutelage run --people gold --budget MORE" and "asked_by" not in spent

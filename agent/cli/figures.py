@@ -137,7 +137,7 @@ def answer_step(found: Mapping[str, Any], flags: str) -> str:
 def again(found: Mapping[str, Any], flags: str) -> str:
     """The command that goes on with the run, asking the people who were asked before."""
     step = answer_step(found, flags)
-    return step if step.startswith("tutelage run") else f"tutelage run{flags}"
+    return step if step.startswith("tutelage run") else f"tutelage run{found.get('asked_by', '')}{flags}"
 
 
 def next_steps(found: Mapping[str, Any], flags: str) -> list[str]:

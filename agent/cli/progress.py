@@ -38,7 +38,8 @@ def money(usd: float, budget: float | None) -> str:
 
 
 def _dollars(usd: float) -> str:
-    return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
+    whole = abs(100 * usd - round(100 * usd)) < 1e-6
+    return f"${usd:,.2f}" if usd >= 1 or whole else f"${usd:.4f}"
 
 
 def span(seconds: float) -> str:

@@ -77,7 +77,7 @@ def run(
             offline=offline,
             report=report,
         )
-    _close(common, config, finished, cap, people)
+    _close(common, config, finished, cap, _options(people, budget, finished.reason))
     context.exit(finished.code)
 
 
@@ -129,14 +129,21 @@ def _terminate_in_order() -> None:
         pass  # not the main thread: whoever started us handles the signal
 
 
-def _close(common: Common, config: Config, finished: Any, cap: float | None, people: str | None) -> None:
+def _options(people: str | None, budget: str | None, reason: str) -> dict[str, Any]:
+    """What the next run must be told again: who answers for people, and a limit on money that stands in no file."""
+    asked = "" if people is None else f" --people {shlex.quote(people)}"
+    if budget is not None:
+        asked += " --budget MORE" if "budget" in reason else f" --budget {shlex.quote(budget)}"
+    return {"asked_by": asked} | ({} if people is None else {"recorded_people": people})
+
+
+def _close(common: Common, config: Config, finished: Any, cap: float | None, options: Mapping[str, Any]) -> None:
     """The summary and what to do next."""
     from agent.cli.figures import again, figures, next_steps, opened, table
 
     with opened(config, common.flags) as store:
         found = figures(config, store) | {"budget_usd": cap}
-        given = {} if people is None else {"recorded_people": people, "asked_by": f" --people {shlex.quote(people)}"}
-        told = found | given
+        told = {**found, **options}
         files = [] if finished.code == INTERRUPTED else _take_away(common, config, store)
     if finished.code == INTERRUPTED:
         steps = [again(told, common.flags)]

@@ -106,7 +106,7 @@ def _check(file: str, columns: Sequence[str], setting: str, name: str | None) ->
         return
     if name not in columns:
         near = get_close_matches(name, columns, 1) or [c for c in columns if c.casefold() == name.casefold()]
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise DataError(f"{file} has no column {name!r} ({setting}){hint} Columns: {_listed(columns)}")
     if list(columns).count(name) > 1:
         raise DataError(f"{file} has two columns {name!r} ({setting}); rename one of them")
