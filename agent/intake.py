@@ -31,8 +31,8 @@ class Ledger(Protocol):
     def item_ids(self) -> Sequence[str]: ...
     def names(self) -> Sequence[str | None]: ...
     def shards(self) -> Sequence[str]: ...
-    def add_set_aside(self, rows: Sequence[SetAside]) -> object: ...
-    def set_aside(self) -> Sequence[SetAside]: ...
+    def add_set_aside(self, rows: Sequence[SetAside], source: str) -> object: ...
+    def set_aside(self, source: str | None = None) -> Sequence[SetAside]: ...
     def source_seen(self, fingerprint: str) -> bool: ...
     def add_source(self, fingerprint: str, path: str, rows: int, items: int) -> object: ...
 
@@ -73,9 +73,9 @@ def take_in(source: Source, store: Ledger, folder: str | os.PathLike[str], shard
     if pool.ids != list(store.item_ids()):
         raise Damaged(f"the pool in {pool.folder} and the ledger hold different items; start a new run folder")
     if mark is not None and store.source_seen(mark):
-        rows = store.set_aside()
+        rows = store.set_aside(mark)
         return Intake(len(pool) + len(rows), len(pool), 0, len(rows), unchanged=True, first=tuple(rows[:FIRST]))
-    done = _Intake(source, store, pool, shard_items)
+    done = _Intake(source, store, pool, shard_items, mark or "")
     for batch in read(source):
         done.add(batch)
     done.flush()
@@ -93,8 +93,9 @@ def take_in(source: Source, store: Ledger, folder: str | os.PathLike[str], shard
 class _Intake:
     """An intake under way: what waits to become a shard, and the counts."""
 
-    def __init__(self, source: Source, store: Ledger, pool: Pool, shard_items: int) -> None:
+    def __init__(self, source: Source, store: Ledger, pool: Pool, shard_items: int, mark: str) -> None:
         self._source, self._store, self._pool, self._shard_items = source, store, pool, shard_items
+        self._mark = mark
         self._known = set(pool.ids)
         self._names = dict(zip(store.names(), pool.ids, strict=True))
         self._waiting: list[Entry] = []
@@ -118,7 +119,7 @@ class _Intake:
                 self._chars += sum(len(part.data) for part in row.item.parts)
         if aside:
             self.first += aside[: FIRST - len(self.first)]
-            self._store.add_set_aside(aside)
+            self._store.add_set_aside(aside, self._mark)
         if len(self._waiting) >= self._shard_items or self._chars >= SHARD_CHARS:
             self.flush()
 

@@ -150,7 +150,7 @@ def test_without_recorded_people_the_run_waits_for_the_queue(tmp_path: Path) -> 
         assert {call.purpose for call in queue} >= {"pilot", "audit"}
         table = export.labels(config, store, pool)
         assert len(table["label"]) == 120
-        with pytest.raises(DataError, match="are open"):
+        with pytest.raises(DataError, match="50 open questions"):
             claim.make(config, store, pool)
         assert not store.certificates(), "a look that was refused costs nothing"
         certificate = claim.make(config, store, pool, early=True)

@@ -233,6 +233,19 @@ def test_a_killed_intake_goes_on_and_ends_the_same(tmp_path: Path, root: Path, s
         assert sorted(pool.texts(0, 40_000)) == sorted(f"text {k % 20_000}" for k in range(40_000))
 
 
+def test_rows_mended_in_the_file_are_not_counted_as_set_aside_again(tmp_path: Path, store: Store) -> None:
+    file = tmp_path / "pool.csv"
+    file.write_text("id,text\n1,one\n2,\n3,\n")
+    source = Source(str(file), ("text",), "id")
+    assert take_in(source, store, tmp_path / "pool").set_aside == 2
+    file.write_text("id,text\n1,one\n2,two\n3,\n")
+    taken = take_in(source, store, tmp_path / "pool")
+    assert (taken.rows, taken.items, taken.set_aside) == (3, 2, 1)
+    assert [row.row for row in store.set_aside()] == [4]
+    again = take_in(source, store, tmp_path / "pool")
+    assert (again.rows, again.items, again.set_aside) == (3, 2, 1)
+
+
 def test_no_usable_row_is_an_error_that_names_the_first(tmp_path: Path, store: Store) -> None:
     with pytest.raises(DataError, match=r"none of the 2 rows of .* can be used. The first: .*pool.csv, row 2: no text"):
         take_in(file(tmp_path, "id,text\n1,\n2,\n"), store, tmp_path / "pool")

@@ -72,7 +72,8 @@ def run(
     with lock(config.folder):
         ground = open_ground(config, people, limit, offline)
         taken = ground.taken
-        report(Event("intake", 0, "", taken.items, taken.rows, {"new": taken.new, "set_aside": taken.set_aside}))
+        found = {name: getattr(taken, name) for name in ("new", "set_aside", "gone", "changed", "first")}
+        report(Event("intake", 0, "", taken.items, taken.rows, found))
         try:
             return asyncio.run(_turns(ground, ask.Policy(budget_usd=money), report, calls))
         finally:

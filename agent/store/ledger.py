@@ -99,16 +99,29 @@ class Store:
         """The files that hold the items, in the order of intake."""
         return list(dict.fromkeys(self._column(schema.items.c.shard, schema.items.c.seq)))
 
-    def add_set_aside(self, rows: Sequence[SetAside]) -> int:
-        """Adds rows that could not become items; returns how many were new."""
+    def add_set_aside(self, rows: Sequence[SetAside], source: str = "") -> int:
+        """Adds rows of a source that could not become items; returns how many were new. `source`: its fingerprint."""
+        table = schema.set_aside
         return self._add(
-            schema.set_aside, [{"file": plain(r.file), "row": r.row, "reason": plain(r.reason)} for r in rows]
+            table,
+            [{"source": source, "file": plain(r.file), "row": r.row, "reason": plain(r.reason)} for r in rows],
         )
 
-    def set_aside(self) -> list[SetAside]:
-        table = schema.set_aside
+    def set_aside(self, source: str | None = None) -> list[SetAside]:
+        """Rows set aside of a source; None: of the last one taken in (all, before any was).
+
+        A mended file's old rows do not count again.
+        """
+        table, sources = schema.set_aside, schema.sources
+        last = select(sources.c.fingerprint).order_by(sources.c.seq.desc()).limit(1)
         query = select(table.c.file, table.c.row, table.c.reason).order_by(table.c.seq)
-        return self._read(lambda connection: [SetAside(*row) for row in connection.execute(query)])
+
+        def read(connection: Connection) -> list[SetAside]:
+            which = connection.execute(last).scalar() if source is None else source
+            wanted = query if which is None else query.where(table.c.source == which)
+            return [SetAside(*row) for row in connection.execute(wanted)]
+
+        return self._read(read)
 
     def source_seen(self, fingerprint: str) -> bool:
         """Whether a source file of this fingerprint was taken in whole."""

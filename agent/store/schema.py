@@ -77,11 +77,11 @@ def _number(name: str) -> Column[int]:
 meta = Table("meta", tables, Column("name", Text, primary_key=True), _text("value"))
 items = Table("items", tables, _seq(), _text("id", unique=True), Column("name", Text, index=True), _text("shard"))
 set_aside = Table(
-    "set_aside", tables, _seq(), _text("file"), _number("row"), _text("reason"),
-    UniqueConstraint("file", "row", "reason"),
+    "set_aside", tables, _seq(), _text("source"), _text("file"), _number("row"), _text("reason"),
+    UniqueConstraint("source", "file", "row", "reason"),
 )  # fmt: skip
 sources = Table(
-    "sources", tables, Column("fingerprint", Text, primary_key=True), _text("path"), _number("rows"), _number("items")
+    "sources", tables, _seq(), _text("fingerprint", unique=True), _text("path"), _number("rows"), _number("items")
 )
 calls = Table(
     "calls", tables, _seq(), _text("key", unique=True), _text("recipe", index=True), _text("item"),
