@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from agent import plugins, prompt
-from agent.belief import Belief, believe
+from agent.belief import ENOUGH, Belief, believe
 from agent.loop.ground import Ground, Machine
 from agent.loop.measure import only, soft
 from agent.loop.people import share
@@ -96,10 +96,14 @@ def batch(ground: Ground, turn: int) -> int:
 
 
 def worth_asking(ground: Ground, machine: Machine, belief: Belief, rows: Ints) -> float:
-    """Labels an answer of this machine is expected to mend, a call, over `rows`; infinite while it is not known."""
+    """Labels an answer of this machine is expected to mend, a call, over `rows`; infinite while it is not known.
+
+    It is not known before people's pilot answers have said what the machine is worth.
+    """
     board = ground.board
-    heard = board.machine[machine.rung.name].any & ~board.spoken
-    if not belief.grounded or ground.student_says is None:
+    spoke = board.machine[machine.rung.name].any
+    heard = spoke & ~board.spoken
+    if not belief.grounded or ground.student_says is None or int((spoke & board.pilot).sum()) < ENOUGH:
         return float("inf")
     before = belief.before
     others = [m for m in ground.machines if m is not machine]

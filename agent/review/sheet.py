@@ -194,7 +194,7 @@ def _rows(config: Config, path: str, report: Report) -> Iterator[_Row]:
     kind = "multi" if config.task.kind != "single" else "single"
     wanted = ((KEY, ID, NOTE), (KEY, ID), (KEY, NOTE), (KEY,))
     for columns in wanted:
-        source = data.Source(path, text=columns, gold=LABEL, kind=kind)
+        source = data.Source(path, text=columns, gold=LABEL, kind=kind, given=True)
         try:
             read = [row for batch in data.read(source) for row in batch]
             break
