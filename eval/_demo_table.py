@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from agent import config as settings
 from agent.oracles import person
 from agent.pool import Pool
+from agent.report import down, up
 from agent.store import Store
 
 
@@ -105,7 +106,7 @@ def percent(entry: dict[str, float]) -> str:
     """A share as a person reads it."""
     if not entry["of"]:
         return "nothing to compare"
-    return f"{entry['rate']:.1%} of {entry['of']:,} (95 %: {entry['low']:.1%} to {entry['high']:.1%})"
+    return f"{down(entry['rate'])} % of {entry['of']:,} (95 %: {down(entry['low'])} to {up(entry['high'])} %)"
 
 
 def lines(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -141,15 +142,15 @@ def claim(found: dict[str, Any]) -> list[tuple[str, str]]:
     truth = found["gold"]["all delivered labels"]["rate"]
     met = "met" if certificate["met"] else "not met"
     words = (
-        f"at least {certificate['accuracy_at_least']:.1%} agree with people, with probability "
+        f"at least {down(certificate['accuracy_at_least'])} % agree with people, with probability "
         f"{1 - certificate['delta']:.0%} (goal {certificate['target']:.0%}: {met}); "
         f"{certificate['wrong']} of {certificate['audited']} audited differed"
     )
-    kept = f"{found['promise']['rate']:.1%} are what the person asked about each item says"
+    kept = f"{down(found['promise']['rate'])} % are what the person asked about each item says"
     return [
         ("the certificate claims", words),
         ("the truth of that claim", kept),
-        ("beside it, agreement with gold", f"{truth:.1%}"),
+        ("beside it, agreement with gold", f"{down(truth)} %"),
     ]
 
 

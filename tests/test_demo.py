@@ -104,9 +104,9 @@ def test_the_closing_table_names_the_claim_and_the_truth(tmp_path: Path, capsys:
     _demo_table.show(found)
     said = capsys.readouterr().out
     assert "one real rater's rating" in said and "350 (200 audit, 50 escalation, 100 pilot)" in said
-    assert "at least 91.0% agree with people, with probability 95%" in said
-    assert "92.5% are what the person asked about each item says" in said
-    assert "small alone against gold" in said and "93.0% of 1,000" in said and str(tmp_path / "labels.parquet") in said
+    assert "at least 91.0 % agree with people, with probability 95%" in said
+    assert "92.5 % are what the person asked about each item says" in said
+    assert "small alone against gold" in said and "93.0 % of 1,000" in said and str(tmp_path / "labels.parquet") in said
 
 
 def test_a_folder_with_a_run_over_other_items_is_left_alone(tmp_path: Path) -> None:

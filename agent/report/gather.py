@@ -55,7 +55,7 @@ def gather(config: Config, store: Store, pool: Pool) -> f.Figures:
         certificate=certificate,
         no_certificate=why_none,
         gold=_gold(config, pool, columns, final),
-        stopped=str(final.get("stop", "not finished: `tutelage run` goes on")),
+        stopped=_sentence(str(final.get("stop", "not finished: `tutelage run` goes on"))),
         next_steps=_next(status, people, certificate),
         files={"labels.parquet": "every item with label, probability and provenance", "model/": "the student"},
         turns=store.last_turn(),
@@ -80,6 +80,10 @@ def _certificate(config: Config, store: Store, pool: Pool) -> tuple[Certificate 
     if config.person is None:
         return None, "There is no certificate: no rung is a person, and agreement with a machine is not accuracy."
     return None, "There is no certificate yet: `tutelage certify` makes it once people have answered the audit."
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _sort(config: Config, name: str) -> f.Sort:

@@ -164,7 +164,7 @@ def argument(figures: Figures) -> str:
     )
     missing = f" {things(got.missing, 'item')} nobody answered or could tell count as wrong." if got.missing else ""
     return (
-        f"The labels were fixed before the first check. {things(got.audited, 'item')} were drawn at random from the "
+        f"Nothing that made the labels saw the checks. {things(got.audited, 'item')} were drawn at random from the "
         f"{count(got.machine)} that machines settled, and answered blind; {count(got.wrong)} differed.{missing}{late}"
     )
 
