@@ -221,7 +221,9 @@ def _engine(url: URL, writes: bool) -> Engine:
         engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=1 if writes else 4)
     else:
         try:
-            engine = create_engine(url, pool_size=1 if writes else 4)
+            # A reader sees one moment of the ledger, however many questions it puts (SQLite's WAL gives that anyway).
+            level = "READ COMMITTED" if writes else "REPEATABLE READ"
+            engine = create_engine(url, pool_size=1 if writes else 4, isolation_level=level)
         except ModuleNotFoundError:
             raise MissingExtra("psycopg", "postgres", "a ledger on PostgreSQL") from None
 

@@ -187,9 +187,14 @@ def test_two_processes_stay_within_the_budget(store: Store, url: str) -> None:
     code = textwrap.dedent(SPENDER)
     processes = [subprocess.Popen([sys.executable, "-c", code, url, name]) for name in ("one", "two", "three")]
     most = 0.0
-    while any(process.poll() is None for process in processes):
-        spend = store.spend()
-        most = max(most, spend.usd + spend.reserved)
+    try:
+        while any(process.poll() is None for process in processes):
+            spend = store.spend()
+            most = max(most, spend.usd + spend.reserved)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert most <= 3.0 + 1e-9
     assert store.spend().reserved == 0
