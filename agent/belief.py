@@ -90,7 +90,8 @@ def _source(board: Board, name: str, calibrated: bool) -> Floats:
         out[soft] = calibrate.logs(_batch(board, mean, calibrated))
     if hard.any():
         rows = pilot & hard
-        right = (_best(heard.counts[rows], layout) == _best(board.people.said[rows], layout)).all(axis=1)
+        named, said = (aggregate.choices(votes[rows], layout) for votes in (heard.counts, board.people.said))
+        right = (named == said).all(axis=1)
         out[hard] += calibrate.vote_logs(heard.counts[hard], heard.hard[hard], calibrate.coin(right), layout)
     return out
 
@@ -106,10 +107,6 @@ def _batch(board: Board, mean: Floats, calibrated: bool) -> Floats:
         return layout.normalise(mean)
     prior = calibrate.prior_of(board.people.said[pilot], layout) if known else None
     return calibrate.batch(mean, layout, prior)
-
-
-def _best(rows: Floats, layout: Layout) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    return aggregate.choices(rows, layout)
 
 
 def _fit(

@@ -16,7 +16,7 @@ from agent.pool import Pool
 from agent.store import Store
 from agent.types import Answer, Bools, Call, Distribution, Floats, Ints, Kind, Layout, Task
 
-NOBODY, PILOT, ESCALATION, AUDIT = 0, 1, 2, 3
+NOT_ASKED, PILOT, ESCALATION, AUDIT = 0, 1, 2, 3
 STREAMS = {"pilot": PILOT, "escalation": ESCALATION, "audit": AUDIT, "pick": ESCALATION}
 
 
@@ -59,14 +59,11 @@ class People:
     answered: Bools
     unsure: Bools
     stream: Ints
-    seconds: Floats
-    probability: Floats
 
     @classmethod
     def nothing(cls, n: int, width: int) -> People:
-        f = np.float32
         no = np.zeros(n, bool)
-        return cls(np.zeros((n, width), f), no, no.copy(), np.zeros(n, np.int64), np.zeros(n, f), np.ones(n, f))
+        return cls(np.zeros((n, width), np.float32), no, no.copy(), np.zeros(n, np.int64))
 
 
 @dataclass
@@ -86,7 +83,6 @@ class Board:
     opened: Bools = field(init=False)
     """Audit items that people were asked about anyway: their answers repair, and no longer measure."""
     seen: int = 0
-    unread: int = 0
 
     def __post_init__(self) -> None:
         self.opened = np.zeros(self.n, bool)
@@ -97,14 +93,13 @@ class Board:
         self.machine = {name: Heard.nothing(self.n, self.layout.width) for name in self.rungs}
         self.people = People.nothing(self.n, self.layout.width)
         self.audit = People.nothing(self.n, self.layout.width)
-        self.seen = self.unread = 0
+        self.seen = 0
 
-    def refresh(self, store: Store, recipes: Mapping[str, str]) -> int:
-        """Read the answers that are new since the last time; how many there were.
+    def refresh(self, store: Store, recipes: Mapping[str, str]) -> None:
+        """Read the answers that are new since the last time.
 
         `recipes`: recipe -> rung name, of the machine rungs. Answers under other recipes stay in the ledger unread.
         """
-        fresh = 0
         for seq, status, call, answer in store.events_since(self.seen, [*recipes, self.person]):
             self.seen = seq
             where = self.pool.position(call.item)
@@ -116,15 +111,12 @@ class Board:
                 self._hear_person(where, call, answer)
             else:
                 self._hear(self.machine[recipes[call.recipe]], where, call, answer)
-            fresh += 1
-        return fresh
 
     def _read(self, where: int, call: Call, answer: Answer) -> Distribution | None:
         question = self.kind.question(self.task, self.pool.item(where), call.sample)
         try:
             return self.kind.parse(self.task, question, answer)
         except Unparsable:
-            self.unread += 1
             return None
 
     def _hear(self, heard: Heard, where: int, call: Call, answer: Answer) -> None:
@@ -147,8 +139,6 @@ class Board:
         people.unsure[where] = read is None
         people.said[where] = 0 if read is None else self.layout.row(read)
         people.stream[where] = STREAMS[call.purpose]
-        people.seconds[where] = answer.seconds
-        people.probability[where] = call.probability
 
     def _close(self, where: int, call: Call, recipes: Mapping[str, str]) -> None:
         """A call that failed for good is silence; a person's answer taken back is as if it had not been given."""
@@ -158,7 +148,7 @@ class Board:
         people = self.audit if call.purpose == "audit" else self.people
         people.answered[where] = people.unsure[where] = False
         people.said[where] = 0
-        people.stream[where] = NOBODY
+        people.stream[where] = NOT_ASKED
 
     # What follows is all that belief, teaching and routing may see of people.
 

@@ -21,7 +21,7 @@ from agent.config import Config
 from agent.errors import DataError, Unparsable
 from agent.pool import Pool
 from agent.store import Store
-from agent.types import Certificate, Traits, Value
+from agent.types import Certificate, Value
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,7 @@ class Evidence:
 
 def person_recipe(config: Config) -> str:
     """Under which recipe people answer."""
-    return prompt.recipe(
-        settings.the_task(config),
-        config.task.kind,
-        Traits(annotator="person", recipe={}, person=True, local=True, calibrate=False),
-    )
+    return prompt.person_recipe(settings.the_task(config))
 
 
 def gather(config: Config, store: Store, pool: Pool, turn: int | None = None, upto: int | None = None) -> Evidence:

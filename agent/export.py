@@ -38,7 +38,7 @@ def labels(config: Config, store: Store, pool: Pool, text: bool = True) -> dict[
     if len(found):
         _mend(config, store, pool, out)
     out["status"] = [status or "waiting" for status in out["status"]]
-    items = [pool.item(i) for i in range(n)]
+    items = pool.items(range(n))
     origins = [pool.origin(i) for i in range(n)]
     head: dict[str, list[Any]] = {"id": [item.name or item.id for item in items]}
     tail: dict[str, list[Any]] = {"file": [file for file, _ in origins], "row": [row for _, row in origins]}

@@ -84,6 +84,11 @@ def recipe(
     )
 
 
+def person_recipe(task: Task) -> str:
+    """The recipe under which people answer: the review, the loop and the claim must mean the same questions."""
+    return recipe(task, task.kind, Traits(annotator="person", recipe={}, person=True))
+
+
 def key(recipe: str, item_id: str, sample: int) -> str:
     """The call's key: sha256 of recipe, item and sample."""
     return _sha([recipe, item_id, sample])

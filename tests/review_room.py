@@ -13,7 +13,8 @@ from rich.console import Console
 from agent import config as settings
 from agent import prompt
 from agent.pool import Pool
-from agent.review import Desk, person_recipe, terminal
+from agent.prompt import person_recipe
+from agent.review import Desk, terminal
 from agent.store import Store
 from agent.types import Answer, Call, Item, Part
 

@@ -18,7 +18,7 @@ from agent.types import Bools, Decision, Floats
 MEMORABLE = 0.02
 """A decision is written again when its probability moved by more than this (the last turn writes every change)."""
 
-BY_WORD = "below its bar, but the target is certified for all labels together"
+BY_WORD = "below its bar, but the target is certified for all labels"
 
 ACTIONS = {ACCEPT: "accept", ASK: "ask", ABSTAIN: "abstain"}
 
@@ -100,9 +100,7 @@ def write_decisions(
                 by=rungs[rung] if rung != NOBODY else "nobody",
                 value=_value(ground, choice),
                 confidence=confidence,
-                why="below its bar, but the target is certified for all labels"
-                if by_word[i]
-                else reasons[action, rung],
+                why=BY_WORD if by_word[i] else reasons[action, rung],
                 turn=turn,
             )
             for i, action, rung, choice, confidence in zip(

@@ -155,7 +155,7 @@ def open_ground(config: Config, people: str | None, limit: int | None, offline: 
         n = len(pool) if limit is None else min(limit, len(pool))
         if n == 0:
             raise DataError(f"{config.pool.path}: no row can be labeled; `tutelage doctor` says why each was set aside")
-        person_recipe = prompt.recipe(task, task.kind, _person_traits())
+        person_recipe = prompt.person_recipe(task)
         for machine in machines:
             machine.shown, machine.tired = np.zeros(n, bool), np.zeros(n, bool)
         board = Board(task, kind, layout, pool, n, [m.rung.name for m in machines], person_recipe)
@@ -207,10 +207,6 @@ def _context(config: Config, task: Task, layout: Layout) -> Context:
 def recipe_of(task: Task, machine: Machine) -> str:
     """What its answers depend on, besides item and sample."""
     return prompt.recipe(task, task.kind, machine.traits, machine.shots)
-
-
-def _person_traits() -> Traits:
-    return Traits(annotator="person", recipe={}, person=True, local=True, calibrate=False)
 
 
 def _student(config: Config, task: Task, layout: Layout) -> Student | None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from agent import prompt
 from agent.belief import Belief
+from agent.board import PILOT
 from agent.loop.ground import Ground
 from agent.route import ASK, Routes
 from agent.types import Bools, Call, Stream
@@ -121,7 +122,7 @@ def random_streams(ground: Ground, turn: int) -> list[Call]:
         return []
     plan, given, n = share(ground), purposes(ground), ground.n
     been = asked(ground)
-    lost = min(int((ground.board.people.unsure & (ground.board.people.stream == 1)).sum()), plan.pilot // 2)
+    lost = min(int((ground.board.people.unsure & (ground.board.people.stream == PILOT)).sum()), plan.pilot // 2)
     order = ground.order.tolist()
     free = [i for i in order if not been[i]]
     passed_over = _passed_over(ground, order, been) if plan.audit else []

@@ -3,6 +3,6 @@
 The queue is a function of the ledger (`queue`); it is answered at a terminal (`terminal`) or in a sheet (`sheet`).
 """
 
-from agent.review.queue import Card, Desk, pending, person_recipe
+from agent.review.queue import Card, Desk, pending
 
-__all__ = ["Card", "Desk", "pending", "person_recipe"]
+__all__ = ["Card", "Desk", "pending"]

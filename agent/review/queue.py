@@ -17,7 +17,7 @@ from typing import Protocol
 from agent import prompt
 from agent.errors import Unparsable, UserError
 from agent.store import Store
-from agent.types import Answer, Call, Item, Kind, Task, Traits, Value
+from agent.types import Answer, Call, Item, Kind, Task, Value
 
 PERSON = "person"
 LEASE = 600.0
@@ -46,11 +46,6 @@ class Card:
     task: Task
     number: int
     total: int
-
-
-def person_recipe(task: Task) -> str:
-    """The recipe of people's calls: answers under another one (other label names) do not count today."""
-    return prompt.recipe(task, task.kind, Traits(annotator=PERSON, recipe={}, person=True))
 
 
 def pending(store: Store, seed: int = 0, recipe: str | None = None) -> list[Call]:
@@ -94,7 +89,7 @@ class Desk:
         self._pool = pool
         self._kind = kind
         self._seed = seed
-        self._recipe = person_recipe(task)
+        self._recipe = prompt.person_recipe(task)
         self._skipped: list[str] = []
         self._done: deque[str] = deque(maxlen=UNDO)
         self._front: str | None = None

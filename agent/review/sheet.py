@@ -17,7 +17,8 @@ from agent import config as settings
 from agent import data
 from agent.config import Config
 from agent.errors import DataError, Unparsable, UserError
-from agent.review.queue import Items, number, pending, person_recipe, written
+from agent.prompt import person_recipe
+from agent.review.queue import Items, number, pending, written
 from agent.store import Store
 from agent.types import Answer, Call, Item, Task, Value
 
