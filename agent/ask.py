@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from agent.errors import CallFailed, Pause, Transient, Unparsable, UserError
 from agent.store import Store
-from agent.types import Answer, Call, Oracle, Prompt
+from agent.types import Answer, Budget, Call, Oracle, Prompt
 
 Job = tuple[Call, Prompt]
 Read = Callable[[Call, Prompt, Answer], object]
@@ -29,7 +29,7 @@ OnEvent = Callable[[str, Call, Answer | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How to ask. Money in USD (`budget_usd` None: no limit), times in seconds.
+    """How to ask. Times in seconds; `budget` is what all machines may take in all.
 
     deadline_s: total time of one attempt, however the bytes drip. attempts: in all, for trouble that may pass; waits
     double from wait_s to at most longest_wait_s, plus jitter. patience_s: an endpoint that wants us to wait longer is
@@ -38,7 +38,7 @@ class Policy:
     calls in flight may still come in after an interruption.
     """
 
-    budget_usd: float | None = None
+    budget: Budget | None = None
     deadline_s: float = 120.0
     attempts: int = 5
     wait_s: float = 1.0
@@ -167,7 +167,7 @@ class _Asking:
 
     async def _reserve(self, chunk: Sequence[Job]) -> list[Job]:
         """Makes ready what the budget bears; returns the jobs it does not."""
-        result = await self._store.areserve([call for call, _ in chunk], self._policy.budget_usd)
+        result = await self._store.areserve([call for call, _ in chunk], self._policy.budget)
         granted = {call.key for call in result.granted}
         refused = {call.key for call in result.refused}
         self._asked.already += len(result.closed)
@@ -261,7 +261,7 @@ class _Asking:
         async for attempt in retrying:
             with attempt:
                 if attempt.retry_state.attempt_number > 1:
-                    granted = await self._store.areserve([call], self._policy.budget_usd)
+                    granted = await self._store.areserve([call], self._policy.budget)
                     if granted.refused:
                         raise _Refused
                     if granted.closed:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from agent.ask import Asked, Policy, ask
 from agent.errors import CallFailed, EndpointDown, MissingExtra, StoreFull, Transient
 from agent.store import Store
-from agent.types import Answer, Call, Item, Part, Prompt, Question, Traits
+from agent.types import Answer, Budget, Call, Item, Most, Part, Prompt, Question, Traits
 
 Step = Answer | Exception | str
 """What the oracle does when asked: an answer, an error to raise, or "hang"."""
@@ -24,18 +24,18 @@ class Script:
     def __init__(self, steps: Callable[[str, int], Step], in_flight: int = 4, seconds: float = 0.001) -> None:
         self.traits = Traits(annotator="small", recipe={}, in_flight=in_flight)
         self.asked: Counter[str] = Counter()
-        self.most = 0
+        self.peak = 0
         self._now = 0
         self._steps = steps
         self._seconds = seconds
 
-    def price(self, prompt: Prompt) -> float:
-        return 0.01
+    def most(self, prompt: Prompt) -> Most:
+        return Most(0.01)
 
     async def answer(self, prompt: Prompt) -> Answer:
         self.asked[prompt.key] += 1
         self._now += 1
-        self.most = max(self.most, self._now)
+        self.peak = max(self.peak, self._now)
         try:
             step = self._steps(prompt.key, self.asked[prompt.key])
             await asyncio.sleep(3600 if step == "hang" else self._seconds)
@@ -85,7 +85,7 @@ def test_everything_is_answered_once_and_paid_at_its_own_price(store: Store) -> 
     told: list[tuple[str, str]] = []
     asked = asyncio.run(ask(store, oracle, jobs(50), FAST, lambda kind, call, answer: told.append((kind, call.key))))
     assert asked == Asked(answered=50)
-    assert oracle.most == 7
+    assert oracle.peak == 7
     assert set(oracle.asked.values()) == {1}
     assert len(store.answers_since(0)) == 50
     assert store.spend().usd == pytest.approx(50 * 0.004)
@@ -213,13 +213,13 @@ def test_a_hanging_engine_meets_the_deadline_and_is_charged(store: Store) -> Non
 
 def test_the_budget_holds_and_cheap_answers_make_room(store: Store) -> None:
     # Five calls fit at the reserved price of 0.01; each then costs 0.004, so in the end 11 do: 11 * 0.004 + 0.01 > 0.05
-    asked = run(store, Script(lambda key, time: GOOD, in_flight=8), 100, Policy(budget_usd=0.05))
+    asked = run(store, Script(lambda key, time: GOOD, in_flight=8), 100, Policy(budget=Budget(0.05)))
     assert asked == Asked(answered=11, refused_by_budget=89)
     assert store.spend().usd <= 0.05
 
 
 def test_retries_do_not_break_the_budget(store: Store) -> None:
-    policy = Policy(budget_usd=1.0, attempts=4, wait_s=0.001, breaker=10**6)
+    policy = Policy(budget=Budget(1.0), attempts=4, wait_s=0.001, breaker=10**6)
     oracle = Script(lambda key, time: Transient("cut", billed=True), in_flight=64)
     asked = run(store, oracle, 500, policy)
     assert asked.refused_by_budget > 0
@@ -229,7 +229,7 @@ def test_retries_do_not_break_the_budget(store: Store) -> None:
 
 def test_calls_that_cost_nothing_need_no_budget(store: Store) -> None:
     free = Script(lambda key, time: Answer("A"))
-    assert run(store, free, 10, Policy(budget_usd=0.0), usd=0.0) == Asked(answered=10)
+    assert run(store, free, 10, Policy(budget=Budget(0.0)), usd=0.0) == Asked(answered=10)
 
 
 def test_an_interruption_lets_answers_in_and_leaves_the_rest_open(store: Store) -> None:

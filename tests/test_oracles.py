@@ -296,7 +296,7 @@ def test_what_is_reserved_covers_what_is_paid():
 
         async def run() -> None:
             for made in prompts:
-                reserved = oracle.price(made)
+                reserved = oracle.most(made).usd
                 answer = await oracle.answer(made)
                 assert 0 < answer.usd <= reserved
                 assert answer.usd == pytest.approx((answer.tokens_in + 10 * answer.tokens_out) / 1e6)
@@ -487,7 +487,7 @@ def test_people_whose_rows_are_all_good_are_not_talked_of(tmp_path, caplog):
 
 def test_people_answer_through_the_queue_only():
     oracle = person.build(person.Settings(), context(SINGLE))
-    assert oracle.traits.person and oracle.price(asked(SINGLE, oracle)) == 0
+    assert oracle.traits.person and oracle.most(asked(SINGLE, oracle)).usd == 0
     with pytest.raises(CallFailed, match="tutelage review"):
         ask(oracle, asked(SINGLE, oracle))
 

@@ -278,7 +278,7 @@ def test_traits_name_all_that_could_change_an_answer(oracle):
     traits = oracle.traits
     assert traits.local and traits.calibrate and traits.readout == "words" and traits.in_flight == 128
     assert traits.recipe["model"].startswith("SmolLM2-135M-Instruct.Q4_1@b179c9523d0e")
-    assert traits.recipe["subject"] == "Review" and oracle.price(prompts(oracle, ["x"])[0]) == 0.0
+    assert traits.recipe["subject"] == "Review" and oracle.most(prompts(oracle, ["x"])[0]).usd == 0
     assert small.build(replace(SETTINGS, ask="Verdict"), context(TASK)).traits.recipe != traits.recipe
 
 

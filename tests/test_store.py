@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from agent.errors import Damaged, TutelageError, UserError
 from agent.store import Store, Usage
 from agent.store.schema import APPEND_ONLY
-from agent.types import Answer, Call, Decision, SetAside
+from agent.types import Answer, Budget, Call, Decision, SetAside
 
 GOOD = Answer("A", {"A": -0.1, "B": -2.5}, usd=0.004, tokens_in=10, tokens_out=1, tokens_cached=5, served_model="m-1")
 
@@ -63,7 +63,7 @@ def test_history_cannot_be_changed_even_by_a_stranger(store: Store, tmp_path: Pa
 def test_what_goes_in_comes_out(store: Store) -> None:
     odd = 'nul \0, lone \ud800, quote " and 日本語'
     sent = Call("k", "r", "item", "small", 3, "audit", 0.25, 0.5, 7)
-    assert store.reserve([sent], 1.0) == [sent]
+    assert store.reserve([sent], Budget(1.0)) == [sent]
     answer = Answer(odd, {"A": -0.5}, 0.1, 1, 2, 3, "model", True, "ann", 1.5, ("truncated", odd))
     assert store.record_now("k", answer)
     assert store.answers_since(0) == [(1, sent, answer)]
@@ -229,25 +229,25 @@ def test_open_calls_by_whom_they_wait_for(store: Store) -> None:
 
 def test_reserve_goes_in_order_until_the_budget_is_promised(store: Store) -> None:
     wanted = [call(1, 0.4), call(2, 0.4), call(3, 0.4), call(4, 0.1), *people(1)]
-    assert [c.key for c in store.reserve(wanted, 1.0)] == ["key1", "key2", "key0"]
-    assert store.reserve([call(5, 0.3)], 1.0) == []
+    assert [c.key for c in store.reserve(wanted, Budget(1.0))] == ["key1", "key2", "key0"]
+    assert store.reserve([call(5, 0.3)], Budget(1.0)) == []
     store.record_now("key1", Answer("A", usd=0.1))
-    assert store.reserve([call(5, 0.3)], 1.0) == [call(5, 0.3)]
+    assert store.reserve([call(5, 0.3)], Budget(1.0)) == [call(5, 0.3)]
     assert store.spend().usd + store.spend().reserved == pytest.approx(0.1 + 0.4 + 0.3)
     assert store.reserve([call(1, 0.4)], None) == []  # answered
-    assert store.reserve([call(2, 0.4)], 1.0) == [call(2, 0.4)]  # open: its money is put by already
+    assert store.reserve([call(2, 0.4)], Budget(1.0)) == [call(2, 0.4)]  # open: its money is put by already
     assert store.spend().reserved == pytest.approx(0.7)
 
 
 def test_an_attempt_that_failed_gives_its_money_back_or_spends_it(store: Store) -> None:
-    store.reserve([call(1, 0.6)], 1.0)
+    store.reserve([call(1, 0.6)], Budget(1.0))
     store.record_now("key1", Answer("", usd=0.0), "error", "503")
     assert store.spend().reserved == 0
-    assert store.reserve([call(1, 0.6)], 1.0)
+    assert store.reserve([call(1, 0.6)], Budget(1.0))
     assert store.spend().reserved == pytest.approx(0.6)
     store.record_now("key1", Answer("", usd=0.6), "error", "time-out")
-    assert store.reserve([call(1, 0.6)], 1.0) == []
-    assert store.reserve([call(2, 0.4)], 1.0)
+    assert store.reserve([call(1, 0.6)], Budget(1.0)) == []
+    assert store.reserve([call(2, 0.4)], Budget(1.0))
 
 
 def test_cut_short_charges_what_was_under_way_and_nothing_else(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_cut_short_charges_what_was_under_way_and_nothing_else(tmp_path: Path) -
         assert store.cut_short(["small"]) == 0
         assert store.cut_short(["large", "person"]) == 1
         assert store.spend().reserved == 0
-        again = store.reserve([call(i) for i in range(6)], 0.574)  # 0.534 are spent: four more at 0.01
+        again = store.reserve([call(i) for i in range(6)], Budget(0.574))  # 0.534 are spent: four more at 0.01
         assert [c.key for c in again] == ["key2", "key3", "key4", "key5"]
         assert store.verify() == []
 
@@ -291,7 +291,7 @@ def test_two_writers_keep_one_account(
             store = one if first else two
             if verb == "reserve":
                 wanted = [call(i, 0.002 * (i + 1)) for i in dict.fromkeys(what)]  # type: ignore[call-overload]
-                under_way |= {c.key for c in store.reserve(wanted, budget)}
+                under_way |= {c.key for c in store.reserve(wanted, Budget(budget))}
             elif verb == "cut":
                 store.cut_short(["small"])
                 under_way.clear()

@@ -32,13 +32,13 @@ def call(i: int) -> Call:
 SPENDER = """
     import asyncio, random, sys
     from agent.store import Store
-    from agent.types import Answer, Call
+    from agent.types import Answer, Budget, Call
     path, name = sys.argv[1:]
     chance = random.Random(name)
     async def one(store, i):
         call = Call(f"{name}{i}", "r", "item", "small", usd=0.01)
         for attempt in range(3):
-            if not (await store.areserve([call], 2.0)).granted:
+            if not (await store.areserve([call], Budget(2.0))).granted:
                 return
             await asyncio.sleep(chance.random() / 500)
             if chance.random() < 0.3:
@@ -83,7 +83,7 @@ def test_two_processes_with_many_in_flight_and_retries_stay_within_the_budget(st
 ANSWERER = """
     import asyncio, sys
     from agent.store import Store
-    from agent.types import Answer, Call
+    from agent.types import Answer, Budget, Call
     store = Store.open(sys.argv[1])
     async def one(i):
         call = Call(f"{sys.argv[2]}-{i}", "r", "item", "small", usd=0.01)

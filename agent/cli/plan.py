@@ -139,7 +139,7 @@ def _cost(config: Config, rung: Rung, task: Task, kind: Kind, layout: Layout, it
     calls = total * rung.samples
     asked = calls * _rounds(rung.settings, prompts[0])
     chars = sum(len(m.content) for p in prompts for m in p.messages) / len(prompts)
-    usd = sum(oracle.price(p) for p in prompts) / len(prompts) * calls
+    usd = sum(oracle.most(p).usd for p in prompts) / len(prompts) * calls
     shown = "\n".join(f"[{m.role}]\n{m.content}" for m in prompts[0].messages)
     bar = config.goal.accuracy if rung.bar is None else rung.bar
     return Cost(rung.name, bar, calls, asked, round(chars / CHARS_A_TOKEN * asked), usd, traits.template, shown)

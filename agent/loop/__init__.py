@@ -26,7 +26,7 @@ from agent.loop.decisions import Last, remember
 from agent.loop.ground import Ground, lock, open_ground
 from agent.loop.people import purposes, share
 from agent.loop.turn import OUT_OF_MONEY, Event, Report, Turned
-from agent.types import Certificate
+from agent.types import Budget, Certificate
 
 __all__ = ["Event", "Finished", "Ground", "Unset", "run", "share"]
 
@@ -75,7 +75,7 @@ def run(
         found = {name: getattr(taken, name) for name in ("new", "set_aside", "gone", "changed", "first")}
         report(Event("intake", 0, "", taken.items, taken.rows, found))
         try:
-            return asyncio.run(_turns(ground, ask.Policy(budget_usd=money), report, calls))
+            return asyncio.run(_turns(ground, ask.Policy(budget=Budget(usd=money)), report, calls))
         finally:
             ground.store.close()
 

@@ -29,13 +29,14 @@ def prompt_of(ground: Ground, machine: Machine, item: Item, sample: int) -> Prom
 
 
 def jobs(ground: Ground, machine: Machine, picks: Picks, purpose: Stream, turn: int) -> Jobs:
-    """Calls and prompts for items, `samples` of each; the price is the most each can cost."""
+    """Calls and prompts for items, `samples` of each; each holds the most it can take."""
     assert machine.recipe is not None
     out: Jobs = []
     rows = picks.rows.tolist()
     for item, chance in zip(ground.pool.items(rows), picks.probabilities.tolist(), strict=True):
         for sample in range(machine.rung.samples):
             text = prompt_of(ground, machine, item, sample)
+            most = machine.oracle.most(text)
             call = Call(
                 key=text.key,
                 recipe=machine.recipe,
@@ -44,8 +45,10 @@ def jobs(ground: Ground, machine: Machine, picks: Picks, purpose: Stream, turn: 
                 sample=sample,
                 purpose=purpose,
                 probability=chance,
-                usd=machine.oracle.price(text),
+                usd=most.usd,
                 turn=turn,
+                tokens=most.tokens,
+                requests=most.requests,
             )
             out.append((call, text))
     return out

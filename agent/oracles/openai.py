@@ -17,7 +17,7 @@ from typing import Any, Literal
 from agent.errors import CallFailed, Transient, TutelageError
 from agent.oracles import counted, nearness, read_codes
 from agent.oracles._wire import Reply, Wire
-from agent.types import Answer, Context, Prompt, Traits
+from agent.types import Answer, Context, Most, Prompt, Traits
 
 log = logging.getLogger("tutelage")
 
@@ -109,17 +109,17 @@ class OpenAI:
             may_train_student=at.may_train_student,
         )
 
-    def price(self, prompt: Prompt) -> float:
-        """The most this question can cost, in US dollars: half a token a byte (twice what English needs), every
-        answer at full length, and all votes for as long as it is not known that log-probabilities come."""
+    def most(self, prompt: Prompt) -> Most:
+        """The most this question can take: half a token a byte (twice what English needs), every answer at full
+        length, and all votes for as long as it is not known that log-probabilities come."""
         rounds = {"given": 1, "none": self.settings.votes, "unknown": 1 + self.settings.votes}[self._logprobs]
         if prompt.question.many or self.settings.logprobs == "yes":
             rounds = 1
-        return rounds * self._once(prompt)
+        tokens, room = self._tokens(prompt), self._room(prompt)
+        return Most(rounds * self._usd(tokens, room), rounds * (tokens + room), rounds)
 
-    def _once(self, prompt: Prompt) -> float:
-        tokens = sum(len(m.content.encode("utf-8", "replace")) // 2 + 16 for m in prompt.messages)
-        return self._usd(tokens, self._room(prompt))
+    def _tokens(self, prompt: Prompt) -> int:
+        return sum(len(m.content.encode("utf-8", "replace")) // 2 + 16 for m in prompt.messages)
 
     def _usd(self, tokens_in: int, tokens_out: int) -> float:
         at = self.settings
@@ -190,16 +190,17 @@ class OpenAI:
         self, prompt: Prompt, replies: Sequence[Reply], scores: Mapping[str, float] | None, flags: tuple[str, ...]
     ) -> Answer:
         """All that was paid for one question, as one answer."""
-        last = replies[-1]
+        last, worst = replies[-1], self._usd(self._tokens(prompt), self._room(prompt))
         return Answer(
             text=last.text,
             logprobs=scores,
-            usd=sum(self._usd(r.tokens_in, r.tokens_out) if r.tokens_in else self._once(prompt) for r in replies),
+            usd=sum(self._usd(r.tokens_in, r.tokens_out) if r.tokens_in else worst for r in replies),
             tokens_in=sum(r.tokens_in for r in replies),
             tokens_out=sum(r.tokens_out for r in replies),
             tokens_cached=sum(r.cached for r in replies),
             served_model=last.model,
             flags=prompt.flags + flags,
+            requests=len(replies),
         )
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from difflib import get_close_matches
 
 from agent.errors import CallFailed
 from agent.oracles import table
-from agent.types import Answer, Context, Item, Prompt, Task, Traits, Value
+from agent.types import Answer, Context, Item, Most, Prompt, Task, Traits, Value
 
 UNANSWERED = "no recorded answer"
 NO_GOLD = "no gold"
@@ -49,9 +49,9 @@ class Person:
         """What the house must know of people."""
         return Traits("person", {}, local=True, person=True, calibrate=False)
 
-    def price(self, prompt: Prompt) -> float:
+    def most(self, prompt: Prompt) -> Most:
         """Nothing: people's time is counted in minutes, not dollars."""
-        return 0.0
+        return Most()
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Never answers.

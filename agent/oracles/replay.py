@@ -11,7 +11,7 @@ from typing import Any
 
 from agent.errors import CallFailed, DataError
 from agent.oracles import certain, chosen, table
-from agent.types import Answer, Context, Prompt, Traits
+from agent.types import Answer, Context, Most, Prompt, Traits
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class Replay:
         recipe = {"file": Path(at.path).name} | {name: str(getattr(at, name)) for name in names}
         return Traits(at.annotator, recipe, in_flight=64, local=True, calibrate=False)
 
-    def price(self, prompt: Prompt) -> float:
+    def most(self, prompt: Prompt) -> Most:
         """What one answer is said to cost, in US dollars."""
-        return self.settings.usd_per_call
+        return Most(usd=self.settings.usd_per_call)
 
     async def answer(self, prompt: Prompt) -> Answer:
         """The recorded vote. A confidence c gives the label log c and the others log((1 − c)/(K − 1)), with c kept

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from agent.errors import PluginError, Transient
 from agent.oracles import certain
-from agent.types import Answer, Context, Prompt, Traits, Value
+from agent.types import Answer, Context, Most, Prompt, Traits, Value
 
 Function = Callable[[Prompt], Answer | Value]
 
@@ -87,9 +87,9 @@ class Scripted:
         recipe = {name: str(getattr(at, name)) for name in ("function", "accuracy", "seed")}
         return Traits(at.annotator, recipe, in_flight=at.in_flight, local=True)
 
-    def price(self, prompt: Prompt) -> float:
+    def most(self, prompt: Prompt) -> Most:
         """What an answer costs, in US dollars."""
-        return self.settings.bill_usd
+        return Most(usd=self.settings.bill_usd)
 
     async def answer(self, prompt: Prompt) -> Answer:
         """The scripted answer.

@@ -19,7 +19,7 @@ from pathlib import Path
 from agent.errors import CallFailed, ConfigError
 from agent.oracles import _gguf, _weights
 from agent.oracles._scorer import Form, Ids, Scorer
-from agent.types import Answer, Context, Option, Prompt, Traits
+from agent.types import Answer, Context, Most, Option, Prompt, Traits
 
 GATHER = 0.005
 """Seconds to wait for other questions before the first batch."""
@@ -137,9 +137,9 @@ class Small:
     def traits(self) -> Traits:
         return self._traits
 
-    def price(self, prompt: Prompt) -> float:
+    def most(self, prompt: Prompt) -> Most:
         """Nothing: the machine is yours."""
-        return 0.0
+        return Most()
 
     async def answer(self, prompt: Prompt) -> Answer:
         """The log-probability of every option's words, raw.

@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.errors import CallFailed, MissingExtra
 from agent.oracles import Token, read_codes
-from agent.types import Answer, Context, Prompt, Traits
+from agent.types import Answer, Context, Most, Prompt, Traits
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Vllm:
         recipe = {name: str(getattr(at, name)) for name in ("model", "dtype", "max_tokens", "max_chars")}
         return Traits(at.model, recipe, at.template, in_flight=at.in_flight, local=True)
 
-    def price(self, prompt: Prompt) -> float:
+    def most(self, prompt: Prompt) -> Most:
         """Nothing."""
-        return 0.0
+        return Most()
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Ask, in a batch with whatever else is waiting.

@@ -21,7 +21,7 @@ from agent.store import check, leases, money, reading, schema
 from agent.store.gate import Gate
 from agent.store.rows import DECISION_COLUMNS, Decisions, Reserved, Spend, answer_row, decision_rows, plain, to_json
 from agent.store.writer import Writer, each
-from agent.types import Answer, Call, Decision, SetAside, Status
+from agent.types import Answer, Budget, Call, Decision, SetAside, Status
 
 T = TypeVar("T")
 
@@ -145,19 +145,19 @@ class Store:
 
     # Questions and answers ----------------------------------------------------------------------------------------
 
-    def reserve(self, calls: Sequence[Call], budget_usd: float | None) -> list[Call]:
-        """Writes the intent to ask, in one transaction, for as many calls as the budget (USD, None: no limit) bears.
+    def reserve(self, calls: Sequence[Call], budget: Budget | None) -> list[Call]:
+        """Writes the intent to ask, in one transaction, for as many calls as the budget (None: no limit) bears.
 
         Goes through in order; returns the calls that may be sent now. Not among them: closed ones (answered, failed,
         withdrawn), and all that cost something from the first that does not fit. Never will the ledger's spent and
         reserved money exceed the budget, whoever writes to it.
         """
-        result: Reserved = self._writer.do(self._money.reserve, (calls, budget_usd))
+        result: Reserved = self._writer.do(self._money.reserve, (calls, budget))
         return result.granted
 
-    async def areserve(self, calls: Sequence[Call], budget_usd: float | None) -> Reserved:
+    async def areserve(self, calls: Sequence[Call], budget: Budget | None) -> Reserved:
         """As `reserve`, for asyncio, and tells the closed from the refused."""
-        result: Reserved = await self._writer.ado(self._money.reserve, (calls, budget_usd))
+        result: Reserved = await self._writer.ado(self._money.reserve, (calls, budget))
         return result
 
     async def record(self, key: str, answer: Answer, status: Status = "ok", error: str = "") -> bool:

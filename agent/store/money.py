@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from agent.errors import TutelageError
 from agent.store.rows import Reserved, answer_row, call_row
 from agent.store.schema import CLOSED, PERSON, answers, calls, insert_new, retries
-from agent.types import Answer, Call
+from agent.types import Answer, Budget, Call
 
 CHUNK = 500
 """Keys in one IN (...)."""
@@ -26,7 +26,7 @@ CHUNK = 500
 DUST = 1e-9
 """Dollars by which sums of floats may be off."""
 
-Wish = tuple[Sequence[Call], float | None]
+Wish = tuple[Sequence[Call], Budget | None]
 """Calls one wants to reserve, and the budget they must fit in."""
 
 
@@ -67,7 +67,7 @@ class Money:
     def _grant(
         self,
         wanted: Sequence[Call],
-        budget: float | None,
+        budget: Budget | None,
         states: dict[str, str],
         new: list[dict[str, Any]],
         again: list[dict[str, Any]],
@@ -82,7 +82,8 @@ class Money:
                 continue
             held = self._open.get(call.key, (0.0, 0))[0]
             extra = max(0.0, call.usd - held)
-            fits = budget is None or self._spent + self._reserved + extra <= budget + DUST
+            limit = None if budget is None else budget.usd
+            fits = limit is None or self._spent + self._reserved + extra <= limit + DUST
             if call.usd > 0 and (result.refused or not fits):
                 result.refused.append(call)
                 continue

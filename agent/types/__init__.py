@@ -6,8 +6,10 @@ A label of any kind is a set of categorical claims, its *atoms*: `{"label": "spa
 
 from agent.types.arrays import Bools, Floats, Ints, Layout, Picks, PoolView
 from agent.types.nouns import (
+    NONE_OF_THESE,
     Action,
     Answer,
+    Budget,
     Call,
     Certificate,
     Decision,
@@ -15,6 +17,7 @@ from agent.types.nouns import (
     Example,
     Item,
     Message,
+    Most,
     Option,
     Part,
     Prompt,
@@ -28,9 +31,11 @@ from agent.types.nouns import (
 from agent.types.protocols import Context, Kind, Oracle, Student, Traits
 
 __all__ = [
+    "NONE_OF_THESE",
     "Action",
     "Answer",
     "Bools",
+    "Budget",
     "Call",
     "Certificate",
     "Context",
@@ -43,6 +48,7 @@ __all__ = [
     "Kind",
     "Layout",
     "Message",
+    "Most",
     "Option",
     "Oracle",
     "Part",

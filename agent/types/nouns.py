@@ -15,6 +15,9 @@ Distribution = Mapping[str, Mapping[str, float]]
 Stream = Literal["pick", "escalation", "pilot", "audit"]
 """Why an item was asked about. Only `audit` makes claims; `pilot` (random too) calibrates; the rest teach or repair."""
 
+NONE_OF_THESE = "none of these"
+"""The choice that closes a shortlist: the label is not among those shown. No label of a task has this name."""
+
 Action = Literal["accept", "ask", "abstain"]
 Status = Literal["ok", "error", "failed", "withdrawn"]
 
@@ -109,8 +112,30 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Most:
+    """The most that one question may take: US dollars, tokens (in and out together), requests on the wire.
+
+    An engine inside this process takes none of them: `Most()`.
+    """
+
+    usd: float = 0.0
+    tokens: int = 0
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What machines may take in all, in US dollars, tokens and calls (requests sent); None is no limit."""
+
+    usd: float | None = None
+    tokens: int | None = None
+    calls: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """The intent to ask. `key` = sha256 of all that could change the answer; `usd` the most it can cost.
+    """The intent to ask. `key` = sha256 of all that could change the answer; `usd`, `tokens` (in and out together) and
+    `requests` (on the wire) are the most it can take.
 
     `recipe` hashes everything of the key but the item and the sample (annotator, model, prompt, labels): votes of
     today's recipes count, those of older ones stay in the ledger. `probability` is the chance with which the item
@@ -126,6 +151,8 @@ class Call:
     probability: float = 1.0
     usd: float = 0.0
     turn: int = 0
+    tokens: int = 0
+    requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +161,9 @@ class Answer:
 
     `logprobs`: log-probability of each option code, raw (not renormalised) as the engine gave it; for a `many` question
     log P(yes). `None` where the engine gives none. `unsure`: a person chose "none of these / cannot tell". `who` names
-    the person. `flags` carries facts such as "truncated", "votes" (fallback readout), "flagged: reason".
+    the person. `flags` carries facts such as "truncated", "votes" (fallback readout), "flagged: reason". `requests`:
+    how many it took on the wire. `options`: the choices in the order they were shown under codes, where that was a
+    shortlist and not all of the task's. `rationale`: why, in the model's words, where that was asked for.
     """
 
     text: str
@@ -148,6 +177,9 @@ class Answer:
     who: str = ""
     seconds: float = 0.0
     flags: tuple[str, ...] = ()
+    requests: int = 0
+    options: tuple[str, ...] = ()
+    rationale: str = ""
 
 
 @dataclass(frozen=True, slots=True)

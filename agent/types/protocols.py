@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from agent.types.arrays import Floats, Layout
-from agent.types.nouns import Answer, Distribution, Item, Prompt, Question, Task, Value
+from agent.types.nouns import Answer, Distribution, Item, Most, Prompt, Question, Task, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,10 @@ class Traits:
     calibrate: bool = True
     """Whether batch calibration applies (log-probabilities of a language model: yes; people, recorded votes: no)."""
     may_train_student: bool = True
+    hosts: tuple[str, ...] = ()
+    """Hosts that item text is sent to, for `[privacy] egress`; empty when nothing leaves this process."""
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Oracle(Protocol):
 
     @property
     def traits(self) -> Traits: ...
-    def price(self, prompt: Prompt) -> float: ...
+    def most(self, prompt: Prompt) -> Most: ...
     async def answer(self, prompt: Prompt) -> Answer: ...
     async def close(self) -> None: ...
 

@@ -22,7 +22,7 @@ from agent.ask import Asked, Policy, ask
 from agent.errors import Pause
 from agent.store import Store
 from agent.store.schema import APPEND_ONLY
-from agent.types import Answer, Call, Decision, Item, Prompt, Question, SetAside, Traits
+from agent.types import Answer, Budget, Call, Decision, Item, Most, Prompt, Question, SetAside, Traits
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +96,7 @@ def test_everything_once_over(store: Store, url: str) -> None:
     assert store.add_source("f", "f.csv", 5, 3)
     assert store.source_seen("f")
     wanted = [call(i, 0.4) for i in range(3)] + [call(9, 0.0, "person")]
-    assert [c.key for c in store.reserve(wanted, 1.0)] == ["key0", "key1", "key9"]
+    assert [c.key for c in store.reserve(wanted, Budget(1.0))] == ["key0", "key1", "key9"]
     odd = Answer("nul \0, lone \ud800", {"A": -1.0}, 0.1, who="an\0n", flags=("truncated",))
     assert store.record_now("key0", odd)
     assert not store.record_now("key0", odd)
@@ -148,8 +148,8 @@ class Always:
 
     traits = Traits(annotator="small", recipe={}, in_flight=32)
 
-    def price(self, prompt: Prompt) -> float:
-        return 0.01
+    def most(self, prompt: Prompt) -> Most:
+        return Most(0.01)
 
     async def answer(self, prompt: Prompt) -> Answer:
         await asyncio.sleep(0)
@@ -161,7 +161,7 @@ class Always:
 
 def test_asking_within_a_budget(store: Store) -> None:
     jobs = [(call(i), Prompt(f"key{i}", Question(Item(f"item{i}", ()), ()), ())) for i in range(200)]
-    asked = asyncio.run(ask(store, Always(), jobs, Policy(budget_usd=0.4)))
+    asked = asyncio.run(ask(store, Always(), jobs, Policy(budget=Budget(0.4))))
     assert (asked.answered, asked.refused_by_budget, asked.paused) == (98, 102, "")
     assert asyncio.run(ask(store, Always(), jobs)) == Asked(answered=102, already=98)
     assert store.verify() == []
@@ -170,11 +170,11 @@ def test_asking_within_a_budget(store: Store) -> None:
 SPENDER = """
     import asyncio, sys
     from agent.store import Store
-    from agent.types import Answer, Call
+    from agent.types import Answer, Budget, Call
     url, name = sys.argv[1:]
     async def one(store, i):
         call = Call(f"{name}{i}", "r", "item", "small", usd=0.01)
-        if (await store.areserve([call], 3.0)).granted:
+        if (await store.areserve([call], Budget(3.0))).granted:
             await store.record(call.key, Answer("A", usd=0.002 * (i % 6)))
     async def main(store):
         await asyncio.gather(*(one(store, i) for i in range(400)))
