@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from agent import egress
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -113,14 +115,45 @@ class Goal(Strict):
 
 
 class RungKeys(Strict):
-    """The keys every `[[rung]]` may carry; all others belong to its plug-in."""
+    """The keys every `[[rung]]` may carry; all others belong to its plug-in. From `samples` on: how an oracle is asked.
+
+    `templates`: prompts of which sample s uses number s mod T, so that there are at least T samples; with
+    `form = "pilot"` they are what the pilot chooses from, with "auto" it chooses where none is named. `shortlist`:
+    labels shown at once; None is 20 where there are more than 26 labels; 0 shows all.
+    """
 
     student: str | None = None
     oracle: str | None = None
     name: str = Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     bar: Annotated[float, Field(ge=0, le=1)] | None = None
     samples: Annotated[int, Field(ge=1)] = 1
+    templates: tuple[str, ...] = ()
+    form: Literal["auto", "pilot", "given"] = "auto"
     shots: Count = 0
+    shot_choice: Literal["balanced", "fixed", "diverse", "knn"] = "balanced"
+    shortlist: Count | None = None
+    overflow: Literal["head+tail", "fail", "chunk"] = "head+tail"
+    rationale: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _once_each(cls, keys: Any) -> Any:
+        """Every template is used: without `samples`, one of each."""
+        if not isinstance(keys, dict) or "samples" in keys or keys.get("form") == "pilot":
+            return keys
+        several = keys.get("templates")
+        return {**keys, "samples": len(several)} if isinstance(several, list) and several else keys
+
+    @model_validator(mode="after")
+    def _asked_well(self) -> RungKeys:
+        if self.form != "pilot" and self.samples < len(self.templates):
+            raise ValueError(
+                f"samples = {self.samples} leaves some of the {len(self.templates)} templates unused: "
+                f"write samples = {len(self.templates)}, or leave it out"
+            )
+        if self.shortlist == 1:
+            raise ValueError("shortlist = 1 is no choice: write 2 or more, or 0 to show all labels")
+        return self
 
 
 class Rung(RungKeys):
@@ -145,6 +178,38 @@ class Run(Strict):
     store: str | None = None
 
 
+class Privacy(Strict):
+    """`[privacy]`: where texts may go, and what is covered before they leave.
+
+    `egress`: "local", or the hosts that texts may be sent to (see `agent.egress`); None is wherever the ladder says.
+    `mask`: kinds of personal data that are covered in what rungs outside this machine are sent; `names`: a file with
+    a name a line, for kind "name"; `regions`: countries whose phone numbers are known without their + and country
+    code (two letters each; none takes those of `agent.mask`). `mask_local`: cover them for local rungs, too.
+    """
+
+    egress: tuple[str, ...] | None = None
+    mask: tuple[Literal["email", "phone", "card", "iban", "name"], ...] = ()
+    names: str | None = None
+    regions: tuple[Annotated[str, Field(pattern="^[A-Z]{2}$")], ...] = ()
+    mask_local: bool = False
+
+    @field_validator("egress", mode="before")
+    @classmethod
+    def _places(cls, places: Any) -> Any:
+        listed = [places] if isinstance(places, str) else places
+        if not isinstance(listed, list | tuple) or not all(isinstance(one, str) for one in listed):
+            return listed
+        return tuple(egress.entry(one) for one in listed)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Privacy:
+        if ("name" in self.mask) != (self.names is not None):
+            raise ValueError(
+                'mask = ["name"] and names = "names.txt" (a name a line) go together: write both or neither'
+            )
+        return self
+
+
 class Config(Strict):
     """The whole file. `root`: the folder it stands in; paths in it are taken from there."""
 
@@ -153,6 +218,7 @@ class Config(Strict):
     goal: Goal = Goal()
     rung: tuple[Rung, ...]
     run: Run = Run()
+    privacy: Privacy = Privacy()
     root: Path = Path()
 
     @property

@@ -16,6 +16,8 @@ from agent.config.words import Complaints, dotted
 from agent.errors import PluginError, UserError
 
 COMMON = tuple(RungKeys.model_fields)
+ASKING = COMMON[COMMON.index("samples") :]
+"""How an oracle is asked: nothing for a student, nor for people."""
 
 
 def name_them(tables: Sequence[dict[str, Any]]) -> None:
@@ -60,7 +62,7 @@ def read(number: int, table: Mapping[str, Any], complaints: Complaints) -> Rung 
     plugin = _plugin(path, keys, complaints)
     settings = None if plugin is None else _settings([*path], plugin.Settings, rest, complaints)
     if keys.student is not None:
-        for key in ("samples", "shots"):
+        for key in ASKING:
             if key in common:
                 complaints.add([*path, key], f"{dotted(path)}.{key} is for oracles only: remove it from the student")
     if len(complaints.lines) > before:
