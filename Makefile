@@ -23,7 +23,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow test-all check format docs demo demo-20news vllm-env constraints clean
+.PHONY: help setup test test-slow test-all test-vllm peers check format docs demo demo-20news vllm-env constraints clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r t h; do printf '  %-12s %s\n' "$$t" "$$h"; done
@@ -62,6 +62,12 @@ check: $(READY)  ## ruff, ruff format, mypy --strict, import-linter
 format: $(READY)  ## rewrite the sources in the house's form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+test-vllm: $(SLOW) $(VLLM_READY)  ## the tests against a real vLLM on the CPU
+	$(BIN)/python -m pytest -m slow -rs tests/slow/test_vllm.py
+
+peers: $(READY)  ## environments of the tools that eval/throughput.py runs beside ours (2 GB)
+	$(BIN)/python -m eval.peers.install
 
 docs: $(READY)  ## write docs/commands.md from the commands' own help
 	$(BIN)/python docs/_commands.py

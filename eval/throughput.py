@@ -1,4 +1,4 @@
-"""How many labels a second one client process gets out of a server that is never the bottleneck: `python -m eval.throughput`.
+"""Labels a second that one client gets out of a server that is never the bottleneck: `python -m eval.throughput`.
 
 The server answers each question after 50 ms, whatever is asked at once (`eval/_server.py`, on a core of its own). Each
 client is a process of its own on the other core with 256 questions in flight; its CPU seconds count from the first to

@@ -1,4 +1,4 @@
-"""bespokelabs-curator: an LLM subclass with prompt and parse, its own rate limits raised out of the way, its cache off."""
+"""bespokelabs-curator: an LLM subclass with prompt and parse, its rate limits raised out of the way, its cache off."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from eval.peers._measure import IN_FLIGHT, PROMPT, measured, offline_vocabulary, texts
 
 os.environ["OPENAI_API_KEY"] = "none"
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 offline_vocabulary()
 
 from docetl.api import Dataset, MapOp, Pipeline, PipelineOutput, PipelineStep  # noqa: E402

@@ -1,4 +1,4 @@
-"""Makes the peers' environments, `.venv-peer-NAME`, from eval/peers.toml: `make peers`. What fails is said, not hidden."""
+"""Makes the peers' environments, `.venv-peer-NAME`, from eval/peers.toml: `make peers`. Says what failed."""
 
 from __future__ import annotations
 
