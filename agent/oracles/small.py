@@ -14,10 +14,9 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import exp, log, log1p
-from pathlib import Path
 
 from agent.errors import CallFailed, ConfigError
-from agent.oracles import _gguf, _weights
+from agent.oracles import _weights
 from agent.oracles._scorer import Form, Ids, Scorer
 from agent.types import Answer, Context, Most, Option, Prompt, Traits
 
@@ -199,11 +198,10 @@ class Small:
 
     def _load(self) -> Scorer:
         if self._scorer is None:
-            path = self._source.path
-            if path.endswith(".gguf"):
-                path = str(_gguf.convert(Path(path), self._source.revision, _gguf.cache_folder(self._folder)))
             s = self._settings
-            self._scorer = Scorer(path, self._source.revision, s.dtype, s.device, s.threads)
+            self._scorer = Scorer(
+                _weights.load(self._source, self._folder), self._source.revision, s.dtype, s.device, s.threads
+            )
         return self._scorer
 
     def _job(self, scorer: Scorer, waiting: _Waiting) -> _Job:
