@@ -137,6 +137,7 @@ SECTIONS = {
     "## `[goal]`": models.Goal,
     "## `[[rung]]`": models.RungKeys,
     "## `[run]`": models.Run,
+    "## `[privacy]`": models.Privacy,
 }
 
 

@@ -11,7 +11,7 @@ import json
 from typing import Any, cast
 
 from agent import plugins
-from agent.config.models import Config, ExampleConfig, Goal, PoolConfig, Run, Rung, TaskConfig
+from agent.config.models import Config, ExampleConfig, Goal, PoolConfig, Privacy, Run, Rung, TaskConfig
 from agent.config.read import load, parse
 from agent.types import Example, Kind, Layout, Task
 
@@ -20,6 +20,7 @@ __all__ = [
     "ExampleConfig",
     "Goal",
     "PoolConfig",
+    "Privacy",
     "Run",
     "Rung",
     "TaskConfig",
@@ -66,6 +67,8 @@ def fingerprint(config: Config) -> str:
         "rung": rungs,
         "run": config.run.model_dump(mode="json", exclude={"dir", "store"}),
     }
+    if config.privacy.mask:
+        tree["privacy"] = config.privacy.model_dump(mode="json", exclude={"egress"})
     text = json.dumps(tree, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

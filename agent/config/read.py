@@ -13,13 +13,19 @@ from pydantic import BaseModel, ValidationError
 
 from agent import plugins
 from agent.config import rungs
-from agent.config.models import Config, Goal, PoolConfig, Run, Rung, TaskConfig
+from agent.config.models import Config, Goal, PoolConfig, Privacy, Run, Rung, TaskConfig
 from agent.config.words import Complaints, dotted, nearest, shown
 from agent.errors import ConfigError, PluginError
 
 M = TypeVar("M", bound=BaseModel)
 _SECRET = re.compile(r"^(api[_-]?key|access[_-]?key|access[_-]?token|secret|password|passwd|authorization)$", re.I)
-_SECTIONS: dict[str, type[BaseModel]] = {"task": TaskConfig, "pool": PoolConfig, "goal": Goal, "run": Run}
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "task": TaskConfig,
+    "pool": PoolConfig,
+    "goal": Goal,
+    "run": Run,
+    "privacy": Privacy,
+}
 _WITH_PASSWORD = re.compile(r"^[\w+]+://[^/@:]*:[^/@]+@")
 
 
@@ -66,14 +72,14 @@ def parse(text: str, file: str, root: Path, overrides: Sequence[str] = ()) -> Co
             complaints.unknown([key], raw[key], [*_SECTIONS, "rung"])
     ladder = _ladder(tables, complaints)
     complaints.settle()
-    task, pool, goal, run = (sections[name] for name in ("task", "pool", "goal", "run"))
+    task, pool, goal, run, privacy = (sections[name] for name in _SECTIONS)
     assert isinstance(task, TaskConfig) and isinstance(pool, PoolConfig)
-    assert isinstance(goal, Goal) and isinstance(run, Run)
+    assert isinstance(goal, Goal) and isinstance(run, Run) and isinstance(privacy, Privacy)
     _labels(task, complaints)
     _run(run, complaints)
     task = _guidelines(task, root, complaints)
     complaints.settle()
-    return Config(task=task, pool=pool, goal=goal, rung=tuple(ladder), run=run, root=root)
+    return Config(task=task, pool=pool, goal=goal, rung=tuple(ladder), run=run, privacy=privacy, root=root)
 
 
 def _shape(raw: dict[str, Any], complaints: Complaints) -> None:
