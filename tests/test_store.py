@@ -50,6 +50,7 @@ def test_history_cannot_be_changed_even_by_a_stranger(store: Store, tmp_path: Pa
     store.decide([Decision("a", "accept", "small", "x", 0.9)])
     store.add_certificate("s", {})
     store.escalate([call(2, 0.0, "person")], "r", ["a"], 1)
+    assert store.send_out("small", [call(3)], None, {})[0] == "small-0001"
     stranger = sqlite3.connect(tmp_path / "ledger.db")
     for table in APPEND_ONLY:
         assert stranger.execute(f"SELECT count(*) FROM {table}").fetchone()[0] > 0, table
@@ -62,9 +63,9 @@ def test_history_cannot_be_changed_even_by_a_stranger(store: Store, tmp_path: Pa
 
 def test_what_goes_in_comes_out(store: Store) -> None:
     odd = 'nul \0, lone \ud800, quote " and 日本語'
-    sent = Call("k", "r", "item", "small", 3, "audit", 0.25, 0.5, 7)
+    sent = Call("k", "r", "item", "small", 3, "audit", 0.25, 0.5, 7, 900, 2)
     assert store.reserve([sent], Budget(1.0)) == [sent]
-    answer = Answer(odd, {"A": -0.5}, 0.1, 1, 2, 3, "model", True, "ann", 1.5, ("truncated", odd))
+    answer = Answer(odd, {"A": -0.5}, 0.1, 1, 2, 3, "model", True, "ann", 1.5, ("truncated", odd), 2, ("x", odd), odd)
     assert store.record_now("k", answer)
     assert store.answers_since(0) == [(1, sent, answer)]
     assert store.answers_since(1) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from sqlalchemy import exists, func, select, text
+from sqlalchemy import exists, func, or_, select, text
 from sqlalchemy.engine import Connection
 
 from agent.store.schema import APPEND_ONLY, answers, calls, decisions, items, retries
@@ -53,6 +53,10 @@ def _rows(connection: Connection) -> Iterator[str]:
         number = count(select(func.count()).select_from(table).where(~(table.c.usd >= 0)))
         if number:
             yield f"{number} rows of {table.name} have a negative price"
+    for table, names in ((calls, ("tokens", "requests")), (answers, ("tokens_in", "tokens_out", "requests"))):
+        wrong = or_(*(~(table.c[name] >= 0) for name in names))
+        if number := count(select(func.count()).select_from(table).where(wrong)):
+            yield f"{number} rows of {table.name} have negative tokens or requests"
     parts = select(func.sum(answers.c.usd).label("usd")).group_by(answers.c.status).subquery()
     by_status = connection.execute(select(func.coalesce(func.sum(parts.c.usd), 0.0))).scalar_one()
     whole = connection.execute(select(func.coalesce(func.sum(answers.c.usd), 0.0))).scalar_one()

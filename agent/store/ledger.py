@@ -5,7 +5,6 @@ Rows are added, never changed. Whatever the house believes is computed from them
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,13 +16,16 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from agent.errors import UserError
-from agent.store import check, leases, money, reading, schema
+from agent.store import batches, check, leases, money, reading, schema
+from agent.store.batches import Batch, Stage
 from agent.store.gate import Gate
 from agent.store.rows import DECISION_COLUMNS, Decisions, Reserved, Spend, answer_row, decision_rows, plain, to_json
 from agent.store.writer import Writer, each
 from agent.types import Answer, Budget, Call, Decision, SetAside, Status
 
 T = TypeVar("T")
+Came = tuple[str, Answer, Status, str]
+"""What an attempt brought: key, answer, status, what went wrong ("" where nothing did)."""
 
 
 class Store:
@@ -112,16 +114,7 @@ class Store:
 
         A mended file's old rows do not count again.
         """
-        table, sources = schema.set_aside, schema.sources
-        last = select(sources.c.fingerprint).order_by(sources.c.seq.desc()).limit(1)
-        query = select(table.c.file, table.c.row, table.c.reason).order_by(table.c.seq)
-
-        def read(connection: Connection) -> list[SetAside]:
-            which = connection.execute(last).scalar() if source is None else source
-            wanted = query if which is None else query.where(table.c.source == which)
-            return [SetAside(*row) for row in connection.execute(wanted)]
-
-        return self._read(read)
+        return self._read(lambda connection: reading.set_aside(connection, source))
 
     def source_seen(self, fingerprint: str) -> bool:
         """Whether a source file of this fingerprint was taken in whole."""
@@ -149,8 +142,9 @@ class Store:
         """Writes the intent to ask, in one transaction, for as many calls as the budget (None: no limit) bears.
 
         Goes through in order; returns the calls that may be sent now. Not among them: closed ones (answered, failed,
-        withdrawn), and all that cost something from the first that does not fit. Never will the ledger's spent and
-        reserved money exceed the budget, whoever writes to it.
+        withdrawn), and all that take something of what is limited from the first that does not fit. Never will what
+        the ledger has spent and reserved exceed the budget in dollars, tokens or calls, whoever writes to it. A call
+        that sends no request (an engine in this process) is outside the limits on tokens and calls.
         """
         result: Reserved = self._writer.do(self._money.reserve, (calls, budget))
         return result.granted
@@ -161,7 +155,8 @@ class Store:
         return result
 
     async def record(self, key: str, answer: Answer, status: Status = "ok", error: str = "") -> bool:
-        """Adds what an attempt brought; `answer.usd` replaces the reserved price. Returns after the commit.
+        """Adds what an attempt brought; what it says it took replaces what was reserved. Returns after the
+        commit.
 
         False (and nothing is added) when the question has a good answer already or was withdrawn. Raises
         TutelageError for a key that was never reserved.
@@ -180,10 +175,56 @@ class Store:
     def cut_short(self, annotators: Sequence[str]) -> int:
         """Once at the start of a process: closes attempts that were under way when the last one died.
 
-        Each gets an error row at its full reserved price, for it may have been charged; then it can be asked again.
-        Returns how many. Not to be called while another process asks these annotators.
+        Each gets an error row at all that was reserved, for it may have been charged; then it can be asked again. Calls
+        that are out in a batch are not touched. Returns how many. Not to be called while another process asks these
+        annotators.
         """
         return self._do(lambda connection: self._money.cut_short(connection, annotators))
+
+    # Batches ------------------------------------------------------------------------------------------------------
+
+    def send_out(
+        self, annotator: str, calls: Sequence[Call], budget: Budget | None, notes: dict[str, Any]
+    ) -> tuple[str, Reserved]:
+        """Reserves calls and promises them to a new batch, in one transaction; its name, "" where none was granted.
+
+        A call that is out already counts as closed.
+        """
+
+        def both(connection: Connection) -> tuple[str, Reserved]:
+            out = batches.away(connection)
+            free = [call for call in calls if call.key not in out]
+            result = self._money.reserve(connection, [(free, budget)])[0]
+            result.closed.extend(call for call in calls if call.key in out)
+            keys = [call.key for call in result.granted]
+            return (batches.begin(connection, annotator, keys, notes) if keys else ""), result
+
+        return self._do(both)
+
+    def batches(self, only_out: bool = False) -> list[Batch]:
+        """Every batch as it stands, oldest first; `only_out`: those whose answers are still to come."""
+        return self._read(lambda connection: batches.all_of(connection, only_out))
+
+    def note_batch(self, batch: Batch, stage: Stage, job: str = "", notes: dict[str, Any] | None = None) -> None:
+        """The batch came to this stage; the database refuses that it comes to one twice."""
+        self._do(lambda connection: batches.note(connection, batch, stage, job, notes))
+
+    def end_batch(
+        self, batch: Batch, stage: Stage, rows: Sequence[Came], lost: Sequence[str], notes: dict[str, Any]
+    ) -> list[bool]:
+        """Records what came back and closes the batch, in one transaction; whether each row was kept.
+
+        `lost`: calls nothing is known of: each takes all that it holds, for it may have been charged.
+        """
+
+        def end(connection: Connection) -> list[bool]:
+            batches.note(connection, batch, stage, "", notes)
+            held = [
+                answer_row(key, self._money.holds(connection, key), "error", "no answer in the batch") for key in lost
+            ]
+            return money.record(connection, [*(answer_row(*row) for row in rows), *held])
+
+        return self._do(end)
 
     def open_calls(self, annotator: str | None = None, people: bool | None = None) -> list[Call]:
         """Calls without a good answer, not failed, not withdrawn, oldest first. `people`: only (not) to people."""
@@ -253,17 +294,14 @@ class Store:
 
     def outcomes(self) -> list[dict[str, Any]]:
         """What `end_turn` was told, oldest first, with keys `turn` and `at` (unix seconds) added."""
-        table = schema.outcomes
-        query = select(table.c.turn, table.c.at, table.c.body).order_by(table.c.seq)
-        rows = self._read(lambda connection: connection.execute(query).all())
-        return [{**json.loads(body), "turn": turn, "at": at} for turn, at, body in rows]
+        return self._read(reading.outcomes)
 
     def decide(self, decisions: Sequence[Decision]) -> None:
         """Adds decisions in one transaction. Give only those that changed: the last of an item holds."""
         if not decisions:
             return
         rows = decision_rows(decisions)
-        self._do(lambda connection: _add_decisions(connection, rows))
+        self._do(lambda connection: schema.insert_quickly(connection, schema.decisions, DECISION_COLUMNS, rows))
 
     def decisions(self, turn: int | None = None) -> Decisions:
         """The last decision of each item, of those made up to `turn`."""
@@ -284,10 +322,7 @@ class Store:
 
     def certificates(self) -> list[dict[str, Any]]:
         """All certificates, first look first: dicts with look, labels_sha256, body (dict), at (unix seconds)."""
-        table = schema.certificates
-        query = select(table.c.look, table.c.labels_sha256, table.c.body, table.c.at).order_by(table.c.look)
-        rows = self._read(lambda connection: connection.execute(query).all())
-        return [{"look": n, "labels_sha256": sha, "body": json.loads(body), "at": at} for n, sha, body, at in rows]
+        return self._read(reading.certificates)
 
     # Leases -------------------------------------------------------------------------------------------------------
 
@@ -312,11 +347,3 @@ class Store:
     def verify(self) -> list[str]:
         """What is wrong with the ledger, in plain words; empty when it is whole."""
         return self._read(lambda connection: list(check.problems(connection)))
-
-
-def _add_decisions(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """By the driver itself: SQLAlchemy's own way takes twice the time for 100,000 rows."""
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    names = ", ".join(f'"{name}"' for name in DECISION_COLUMNS)
-    marks = ", ".join([mark] * len(DECISION_COLUMNS))
-    connection.exec_driver_sql(f"INSERT INTO decisions ({names}) VALUES ({marks})", list(rows))

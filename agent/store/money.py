@@ -1,23 +1,25 @@
 """What has been spent and what is promised: reservations, answers, and calls cut short. Runs in the writing thread.
 
 A reservation is open from its row (in `calls`, or in `retries` when a call is asked again) until the next answer
-row of its key, of whatever status; that row says what the attempt cost. Committed money = all answers' usd + the
-usd of all open reservations, and a reservation is granted only while that stays within the budget. Sums are kept
-in memory and only rows added since are read, by this process or another; after a rollback they are read anew.
+row of its key, of whatever status; that row says what the attempt took. Committed = what all answers took + what all
+open reservations hold, in dollars, tokens and requests alike, and a reservation is granted only while each of them
+stays within the budget. Sums are kept in memory and only rows added since are read, by this process or another; after
+a rollback they are read anew.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import exists, func, insert, literal, select
+from sqlalchemy import bindparam, case, cast, exists, func, insert, literal, select
 from sqlalchemy.engine import Connection
 
 from agent.errors import TutelageError
+from agent.store.batches import away
 from agent.store.rows import Reserved, answer_row, call_row
-from agent.store.schema import CLOSED, PERSON, answers, calls, insert_new, retries
+from agent.store.schema import CLOSED, PERSON, Number, answers, calls, insert_new, retries
 from agent.types import Answer, Budget, Call
 
 CHUNK = 500
@@ -28,6 +30,37 @@ DUST = 1e-9
 
 Wish = tuple[Sequence[Call], Budget | None]
 """Calls one wants to reserve, and the budget they must fit in."""
+
+
+_CALLS = select(calls.c.seq, calls.c.key, calls.c.usd, calls.c.tokens, calls.c.requests, calls.c.annotator).where(
+    calls.c.seq > bindparam("seen")
+)
+_RETRIES = select(
+    retries.c.seq, retries.c.key, retries.c.usd, retries.c.tokens, retries.c.requests, retries.c.after
+).where(retries.c.seq > bindparam("seen"))
+_ANSWERS = select(
+    answers.c.seq, answers.c.key, answers.c.usd, answers.c.tokens_in + answers.c.tokens_out, answers.c.requests
+).where(answers.c.seq > bindparam("seen"))
+
+
+class Held(NamedTuple):
+    """What is put by for a call: dollars, tokens, requests; `after`: the last answer's number when it was."""
+
+    usd: float
+    tokens: int
+    requests: int
+    after: int
+
+    def most(self, call: Call, tokens: int, after: int) -> Held:
+        """This, raised to what the call may take."""
+        return Held(max(self.usd, call.usd), max(self.tokens, tokens), max(self.requests, call.requests), after)
+
+    def taken(self) -> Answer:
+        """An answer that took all of it."""
+        return Answer("", usd=self.usd, tokens_in=self.tokens, requests=self.requests)
+
+
+NOTHING = Held(0.0, 0, 0, 0)
 
 
 def chunks(keys: Sequence[str]) -> list[Sequence[str]]:
@@ -43,21 +76,20 @@ class Money:
     def forget(self) -> None:
         """After a rollback: what was seen may never have been."""
         self._known = False
-        self._spent = 0.0
-        self._open: dict[str, tuple[float, int]] = {}
-        self._reserved = 0.0
+        self._usd, self._tokens, self._requests = 0.0, 0, 0  # spent and reserved together
+        self._open: dict[str, Held] = {}
         self._seen = {"calls": 0, "retries": 0, "answers": 0}
 
     def reserve(self, connection: Connection, wishes: Sequence[Wish]) -> list[Reserved]:
         """Grants calls in order while the budget bears them; a handler for `Writer`.
 
-        Calls that cost nothing are always granted.
+        Calls that take nothing of what is limited are always granted.
         """
         self._catch_up(connection)
         states = _states(connection, [call.key for wanted, _ in wishes for call in wanted])
         new: list[dict[str, Any]] = []
         again: list[dict[str, Any]] = []
-        results = [self._grant(wanted, budget, states, new, again) for wanted, budget in wishes]
+        results = [self._grant(wanted, budget or Budget(), states, new, again) for wanted, budget in wishes]
         if new:
             connection.execute(insert(calls), new)
         if again:
@@ -67,57 +99,83 @@ class Money:
     def _grant(
         self,
         wanted: Sequence[Call],
-        budget: Budget | None,
+        budget: Budget,
         states: dict[str, str],
         new: list[dict[str, Any]],
         again: list[dict[str, Any]],
     ) -> Reserved:
         """Decides on one wish; adds to `states` and to the rows that are to be written."""
-        result = Reserved([], [], [])
-        after = self._seen["answers"]
+        granted: list[Call] = []
+        closed: list[Call] = []
+        refused: list[Call] = []
+        short, after = "", self._seen["answers"]
         for call in wanted:
             state = states.get(call.key)
             if state == "closed":
-                result.closed.append(call)
+                closed.append(call)
                 continue
-            held = self._open.get(call.key, (0.0, 0))[0]
-            extra = max(0.0, call.usd - held)
-            limit = None if budget is None else budget.usd
-            fits = limit is None or self._spent + self._reserved + extra <= limit + DUST
-            if call.usd > 0 and (result.refused or not fits):
-                result.refused.append(call)
+            if short and _costs(call, budget):
+                refused.append(call)
                 continue
-            result.granted.append(call)
+            before = self._open.get(call.key)
+            tokens = call.tokens if call.requests else 0
+            held = Held(call.usd, tokens, call.requests, after) if before is None else before.most(call, tokens, after)
+            lacking = self._lacking(call, held, before or NOTHING, budget)
+            if lacking:
+                short = short or lacking
+                refused.append(call)
+                continue
+            granted.append(call)
             states[call.key] = "open"
             if state is None:
                 new.append(call_row(call))
-            elif call.annotator != PERSON and (extra > 0 or call.key not in self._open):
-                again.append({"key": call.key, "usd": call.usd, "after": after, "at": time.time()})
+            elif call.annotator != PERSON and (before is None or held[:3] != before[:3]):
+                row = {"key": call.key, "usd": held.usd, "tokens": held.tokens, "requests": held.requests}
+                again.append(row | {"after": after, "at": time.time()})
             if call.annotator != PERSON:
-                self._hold(call.key, max(call.usd, held), after)
-        return result
+                self._hold(call.key, held)
+        return Reserved(granted, closed, refused, short)
+
+    def _lacking(self, call: Call, held: Held, before: Held, budget: Budget) -> str:
+        """What there is too little of for this call to be held so; "" where it fits."""
+        if budget.usd is not None and call.usd > 0 and self._usd + held.usd - before.usd > budget.usd + DUST:
+            return "usd"
+        if not call.requests:
+            return ""
+        if budget.tokens is not None and call.tokens and self._tokens + held.tokens - before.tokens > budget.tokens:
+            return "tokens"
+        if budget.calls is not None and self._requests + held.requests - before.requests > budget.calls:
+            return "calls"
+        return ""
 
     def cut_short(self, connection: Connection, annotators: Sequence[str]) -> int:
-        """Closes every open reservation of these annotators with an error row at its full price."""
+        """Closes every open reservation of these annotators with an error row at all it holds; not those of calls that
+        are out in a file, which nobody here asks."""
         self._catch_up(connection)
+        out = away(connection) if self._open else {}
         keys = [key for part in chunks(list(self._open)) for key in _of_annotators(connection, part, annotators)]
-        rows = [
-            answer_row(key, Answer("", usd=self._open[key][0]), "error", "cut short: it may have been charged")
-            for key in keys
-        ]
+        why = "cut short: it may have been charged"
+        rows = [answer_row(key, self._open[key].taken(), "error", why) for key in keys if key not in out]
         if rows:
             connection.execute(insert(answers), rows)
         return len(rows)
 
-    def _hold(self, key: str, usd: float, after: int) -> None:
-        self._reserved += usd - self._open.get(key, (0.0, 0))[0]
-        self._open[key] = (usd, after)
+    def holds(self, connection: Connection, key: str) -> Answer:
+        """All that the open reservation of a call holds, as what an attempt took; nothing where there is none."""
+        self._catch_up(connection)
+        return self._open.get(key, NOTHING).taken()
 
-    def _let_go(self, key: str, number: int) -> None:
-        usd, after = self._open.get(key, (0.0, number))
-        if number > after:
-            del self._open[key]
-            self._reserved = self._reserved - usd if self._open else 0.0
+    def sums(self, connection: Connection) -> tuple[float, int, int]:
+        """Dollars, tokens and requests, spent and reserved together."""
+        self._catch_up(connection)
+        return self._usd, self._tokens, self._requests
+
+    def _hold(self, key: str, held: Held) -> None:
+        before = self._open.get(key, NOTHING)
+        self._usd += held.usd - before.usd
+        self._tokens += held.tokens - before.tokens
+        self._requests += held.requests - before.requests
+        self._open[key] = held
 
     def _catch_up(self, connection: Connection) -> None:
         """Reads the rows that were added since the last time (the first time: sums by SQL)."""
@@ -125,40 +183,66 @@ class Money:
             self._first(connection)
             return
         seen = self._seen
-        rows = connection.execute(
-            select(calls.c.seq, calls.c.key, calls.c.usd, calls.c.annotator).where(calls.c.seq > seen["calls"])
-        ).all()
-        for seq, key, usd, annotator in rows:
+        for seq, key, usd, tokens, requests, annotator in connection.execute(_CALLS, {"seen": seen["calls"]}):
             seen["calls"] = seq
             if annotator != PERSON and key not in self._open:
-                self._hold(key, usd, 0)
-        columns = (retries.c.seq, retries.c.key, retries.c.usd, retries.c.after)
-        for seq, key, usd, after in connection.execute(select(*columns).where(retries.c.seq > seen["retries"])).all():
+                self._hold(key, Held(usd, tokens if requests else 0, requests, 0))
+        for seq, key, usd, tokens, requests, after in connection.execute(_RETRIES, {"seen": seen["retries"]}):
             seen["retries"] = seq
-            self._hold(key, usd, after)
-        given = (answers.c.seq, answers.c.key, answers.c.usd)
-        for seq, key, usd in connection.execute(select(*given).where(answers.c.seq > seen["answers"])).all():
+            self._hold(key, Held(usd, tokens, requests, after))
+        for seq, key, usd, tokens, requests in connection.execute(_ANSWERS, {"seen": seen["answers"]}):
             seen["answers"] = seq
-            self._spent += usd
-            self._let_go(key, seq)
+            self._usd += usd
+            if requests:
+                self._tokens += tokens
+                self._requests += requests
+            held = self._open.get(key)
+            if held is not None and seq > held.after:
+                del self._open[key]
+                self._usd -= held.usd
+                self._tokens -= held.tokens
+                self._requests -= held.requests
 
     def _first(self, connection: Connection) -> None:
         self.forget()
         for table in (calls, retries, answers):
             self._seen[table.name] = connection.execute(select(func.coalesce(func.max(table.c.seq), 0))).scalar_one()
-        self._spent = float(connection.execute(select(func.coalesce(func.sum(answers.c.usd), 0.0))).scalar_one())
-        for key, usd, after in connection.execute(open_reservations()).all():
-            self._hold(key, usd, after)
+        self._usd, self._tokens, self._requests = connection.execute(select(*taken())).one()
+        for key, held in open_reservations(connection).items():
+            self._hold(key, held)
         self._known = True
 
 
-def open_reservations() -> Any:
-    """Key, usd, after of all open reservations, oldest first."""
+def _costs(call: Call, budget: Budget) -> bool:
+    """Whether a call takes anything of what is limited."""
+    if budget.usd is not None and call.usd > 0:
+        return True
+    return call.requests > 0 and (budget.calls is not None or (budget.tokens is not None and call.tokens > 0))
+
+
+def taken() -> list[Any]:
+    """Columns over `answers`: dollars, and the tokens and requests that went over the wire."""
+    wired = case((answers.c.requests > 0, answers.c.tokens_in + answers.c.tokens_out), else_=0)
+    return [
+        func.coalesce(func.sum(answers.c.usd), 0.0),
+        cast(func.coalesce(func.sum(wired), 0), Number),
+        cast(func.coalesce(func.sum(answers.c.requests), 0), Number),
+    ]
+
+
+def open_reservations(connection: Connection) -> dict[str, Held]:
+    """Key -> what is held for it, of all open reservations."""
     later = exists().where(answers.c.key == retries.c.key, answers.c.seq > retries.c.after)
-    first = select(calls.c.key, calls.c.usd, literal(0)).where(
+    first = select(calls.c.key, calls.c.usd, calls.c.tokens, calls.c.requests, literal(0)).where(
         calls.c.annotator != PERSON, ~exists().where(answers.c.key == calls.c.key)
     )
-    return first.union_all(select(retries.c.key, retries.c.usd, retries.c.after).where(~later))
+    columns = (retries.c.key, retries.c.usd, retries.c.tokens, retries.c.requests, retries.c.after)
+    found: dict[str, Held] = {}
+    for key, usd, tokens, requests, after in connection.execute(first.union_all(select(*columns).where(~later))):
+        held = Held(usd, tokens if requests else 0, requests, after)
+        # Where a reservation was raised, the row with more holds; rows are never lowered.
+        found[key] = max(found.get(key, held), held)
+    return found
 
 
 def _states(connection: Connection, keys: Sequence[str]) -> dict[str, str]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from sqlalchemy import case, exists, func, select
 from sqlalchemy.engine import Connection
 
-from agent.store.money import chunks, open_reservations
+from agent.store import schema
+from agent.store.money import chunks, open_reservations, taken
 from agent.store.rows import (
     ANSWER_COLUMNS,
     CALL_COLUMNS,
@@ -24,8 +26,9 @@ from agent.store.rows import (
     value_of,
 )
 from agent.store.schema import CLOSED, PERSON, answers, calls, decisions
-from agent.types import Answer, Call
+from agent.types import Answer, Call, SetAside
 
+TOKENS = ("tokens_in", "tokens_out", "tokens_cached")
 _CALL = [calls.c[name] for name in CALL_COLUMNS]
 _ANSWER = [answers.c[name] for name in ANSWER_COLUMNS]
 
@@ -127,9 +130,9 @@ def spend(connection: Connection) -> Spend:
     sums = (
         select(
             calls.c.annotator,
-            func.sum(answers.c.usd),
+            *taken(),
             *(count(status) for status in ("ok", "error", "failed", "withdrawn")),
-            *(func.sum(answers.c[name]) for name in ("tokens_in", "tokens_out", "tokens_cached")),
+            *(func.sum(answers.c[name]) for name in TOKENS),
         )
         .join_from(answers, calls, answers.c.key == calls.c.key)
         .group_by(calls.c.annotator)
@@ -139,21 +142,44 @@ def spend(connection: Connection) -> Spend:
     for annotator, number in connection.execute(asked):
         by[annotator] = Usage(calls=number)
     for annotator, usd, *numbers in connection.execute(sums):
-        ok, error, failed, withdrawn, *tokens = map(int, numbers)
-        by[annotator] = Usage(float(usd), 0.0, by[annotator].calls, ok, error, failed, withdrawn, *tokens)
-    held = {key: usd for key, usd, _ in connection.execute(open_reservations())}
+        names = ("tokens", "requests", "answers", "errors", "failed", "withdrawn", *TOKENS)
+        counts = {name: int(number) for name, number in zip(names, numbers, strict=True)}
+        by[annotator] = Usage(float(usd), calls=by[annotator].calls, **counts)
+    held = open_reservations(connection)
     who = {key: call.annotator for key, call in the_calls(connection, list(held)).items()}
-    for key, usd in held.items():
-        by[who[key]] = replace(by[who[key]], reserved=by[who[key]].reserved + usd)
+    for key, one in held.items():
+        u = by[who[key]]
+        by[who[key]] = replace(
+            u,
+            reserved=u.reserved + one.usd,
+            held_tokens=u.held_tokens + one.tokens,
+            held_requests=u.held_requests + one.requests,
+        )
     return Spend(_total(list(by.values())), by)
 
 
 def _total(usages: Sequence[Usage]) -> Usage:
-    total = Usage()
-    for u in usages:
-        total = Usage(
-            total.usd + u.usd, total.reserved + u.reserved, total.calls + u.calls, total.answers + u.answers,
-            total.errors + u.errors, total.failed + u.failed, total.withdrawn + u.withdrawn,
-            total.tokens_in + u.tokens_in, total.tokens_out + u.tokens_out, total.tokens_cached + u.tokens_cached,
-        )  # fmt: skip
-    return total
+    names = [field.name for field in fields(Usage)]
+    return Usage(**{name: sum(getattr(usage, name) for usage in usages) for name in names})
+
+
+def set_aside(connection: Connection, source: str | None) -> list[SetAside]:
+    table, sources = schema.set_aside, schema.sources
+    if source is None:
+        source = connection.execute(select(sources.c.fingerprint).order_by(sources.c.seq.desc()).limit(1)).scalar()
+    query = select(table.c.file, table.c.row, table.c.reason).order_by(table.c.seq)
+    wanted = query if source is None else query.where(table.c.source == source)
+    return [SetAside(*row) for row in connection.execute(wanted)]
+
+
+def outcomes(connection: Connection) -> list[dict[str, Any]]:
+    table = schema.outcomes
+    query = select(table.c.turn, table.c.at, table.c.body).order_by(table.c.seq)
+    return [{**json.loads(body), "turn": turn, "at": at} for turn, at, body in connection.execute(query)]
+
+
+def certificates(connection: Connection) -> list[dict[str, Any]]:
+    table = schema.certificates
+    query = select(table.c.look, table.c.labels_sha256, table.c.body, table.c.at).order_by(table.c.look)
+    rows = connection.execute(query).all()
+    return [{"look": n, "labels_sha256": sha, "body": json.loads(body), "at": at} for n, sha, body, at in rows]

@@ -14,9 +14,11 @@ from typing import Any
 
 from agent.types import Answer, Call, Decision, Status, Value
 
-CALL_COLUMNS = ("key", "recipe", "item", "annotator", "sample", "purpose", "probability", "usd", "turn")
+CALL_COLUMNS = (
+    "key", "recipe", "item", "annotator", "sample", "purpose", "probability", "usd", "turn", "tokens", "requests",
+)  # fmt: skip
 ANSWER_COLUMNS = (
-    "body", "usd", "tokens_in", "tokens_out", "tokens_cached", "served_model", "who", "seconds",
+    "body", "usd", "tokens_in", "tokens_out", "tokens_cached", "served_model", "who", "seconds", "requests",
 )  # fmt: skip
 
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
@@ -54,6 +56,10 @@ def answer_row(key: str, answer: Answer, status: Status, error: str = "") -> dic
         body["unsure"] = True
     if answer.flags:
         body["flags"] = list(answer.flags)
+    if answer.options:
+        body["options"] = list(answer.options)
+    if answer.rationale:
+        body["rationale"] = answer.rationale
     if error:
         body["error"] = error
     return {
@@ -67,13 +73,14 @@ def answer_row(key: str, answer: Answer, status: Status, error: str = "") -> dic
         "served_model": plain(answer.served_model),
         "who": plain(answer.who),
         "seconds": float(answer.seconds),
+        "requests": answer.requests,
         "at": time.time(),
     }
 
 
 def answer_of(row: Sequence[Any]) -> Answer:
     """An Answer from values in the order of ANSWER_COLUMNS."""
-    text, usd, tokens_in, tokens_out, tokens_cached, served_model, who, seconds = row
+    text, usd, tokens_in, tokens_out, tokens_cached, served_model, who, seconds, requests = row
     body = _decode(text)[0]
     return Answer(
         body["text"],
@@ -87,6 +94,9 @@ def answer_of(row: Sequence[Any]) -> Answer:
         who,
         seconds,
         tuple(body.get("flags", ())),
+        requests,
+        tuple(body.get("options", ())),
+        body.get("rationale", ""),
     )
 
 
@@ -124,7 +134,9 @@ class Usage:
     """What one annotator was asked and cost. `usd`: spent; `reserved`: the most that calls now under way may cost.
 
     `calls`: questions; `answers`: good ones; `errors`: attempts that came to nothing; `failed`: questions given up;
-    `withdrawn`: questions or answers taken back.
+    `withdrawn`: questions or answers taken back. `requests` went over the wire, with `tokens` (in and out together);
+    `held_requests` and `held_tokens` are the most that calls now under way may take of them. An engine in this process
+    takes none of these four.
     """
 
     usd: float = 0.0
@@ -137,6 +149,10 @@ class Usage:
     tokens_in: int = 0
     tokens_out: int = 0
     tokens_cached: int = 0
+    tokens: int = 0
+    requests: int = 0
+    held_tokens: int = 0
+    held_requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +189,12 @@ class Spend:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """What became of the calls: may be sent, were answered (failed, withdrawn) before, do not fit in the budget."""
+    """What became of the calls: may be sent, were answered (failed, withdrawn) before, do not fit in the budget.
+
+    `short`: what the first that was refused found too little of: "usd", "tokens" or "calls"; "" where none was.
+    """
 
     granted: list[Call]
     closed: list[Call]
     refused: list[Call]
+    short: str = ""
