@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agent.errors import Unparsable
-from agent.types import Option, Question, Task
+from agent.types import Item, Option, Question, Task
 
 LONGEST = 20_000
 """Characters of an answer that are looked at; a longer one is no option's name."""
@@ -121,3 +121,8 @@ def written(text: str) -> Any:
         except (ValueError, RecursionError):
             return body
     return body
+
+
+def shown(item: Item, choices: Sequence[str]) -> Question:
+    """The question whose options were `choices`, in that order, as an answer remembers them."""
+    return Question(item, tuple(Option(c, name) for c, name in zip(codes(choices), choices, strict=True)), short=True)

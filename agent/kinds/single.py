@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from agent import kinds
 from agent.errors import Unparsable
-from agent.types import Answer, Distribution, Item, Layout, Question, Task, Value
+from agent.types import NONE_OF_THESE, Answer, Distribution, Item, Layout, Question, Task, Value
 
 ATOM = "label"
 
@@ -30,7 +30,8 @@ def parse(task: Task, question: Question, answer: Answer) -> Distribution | None
 
     With log-probabilities: softmax over those of the options' codes (an option without one gets 0). Without: all
     mass on the option written, as code or name; letter case, quotes, brackets, "Label: X", `A) name` and JSON
-    (`{"label": "X"}`, `["X"]`) are understood.
+    (`{"label": "X"}`, `["X"]`) are understood. What "none of these" gets (where it was an option) is spread evenly
+    over the labels that were not shown.
 
     Raises:
         Unparsable: what was written is none of the options.
@@ -41,12 +42,20 @@ def parse(task: Task, question: Question, answer: Answer) -> Distribution | None
     top = max(scores.values(), default=-math.inf)
     if top > -math.inf:
         weights = {name: math.exp(score - top) for name, score in scores.items()}
-        total = sum(weights.values())
-        return {ATOM: {name: weights.get(name, 0.0) / total for name in task.labels}}
+        return _spread(task, question, weights)
     choice = _choice(question, answer.text)
-    if choice not in task.labels:
+    if choice is None or (choice not in task.labels and choice != NONE_OF_THESE):
         raise kinds.unreadable(question, answer.text)
-    return {ATOM: {name: float(name == choice) for name in task.labels}}
+    return _spread(task, question, {choice: 1.0})
+
+
+def _spread(task: Task, question: Question, weights: Mapping[str, float]) -> Distribution:
+    """Weights of the options shown as a distribution over all labels."""
+    shown = {option.choice for option in question.options}
+    hidden = len(task.labels) - len(shown - {NONE_OF_THESE})
+    other = weights.get(NONE_OF_THESE, 0.0) / hidden if hidden else 0.0
+    total = sum(w for name, w in weights.items() if name != NONE_OF_THESE) + other * hidden
+    return {ATOM: {name: (weights.get(name, 0.0) if name in shown else other) / total for name in task.labels}}
 
 
 def _choice(question: Question, text: str) -> str | None:

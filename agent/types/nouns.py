@@ -77,11 +77,15 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An item as one annotator is shown it: options in a seeded order. `many`: any number may be chosen."""
+    """An item as one annotator is shown it: options in a seeded order. `many`: any number may be chosen.
+
+    `short`: the options are a shortlist, not all of the task's labels; the answer must say which they were.
+    """
 
     item: Item
     options: tuple[Option, ...]
     many: bool = False
+    short: bool = False
 
 
 @dataclass(frozen=True, slots=True)
