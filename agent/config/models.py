@@ -101,17 +101,35 @@ class PoolConfig(Strict):
 class Goal(Strict):
     """`[goal]`: how good, how sure, and what it may cost.
 
-    `accuracy`: of the accepted labels, against people, claimed with probability 1 − `delta`. `budget_usd`: None is
-    no limit on money. `person_minutes`: people's time. `pilot`, `audit`: numbers of random questions to people;
+    `accuracy`: of the accepted labels, against people, claimed with probability 1 − `delta`. `budget_usd`: dollars, or
+    "none" for no limit that is meant so; None is no limit, either. `budget_tokens` (in and out together) and
+    `budget_calls` (requests): of machines asked over the network. `person_minutes`: people's time. `pilot`, `audit`: numbers of random questions to people;
     None lets the run choose from `person_minutes`.
     """
 
     accuracy: Fraction = 0.95
     delta: Fraction = 0.05
     budget_usd: Amount | None = None
+    budget_tokens: Count | None = None
+    budget_calls: Count | None = None
     person_minutes: Amount = 60.0
     pilot: Count | None = None
     audit: Count | None = None
+
+    @field_validator("budget_usd", mode="before")
+    @classmethod
+    def _none(cls, usd: Any) -> Any:
+        return None if usd == "none" else usd
+
+    @property
+    def budget(self) -> Budget:
+        """What machines may take in all."""
+        return Budget(self.budget_usd, self.budget_tokens, self.budget_calls)
+
+    @property
+    def costs_what_it_costs(self) -> bool:
+        """Whether "none" was said of the dollars, and not only nothing."""
+        return self.budget_usd is None and "budget_usd" in self.model_fields_set
 
 
 class RungKeys(Strict):
