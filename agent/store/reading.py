@@ -159,8 +159,7 @@ def spend(connection: Connection) -> Spend:
 
 
 def _total(usages: Sequence[Usage]) -> Usage:
-    names = [field.name for field in fields(Usage)]
-    return Usage(**{name: sum(getattr(usage, name) for usage in usages) for name in names})
+    return Usage(**{f.name: sum((getattr(usage, f.name) for usage in usages), f.default) for f in fields(Usage)})
 
 
 def set_aside(connection: Connection, source: str | None) -> list[SetAside]:
