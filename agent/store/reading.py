@@ -159,7 +159,9 @@ def spend(connection: Connection) -> Spend:
 
 
 def _total(usages: Sequence[Usage]) -> Usage:
-    return Usage(**{f.name: sum((getattr(usage, f.name) for usage in usages), f.default) for f in fields(Usage)})
+    none = Usage()
+    names = [field.name for field in fields(Usage)]
+    return Usage(**{name: sum((getattr(usage, name) for usage in usages), getattr(none, name)) for name in names})
 
 
 def set_aside(connection: Connection, source: str | None) -> list[SetAside]:
