@@ -104,8 +104,8 @@ class Goal(Strict):
 
     `accuracy`: of the accepted labels, against people, claimed with probability 1 − `delta`. `budget_usd`: dollars, or
     "none" for no limit that is meant so; None is no limit, either. `budget_tokens` (in and out together) and
-    `budget_calls` (requests): of machines asked over the network. `person_minutes`: people's time. `pilot`, `audit`: numbers of random
-    questions to people; None lets the run choose from `person_minutes`.
+    `budget_calls` (requests): of machines asked over the network. `person_minutes`: people's time. `pilot`,
+    `audit`: numbers of random questions to people; None lets the run choose from `person_minutes`.
     """
 
     accuracy: Fraction = 0.95
