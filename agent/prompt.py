@@ -5,8 +5,9 @@ that nothing of an item can be in the prefix; the second sees the item too and e
   `system` and `user`    a chat of two messages (`codes.j2`)
   `shared` and `item`    one plain text, sent as one user message (`words.j2`)
 Both see: question, guidelines, labels (name -> description), shots (text, values, yes: label -> bool), fence (of the
-shots), many, subject, ask and settings (the oracle's own). The second also: text, text_fence, options (code, choice,
-description), choices. Filter `line` puts a text on one line.
+shots), many, short (the options are a shortlist), rationale (a sentence of why is wanted), subject, ask and settings
+(the oracle's own). The second also: text, text_fence, options (code, choice, description), choices. Filter `line` puts
+a text on one line.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agent.errors import ConfigError
-from agent.types import Example, Item, Message, Prompt, Question, Task, Traits
+from agent.types import Answer, Example, Item, Message, Prompt, Question, Task, Traits
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -29,6 +31,15 @@ MAX_CHARS = 6_000
 
 GAP = "\n[…]\n"
 """Stands where the middle of a long text was left out."""
+
+CHARS_A_TOKEN = 3
+"""Characters that a token holds at the least in most texts, where an oracle says its limit in tokens."""
+
+MOST_PARTS = 8
+"""Parts of a long text that are asked about (`overflow = "chunk"`); a still longer one loses its middle first."""
+
+TOO_LONG = "too long"
+"""Flag of a prompt that must not be sent: its text does not fit and `overflow = "fail"`."""
 
 HOMES = (Path(__file__).parent / "_prompts", Path(__file__).parent.parent / "prompts")
 """Where templates lie: in an installed wheel, in the repository."""
@@ -94,6 +105,40 @@ def key(recipe: str, item_id: str, sample: int) -> str:
     return _sha([recipe, item_id, sample])
 
 
+def asking(
+    traits: Traits, template: str = "", shortlist: int = 0, overflow: str = "head+tail", rationale: bool = False
+) -> Traits:
+    """An oracle's traits with what a rung says of how it is asked; all of it is part of the recipe.
+
+    `shortlist`: labels shown, 0 is all of them. What has its default leaves the recipe as it was.
+    """
+    said = {"shortlist": str(shortlist or ""), "overflow": overflow.replace("head+tail", "")}
+    said["rationale"] = "yes" if rationale else ""
+    mixed = {**traits.recipe, **{name: value for name, value in said.items() if value}}
+    if not template or template == traits.template:
+        return replace(traits, recipe=mixed)
+    # Our own templates end where a code or a word is to be said; a user's is read as the oracle reads anyway.
+    own: dict[str, Literal["codes", "words"]] = {"codes": "codes", "words": "words"}
+    readout = own.get(template.partition(".")[0].partition("_")[0], traits.readout)
+    return replace(traits, recipe=mixed, template=template, readout=readout)
+
+
+def parts(item: Item, traits: Traits, max_chars: int = MAX_CHARS) -> int:
+    """How many prompts it takes to ask about the whole item: one, but for a long text that is asked in chunks."""
+    if traits.recipe.get("overflow") != "chunk":
+        return 1
+    return len(_chunks(_clean(item), _limit(traits, max_chars)))
+
+
+def stamp(prompt: Prompt, answer: Answer) -> Answer:
+    """The answer with what only the one who asked knows: the options of a shortlist, and the prompt's flags."""
+    flags = tuple(dict.fromkeys((*prompt.flags, *answer.flags)))
+    options = tuple(option.choice for option in prompt.question.options) if prompt.question.short else ()
+    if flags == answer.flags and options == answer.options:
+        return answer
+    return replace(answer, flags=flags, options=options)
+
+
 def _sha(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -108,10 +153,12 @@ def render(
     shots: Sequence[Example] = (),
     max_chars: int = MAX_CHARS,
     template: str | None = None,
+    part: int = 0,
 ) -> Prompt:
     """The prompt for one question; `prefix` is the same text for all items of a recipe.
 
-    A text longer than `max_chars` characters keeps its head and tail and the prompt is flagged "truncated".
+    A text longer than `max_chars` characters keeps its head and tail and the prompt is flagged "truncated"; with
+    `overflow` "chunk" in the recipe it shows part number `part` ("chunked=n"), with "fail" it is flagged "too long".
     People are shown the question, not a prompt: theirs carries the key alone.
 
     Raises:
@@ -121,8 +168,8 @@ def render(
     seed = int(name[:8], 16) >> 1
     if traits.person:
         return Prompt(name, question, (), readout=traits.readout, seed=seed)
-    text, flags = _text(question.item, _limit(traits, max_chars))
-    shared = _shared(task, question.many, traits, recipe, shots)
+    text, flags = _text(question.item, _limit(traits, max_chars), traits.recipe.get("overflow", ""), part)
+    shared = _shared(task, question, traits, recipe, shots)
     several = {
         "text": text,
         "text_fence": _fence(name, text),
@@ -140,17 +187,52 @@ def render(
 
 
 def _limit(traits: Traits, max_chars: int) -> int:
-    return int(traits.recipe.get("max_chars") or max_chars)
+    """Characters of a text that are shown at once."""
+    limit = int(traits.recipe.get("max_chars") or max_chars)
+    tokens = int(traits.recipe.get("max_tokens_item") or 0)
+    # Left to itself an engine that counts tokens cuts the text, which "fail" and "chunk" are to avoid.
+    return min(limit, CHARS_A_TOKEN * tokens) if tokens and traits.recipe.get("overflow") else limit
 
 
-def _text(item: Item, limit: int) -> tuple[str, tuple[str, ...]]:
-    """The item's text, cut in the middle where it is too long, without what no engine takes (lone surrogates)."""
-    text = item.text.encode("utf-8", "replace").decode("utf-8")
+def _clean(item: Item) -> str:
+    """The item's text without what no engine takes (lone surrogates)."""
+    return item.text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _text(item: Item, limit: int, overflow: str, part: int) -> tuple[str, tuple[str, ...]]:
+    """What of the item's text is shown, and the flags that say so."""
+    text = _clean(item)
     if len(text) <= limit:
         return text, ()
+    if overflow == "fail":
+        return _shorter(text, limit), (TOO_LONG,)
+    if overflow != "chunk":
+        return _shorter(text, limit), ("truncated",)
+    found = _chunks(text, limit)
+    flags = ("truncated",) if len(text) > MOST_PARTS * limit else ()
+    return found[part], (f"chunked={len(found)}", *flags)
+
+
+def _shorter(text: str, limit: int) -> str:
+    """The head and the tail of a text."""
     head = max(limit - len(GAP), 0) * 2 // 3
     tail = max(limit - len(GAP), 0) - head
-    return text[:head] + GAP + text[len(text) - tail :], ("truncated",)
+    return text[:head] + GAP + text[len(text) - tail :]
+
+
+def _chunks(text: str, limit: int) -> list[str]:
+    """A text in parts of about one length, none longer than `limit`, cut between words where there are such."""
+    text = text if len(text) <= MOST_PARTS * limit else _shorter(text, MOST_PARTS * limit)
+    out: list[str] = []
+    while text:
+        left = MOST_PARTS - len(out)
+        even = -(-len(text) // max(-(-len(text) // limit), 1))
+        # Room that is spared here must not be missing at the end.
+        least = max(len(text) - (left - 1) * limit, even * 3 // 4, 1)
+        cut = len(text) if len(text) <= limit else max(text.rfind(" ", least, even) + 1, least)
+        out.append(text[:cut])
+        text = text[cut:]
+    return out or [""]
 
 
 def _fence(salt: str, *texts: str) -> str:
@@ -161,7 +243,7 @@ def _fence(salt: str, *texts: str) -> str:
     return word
 
 
-def _shared(task: Task, many: bool, traits: Traits, recipe: str, shots: Sequence[Example]) -> dict[str, Any]:
+def _shared(task: Task, asked: Question, traits: Traits, recipe: str, shots: Sequence[Example]) -> dict[str, Any]:
     shown = []
     for shot in shots:
         values = (shot.value,) if isinstance(shot.value, str) else shot.value
@@ -172,9 +254,11 @@ def _shared(task: Task, many: bool, traits: Traits, recipe: str, shots: Sequence
         "labels": task.labels,
         "shots": shown,
         "fence": _fence(recipe, *(shot.text for shot in shots)),
-        "many": many,
+        "many": asked.many,
+        "short": asked.short,
+        "rationale": bool(traits.recipe.get("rationale")),
         "subject": traits.recipe.get("subject", "Text"),
-        "ask": traits.recipe.get("ask", "Labels" if many else "Label"),
+        "ask": traits.recipe.get("ask", "Labels" if asked.many else "Label"),
         "settings": traits.recipe,
     }
 
