@@ -71,7 +71,7 @@ def all_of_them(quick: bool) -> tuple[list[Ran], list[str]]:
     ran, words = [], []
     for name in tomllib.loads((ROOT / "eval" / "peers.toml").read_text()):
         python = ROOT / f".venv-peer-{name}" / "bin" / "python"
-        if python.exists():
+        if (python.parent.parent / ".ready").exists():
             runs.append((name, [str(python), "-m", f"eval.peers.{name}"], 300 if quick else 2_000))
         else:
             words.append(f"{name}: not installed (make peers)")

@@ -30,7 +30,7 @@ def label(url: str, count: int) -> list[str]:
     agent = LabelingAgent(config=config, cache=False, console_output=False)
     table = pandas.DataFrame({"text": texts(count)})
     made = agent.run(AutolabelDataset(table, config=config), skip_eval=True)
-    return list(made.df["order_label"])
+    return list(made.df["label_label"])
 
 
 if __name__ == "__main__":
