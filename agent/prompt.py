@@ -183,7 +183,8 @@ def render(
         prefix = first.strip()
     else:
         messages, prefix = (Message("user", first + second),), first
-    return Prompt(name, question, messages, prefix, traits.readout, seed, flags)
+    why = bool(traits.recipe.get("rationale"))
+    return Prompt(name, question, messages, prefix, traits.readout, seed, flags, why)
 
 
 def _limit(traits: Traits, max_chars: int) -> int:

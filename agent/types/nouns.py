@@ -113,6 +113,8 @@ class Prompt:
     seed: int = 0
     flags: tuple[str, ...] = ()
     """Facts about the prompt that belong to its answer too, such as "truncated"."""
+    rationale: bool = False
+    """The answer is to say why: the label on the first line, one sentence after it."""
 
 
 @dataclass(frozen=True, slots=True)
