@@ -5,14 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
-import signal
-import socket
 import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +14,7 @@ from agent import plugins, prompt
 from agent.errors import CallFailed, EndpointDown
 from agent.oracles import openai
 from agent.types import Answer, Context, Item, Part, Prompt, Task
+from eval import _vllm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -29,68 +23,9 @@ MULTI = Task("t", "multi", {"rude": "", "toxic": "", "spam": ""})
 TEXTS = ["A wonderful, moving film.", "Dull, stupid and far too long.", "I laughed and cried.", "A waste of time."]
 
 
-def weights() -> Path:
-    """SmolLM2 as safetensors, as the oracle `small` makes it from the package's GGUF."""
-    pytest.importorskip("torch", reason="making the weights needs torch")
-    from agent.errors import UserError
-    from agent.oracles import _gguf, _weights
-
-    try:
-        source = _weights.find("auto")
-    except UserError as error:
-        pytest.skip(str(error))
-    return _gguf.convert(Path(source.path), source.revision, _gguf.cache_folder())
-
-
-def surroundings(home: Path) -> dict[str, str]:
-    """What vLLM on a CPU wants of its environment."""
-    found = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    if (home / "lib" / "libiomp5.so").exists():
-        found["LD_PRELOAD"] = str(home / "lib" / "libiomp5.so")
-    return found | {"PATH": f"{home / 'bin'}:{os.environ['PATH']}"}
-
-
-@pytest.fixture(scope="module")
-def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server in a process group of its own, killed as a whole (its workers outlive it otherwise)."""
-    home = root / ".venv-vllm"
-    if not (home / "bin" / "vllm").exists():
-        pytest.skip("no .venv-vllm here: run `make vllm-env` (3.5 GB)")
-    folder = weights()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = (tmp_path_factory.mktemp("vllm") / "log").open("w+")
-    flags = ["--served-model-name", "smollm2", "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "2048"]
-    flags += ["--dtype", "float32", "--block-size", "32", "--enforce-eager"]
-    process = subprocess.Popen(
-        [home / "bin" / "vllm", "serve", folder, *flags],
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, **surroundings(home)},
-        start_new_session=True,
-    )
-    try:
-        wait_for(port, process, log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        log.close()
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes], log) -> None:
-    end = time.monotonic() + 600
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            log.seek(0)
-            pytest.fail(f"the server ended before it answered:\n{log.read()[-3000:]}")
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
-            return
-        except (OSError, urllib.error.URLError):
-            time.sleep(1)
-    pytest.fail("the server did not answer within 600 s")
+@pytest.fixture
+def server(vllm: _vllm.Server) -> str:
+    return vllm.url
 
 
 def asked(task: Task, oracle: openai.OpenAI, text: str, sample: int = 0) -> Prompt:
@@ -195,14 +130,17 @@ if __name__ == "__main__":
 
 def test_the_oracle_vllm_in_its_own_process(root: Path, tmp_path: Path) -> None:
     """Good prompts of a batch are answered although another is too long."""
-    home = root / ".venv-vllm"
-    if not (home / "bin" / "vllm").exists():
+    try:
+        folder = _vllm.weights()
+    except _vllm.Absent as error:
+        pytest.skip(str(error))
+    if not (_vllm.HOME / "bin" / "vllm").exists():
         pytest.skip("no .venv-vllm here: run `make vllm-env` (3.5 GB)")
     script = tmp_path / "ask.py"
     script.write_text(IN_PROCESS)
     done = subprocess.run(
-        [home / "bin" / "python", script, weights()],
-        env={**os.environ, **surroundings(home), "PYTHONPATH": str(root)},
+        [_vllm.HOME / "bin" / "python", script, folder],
+        env={**_vllm.surroundings(), "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
         timeout=600,
