@@ -9,7 +9,6 @@ import math
 import random
 import sqlite3
 import threading
-import time
 import urllib.request
 from pathlib import Path
 
@@ -169,4 +168,3 @@ def test_an_engine_killed_in_mid_run_pauses_it_and_nothing_is_asked_twice(vllm: 
     assert all(attempts.count(key) == len([1 for k, s in after if k == key and s != "ok"]) + 1 for key in good)
     ends = {key: max(i for i, (k, _) in enumerate(after) if k == key) for key in good}
     assert all(after[end][1] == "ok" for end in ends.values()), "no attempt follows a good answer"
-    time.sleep(0)
