@@ -1,0 +1,341 @@
+"""One `ask`, from the first job to the last: a task for every question under way, and a feeder that reserves ahead.
+
+A place in flight is held from sending to answer only; while an answer is written into the ledger, the next question is
+on its way. Knows when and how often to send; what a limit is worth and what a minute bears are judged beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterable
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+
+from agent.ask.feed import Feeder
+from agent.ask.learnt import Learnt, learnt
+from agent.ask.terms import Asked, Job, OnEvent, Policy, Read
+from agent.ask.verdict import Over, Refused, Verdict, cost, verdict
+from agent.errors import Transient, Unparsable
+from agent.store import Store
+from agent.types import Answer, Call, Oracle, Prompt
+
+UNWRITTEN = 512
+"""So many answers may wait for the ledger before no more is sent."""
+
+
+class Asking:
+    """One `ask`. Everything happens in one event loop; `_send` alone decides what leaves, and never awaits."""
+
+    def __init__(
+        self, store: Store, oracle: Oracle, policy: Policy, on_event: OnEvent | None, read: Read | None
+    ) -> None:
+        self._store = store
+        self._oracle = oracle
+        self._policy = policy
+        self._tell = on_event or (lambda kind, call, answer: None)
+        self._read = read or (lambda call, prompt, answer: None)
+        self._asked = Asked()
+        self._stopped, self._over = asyncio.Event(), asyncio.Event()
+        self._feeder = Feeder(store, self._policy.budget, self._stopped, self._send)
+        self._again: deque[tuple[Call, asyncio.Future[None]]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._on_wire: dict[str, asyncio.Task[None] | None] = {}
+        self._troubled = 0
+        self._stalled = False
+        self._error: BaseException | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._not_before = 0.0
+        self._quiet_s = 0.0
+        self._given_up_in_a_row = self._strange_in_a_row = self._unread_in_a_row = 0
+
+    async def run(self, jobs: Iterable[Job]) -> Asked:
+        known: Learnt = learnt(self._oracle, self._policy)
+        self._limit, self._pace, self._deadline = known.limit, known.pace, known.deadline
+        self._limit.begin(time.monotonic())
+        self._feeder.wide = self._limit.now
+        self._start(self._feed(jobs))
+        watch = asyncio.create_task(self._watch())
+        try:
+            await self._over.wait()
+        except asyncio.CancelledError:
+            self._stop("interrupted")
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=self._policy.grace_s)
+            raise
+        finally:
+            self._stopped.set()  # nothing more is sent, whatever ends now
+            left = [watch, *self._tasks]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            if self._alarm is not None:
+                self._alarm.cancel()
+        if self._error is not None:
+            raise self._error
+        self._asked.already += self._feeder.closed
+        self._asked.short = self._asked.short or self._feeder.short
+        self._asked.limit = self._limit.now
+        return self._asked
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._error = self._error or error
+            self._over.set()
+        if not self._tasks:
+            self._over.set()
+
+    def _stop(self, why: str) -> None:
+        if self._stopped.is_set():
+            return
+        self._asked.paused = why
+        self._stopped.set()
+        self._feeder.wake()
+        for _, place in self._again:
+            if not place.done():
+                place.set_exception(Over())
+
+    async def _watch(self) -> None:
+        """Pauses the run when nothing has come back for too long though questions are under way."""
+        most = max(self._policy.stall_s, self._deadline)
+        while self._quiet_s < most:
+            await asyncio.sleep(most / 20)
+            self._quiet_s += most / 20 * bool(self._on_wire)
+        self._stop(
+            f"nothing has come back for {most:.0f} s though questions were under way: look at the server and its log; "
+            "if it is only slow, raise deadline of this rung; then run again"
+        )
+        self._stalled = True
+        for task in self._on_wire.values():
+            if task is not None:
+                task.cancel()
+
+    async def _feed(self, jobs: Iterable[Job]) -> None:
+        feeder = self._feeder
+        unfit = await feeder.run(jobs)
+        if self._stopped.is_set():
+            await asyncio.gather(*(self._nothing(call, "not sent") for call, _ in feeder.ready))
+            return
+        for call, _ in unfit:
+            self._asked.refused_by_budget += 1
+            self._tell("refused", call, None)
+
+    # What leaves, and when ----------------------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        """Sends as much as may be sent now: calls that are asked again first. Called whenever anything has changed."""
+        limit, ready = self._limit.now, self._feeder.ready
+        while len(self._on_wire) < limit and not self._stopped.is_set():
+            if self._again:
+                call, place = self._again[0]
+                if place.done():
+                    self._again.popleft()
+                    continue
+            elif ready and self._troubled < limit and len(self._tasks) < 2 * limit + UNWRITTEN:
+                call, place = ready[0][0], None
+            else:
+                break
+            if self._too_early(call):
+                break
+            self._pace.take(call)
+            if place is not None:
+                self._again.popleft()
+                self._on_wire[call.key] = None
+                place.set_result(None)
+            else:
+                self._on_wire[call.key] = self._start(self._see_through(*ready.popleft()))
+        self._feeder.taken(limit)
+
+    def _too_early(self, call: Call) -> bool:
+        """Whether this call has to wait, for the endpoint or the limits a minute; then it is tried again in time."""
+        if self._pace.free and not self._not_before:
+            return False
+        now = time.monotonic()
+        wait = max(self._not_before - now, self._pace.wait(now, call))
+        if wait <= 0:
+            self._not_before = 0.0
+            return False
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_later(wait, self._send)
+        return True
+
+    # A call -------------------------------------------------------------------------------------------------------
+
+    async def _see_through(self, call: Call, prompt: Prompt) -> None:
+        """One call to its end, whatever it is; only trouble with the ledger or the set-up is raised."""
+        try:
+            try:
+                answer = await self._attempt(call, prompt)
+            except Transient as trouble:
+                answer = await self._persist(call, prompt, trouble)
+            await self._keep(call, prompt, answer)
+        except Transient as trouble:
+            self._asked.given_up += 1
+            self._tell("given up", call, None)
+            self._given_up_in_a_row += 1
+            if self._given_up_in_a_row >= self._policy.breaker:
+                self._stop(f"{self._given_up_in_a_row} calls in a row came to nothing, the last one: {trouble}")
+        except Refused:
+            self._asked.refused_by_budget += 1
+            self._tell("refused", call, None)
+        except Over:
+            return
+        finally:
+            self._feeder.came_in()
+            self._send()
+
+    async def _keep(self, call: Call, prompt: Prompt, answer: Answer) -> None:
+        """The answer into the ledger. What is none of the options has been paid for, is kept, and settles nothing."""
+        self._given_up_in_a_row = self._strange_in_a_row = 0
+        try:
+            self._read(call, prompt, answer)
+        except Unparsable:
+            await self._store.record(call.key, answer, "error", "unreadable: none of the options")
+            self._asked.given_up += 1
+            self._unread_in_a_row += 1
+            self._tell("given up", call, None)
+            if self._unread_in_a_row >= self._policy.unread:
+                self._stop(
+                    f"the last {self._unread_in_a_row} answers of {call.annotator} were none of the options: look at "
+                    "the model and its prompt (tutelage doctor, tutelage plan), then run again"
+                )
+            return
+        self._unread_in_a_row = 0
+        if await self._store.record(call.key, answer):
+            self._asked.answered += 1
+            self._tell("answered", call, answer)
+        else:
+            self._asked.already += 1
+
+    async def _persist(self, call: Call, prompt: Prompt, first: Transient) -> Answer:
+        """The answer, after a first attempt that failed. Raises Transient when out of attempts, Refused, or Over."""
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self._policy.attempts),
+            retry=retry_if_exception_type(Transient),
+            wait=self._wait,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        self._troubled += 1
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    if attempt.retry_state.attempt_number == 1:
+                        raise first
+                    granted = await self._store.areserve([call], self._policy.budget)
+                    if granted.refused:
+                        self._asked.short = self._asked.short or granted.short
+                        raise Refused
+                    if granted.closed:
+                        raise Over
+                    await self._place(call)
+                    return await self._attempt(call, prompt)
+        finally:
+            self._troubled -= 1
+        raise AssertionError("tenacity ends with an answer or an exception")
+
+    async def _attempt(self, call: Call, prompt: Prompt) -> Answer:
+        """One request under its deadline. Whatever goes wrong is in the ledger before it is raised."""
+        sent = time.monotonic()
+        try:
+            async with asyncio.timeout(self._deadline):
+                answer = await self._oracle.answer(prompt)
+        except asyncio.CancelledError:
+            self._on_wire.pop(call.key, None)
+            if not self._stalled:
+                raise
+            await self._nothing(call, "dropped: nothing came back any more", billed=True)
+            raise Over from None
+        except Exception as error:
+            found = verdict(error, call, self._deadline)
+            self._came_back(call, sent, None, found)
+            await self._note(call, found)
+            raise found.then from error
+        self._came_back(call, sent, answer, None)
+        return answer
+
+    def _came_back(self, call: Call, sent: float, answer: Answer | None, found: Verdict | None) -> None:
+        """A place in flight is free: take note of what that tells of the endpoint, and send the next."""
+        now, full = time.monotonic(), len(self._on_wire) >= self._limit.now
+        self._on_wire.pop(call.key, None)
+        if found is None:
+            self._quiet_s = 0.0
+            self._limit.well(now, sent, full)
+        else:
+            self._listen(now, sent, found)
+        if not self._pace.free:
+            self._pace.correct(call, answer, billed=found is not None and found.cost.usd + found.cost.tokens_in > 0)
+        self._send()
+
+    def _listen(self, now: float, sent: float, found: Verdict) -> None:
+        if found.alive:
+            self._quiet_s = 0.0
+        self._strange_in_a_row += found.strange
+        if self._strange_in_a_row >= self._policy.strange:
+            self._stop(f"{self._strange_in_a_row} calls in a row failed, the last one: {found.why}: a fault of ours")
+        if found.stop:
+            self._stop(found.stop)
+        trouble = found.then
+        if not isinstance(trouble, Transient):
+            return
+        self._limit.trouble(now, sent)
+        if trouble.after is not None:
+            self._not_before = max(self._not_before, now + trouble.after)
+            if trouble.after > self._policy.patience_s:
+                self._stop(f"the endpoint asks to wait {trouble.after:.0f} s: {trouble}; run again then")
+
+    async def _note(self, call: Call, found: Verdict) -> None:
+        await self._store.record(call.key, found.cost, found.status, found.why)
+        if found.status == "error":
+            self._tell("error", call, None)
+            return
+        self._asked.failed += 1
+        self._tell("failed", call, None)
+
+    async def _nothing(self, call: Call, why: str, billed: bool = False) -> None:
+        """Closes a reservation without an answer; the call stays open."""
+        spent = cost(call, True) if billed else Answer("")
+        await self._store.record(call.key, spent, "error", why)
+        self._tell("error", call, None)
+
+    async def _place(self, call: Call) -> None:
+        """Waits for a place in flight. Raises Over, with nothing reserved, when the run is stopped before."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._again.append((call, place))
+        self._send()
+        try:
+            if self._stopped.is_set() and not place.done():
+                raise Over
+            await place
+        except Over:
+            await self._nothing(call, "not sent")
+            raise
+        self._on_wire[call.key] = asyncio.current_task()
+
+    def _wait(self, state: RetryCallState) -> float:
+        """Seconds before the next attempt: what the endpoint asked for or doubling, and up to half more at random."""
+        policy = self._policy
+        wait = min(policy.longest_wait_s, policy.wait_s * 2.0 ** (state.attempt_number - 1))
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, Transient) and error.after is not None:
+            wait = max(wait, error.after)
+        return wait * (1 + random.random() / 2)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleeps, unless the run is stopped: then raises Over."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()
+        except TimeoutError:
+            return
+        raise Over

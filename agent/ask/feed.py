@@ -1,0 +1,92 @@
+"""Reserves jobs in order, a little ahead of what is sent, as the budget bears. Knows the ledger; sends nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+
+from agent.ask.terms import Job
+from agent.store import Store
+from agent.types import Budget
+
+
+class Feeder:
+    """`ready`: jobs that are reserved and may be sent. `closed`: jobs that needed no answer any more. `short`: what the
+    budget had too little of. `send` is called when more is ready."""
+
+    def __init__(self, store: Store, budget: Budget | None, stopped: asyncio.Event, send: Callable[[], None]) -> None:
+        self.ready: deque[Job] = deque()
+        self.wide = 1
+        self.closed = 0
+        self.short = ""
+        self._store, self._budget, self._stopped, self._send = store, budget, stopped, send
+        self._reserved = 0
+        self._hungry, self._turnover = asyncio.Event(), asyncio.Event()
+
+    def taken(self, limit: int) -> None:
+        """Something was sent, of at most `limit` at once: keep twice as much ready."""
+        self.wide = limit
+        if len(self.ready) <= limit:
+            self._hungry.set()
+
+    def came_in(self) -> None:
+        """A reserved call has come to its end."""
+        self._reserved -= 1
+        self._turnover.set()
+
+    def wake(self) -> None:
+        """The run was stopped."""
+        self._hungry.set()
+        self._turnover.set()
+
+    async def run(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """Ends when all is sent, when the budget bears no more, or when the run is stopped; gives what did not fit."""
+        fresh, back = _different(jobs), deque[Job]()
+        while not self._stopped.is_set():
+            if len(self.ready) > self.wide:
+                await self._hunger()
+                continue
+            want = 2 * self.wide + 8 - len(self.ready)
+            chunk = [back.popleft() for _ in range(min(len(back), want))]
+            chunk += islice(fresh, want - len(chunk))
+            if not chunk:
+                break
+            self._turnover.clear()
+            refused = await self._reserve(chunk)
+            self._send()
+            back.extendleft(reversed(refused))
+            if refused and not self._turnover.is_set():  # else a call came in meanwhile, perhaps for less: try again
+                if not self._reserved:
+                    break
+                await self._turnover.wait()
+        while self.ready and not self._stopped.is_set():
+            await self._hunger()
+        return chain(back, fresh)
+
+    async def _hunger(self) -> None:
+        """Waits until more is sent, or the run is stopped."""
+        if not self._stopped.is_set():
+            self._hungry.clear()
+            await self._hungry.wait()
+
+    async def _reserve(self, chunk: list[Job]) -> list[Job]:
+        """Makes ready what the budget bears; returns the jobs it does not."""
+        result = await self._store.areserve([call for call, _ in chunk], self._budget)
+        granted = {call.key for call in result.granted}
+        refused = {call.key for call in result.refused}
+        self.closed += len(result.closed)
+        self.short = self.short or result.short
+        self._reserved += len(granted)
+        self.ready.extend(job for job in chunk if job[0].key in granted)
+        return [job for job in chunk if job[0].key in refused]
+
+
+def _different(jobs: Iterable[Job]) -> Iterator[Job]:
+    """The jobs, each question once."""
+    seen: set[str] = set()
+    for job in jobs:
+        if job[0].key not in seen:
+            seen.add(job[0].key)
+            yield job

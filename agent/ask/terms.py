@@ -1,0 +1,61 @@
+"""How to ask, and what became of it: the words in which `ask` is told and tells. Knows no clock and no ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agent.types import Answer, Budget, Call, Prompt
+
+Job = tuple[Call, Prompt]
+Read = Callable[[Call, Prompt, Answer], object]
+"""Reads an answer, only to see whether it can be read. Raises Unparsable."""
+OnEvent = Callable[[str, Call, Answer | None], None]
+"""Told of each call: kind is "answered", "failed", "given up" (out of attempts), "refused" (budget) or, of an attempt,
+"error"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How to ask. Times in seconds; `budget` is what all machines may take in all.
+
+    deadline_s: total time of one attempt, however the bytes drip. attempts: in all, for trouble that may pass; waits
+    double from wait_s to at most longest_wait_s, plus jitter. patience_s: an endpoint that wants us to wait longer is
+    down. stall_s: nothing came back for so long (and for no less than a deadline) with questions under way, and the
+    run pauses. breaker: so many calls in a row out of attempts, and the endpoint is down. strange: so many unforeseen
+    errors in a row pause the run, and so do `unread` answers in a row that are none of the options. grace_s: how long
+    calls in flight may still come in after an interruption. start: questions in flight at first.
+    """
+
+    budget: Budget | None = None
+    deadline_s: float = 120.0
+    attempts: int = 5
+    wait_s: float = 1.0
+    longest_wait_s: float = 60.0
+    patience_s: float = 300.0
+    stall_s: float = 180.0
+    breaker: int = 10
+    strange: int = 20
+    unread: int = 20
+    grace_s: float = 5.0
+    start: int = 8
+
+
+@dataclass(slots=True)
+class Asked:
+    """What became of the jobs, which are answered + failed + given_up + refused_by_budget + already + not asked.
+
+    given_up: out of attempts, or unreadable; they stay open for another day. refused_by_budget: did not fit.
+    already: had been answered, failed or withdrawn before. paused: why no more were asked; "" if nothing is amiss.
+    short: what the budget had too little of, "usd", "tokens" or "calls".
+    limit: how many questions in flight the endpoint was found to bear, as things stood at the end.
+    """
+
+    answered: int = 0
+    failed: int = 0
+    given_up: int = 0
+    refused_by_budget: int = 0
+    already: int = 0
+    paused: str = ""
+    short: str = field(default="", compare=False)
+    limit: int = field(default=0, compare=False)

@@ -1,0 +1,55 @@
+"""What an attempt that went wrong means: for its call, for the money, for the run. Knows no clock and no ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.errors import CallFailed, Pause, Transient, UserError
+from agent.types import Answer, Call
+
+
+class Over(Exception):
+    """No further attempt, and nothing left to note: the call has ended or the run has been stopped."""
+
+
+class Refused(Exception):
+    """No further attempt: the budget does not bear it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """status: "error", and the call stays open, or "failed" for good. why: for the ledger, without a word of the item.
+    cost: what the attempt may have taken, as an answer. then: what to raise. stop: why the run is to stop, or "".
+    alive: whether something came back that only a working endpoint says."""
+
+    status: Literal["error", "failed"]
+    why: str
+    cost: Answer
+    then: Exception
+    stop: str = ""
+    alive: bool = False
+    strange: bool = False
+
+
+def cost(call: Call, billed: bool) -> Answer:
+    """What an attempt without an answer may have taken: all that was reserved, or a request that was not charged."""
+    if billed:
+        return Answer("", usd=call.usd, tokens_in=call.tokens, requests=call.requests)
+    return Answer("", requests=min(1, call.requests))
+
+
+def verdict(error: Exception, call: Call, deadline: float) -> Verdict:
+    """The verdict on whatever the oracle raised; TimeoutError: the deadline (seconds) has passed."""
+    if isinstance(error, TimeoutError):
+        error = Transient(f"no answer within {deadline:g} s", billed=True)
+    if isinstance(error, Transient):
+        return Verdict("error", str(error), cost(call, error.billed), error)
+    if isinstance(error, Pause):
+        return Verdict("error", str(error), cost(call, False), Over(), stop=str(error))
+    if isinstance(error, UserError):
+        return Verdict("error", str(error), cost(call, False), error, stop=str(error))
+    if isinstance(error, CallFailed):
+        return Verdict("failed", str(error), cost(call, error.billed), Over(), alive=True)
+    why = f"unforeseen {type(error).__name__} in the oracle"
+    return Verdict("failed", why, cost(call, True), Over(), strange=True)
