@@ -18,6 +18,8 @@ from agent import config as settings
 from agent.board import Board
 from agent.config import Config, Rung
 from agent.errors import ConfigError, DataError
+from agent.loop import private
+from agent.mask import Mask
 from agent.pool import Pool
 from agent.store import Store
 from agent.types import Answer, Bools, Context, Example, Ints, Item, Kind, Layout, Oracle, Student, Task, Traits
@@ -32,6 +34,8 @@ class Machine:
     rung: Rung
     oracle: Oracle
     traits: Traits
+    mask: Mask = Mask()
+    """What it is not shown: items, examples and the task go through this first."""
     shots: tuple[Example, ...] = ()
     recipe: str | None = None
     shown: Bools = field(default_factory=lambda: np.zeros(0, bool))
@@ -144,8 +148,9 @@ def open_ground(config: Config, people: str | None, limit: int | None, offline: 
     task, kind, layout = settings.the_task(config), settings.kind(config), settings.layout(config)
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
+    covers = private.mask_of(config)
     machines = [
-        _machine(rung, task, layout, config, offline) for rung in config.rung if rung.oracle and not rung.person
+        _machine(rung, task, layout, config, offline, covers) for rung in config.rung if rung.oracle and not rung.person
     ]
     store = Store.open(config.store_url)
     try:
@@ -186,16 +191,17 @@ def open_ground(config: Config, people: str | None, limit: int | None, offline: 
         raise
 
 
-def _machine(rung: Rung, task: Task, layout: Layout, config: Config, offline: bool) -> Machine:
+def _machine(rung: Rung, task: Task, layout: Layout, config: Config, offline: bool, covers: Mask) -> Machine:
     plugin = plugins.load("oracles", str(rung.oracle))
     oracle: Oracle = plugin.build(rung.settings, _context(config, task, layout))
     # The rung's name is part of the recipe: two rungs are two annotators even where they share a model.
     traits = replace(oracle.traits, annotator=rung.name)
     if offline and not traits.local:
         raise ConfigError(f"rung {rung.name!r} asks over the network, which --offline forbids: remove one of the two")
-    machine = Machine(rung, oracle, traits)
+    traits, mask = private.admitted(config, rung, traits, covers)
+    machine = Machine(rung, oracle, traits, mask)
     if rung.shots == 0:
-        machine.shots = task.examples
+        machine.shots = mask.task(task).examples
         machine.recipe = recipe_of(task, machine)
     return machine
 
@@ -206,7 +212,7 @@ def _context(config: Config, task: Task, layout: Layout) -> Context:
 
 def recipe_of(task: Task, machine: Machine) -> str:
     """What its answers depend on, besides item and sample."""
-    return prompt.recipe(task, task.kind, machine.traits, machine.shots)
+    return prompt.recipe(machine.mask.task(task), task.kind, machine.traits, machine.shots)
 
 
 def _student(config: Config, task: Task, layout: Layout) -> Student | None:
@@ -255,7 +261,7 @@ def choose_shots(ground: Ground, machine: Machine) -> None:
         taken.append(i)
         counts[best[i]] = counts.get(best[i], 0) + 1
     examples = [Example(ground.pool.item(i).text, ground.kind.value(ground.task, dict(best[i]))) for i in taken]
-    machine.shots = (*ground.task.examples, *examples)
+    machine.shots = tuple(map(machine.mask.example, (*ground.task.examples, *examples)))
     machine.shown[taken] = True
     machine.recipe = recipe_of(ground.task, machine)
     board.restart()  # what it answered in earlier runs was passed by while its recipe was not known
