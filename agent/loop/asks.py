@@ -24,9 +24,8 @@ GAIN_FLOOR = 0.002
 def prompt_of(ground: Ground, machine: Machine, item: Item, sample: int) -> Prompt:
     """What this machine is sent about an item."""
     assert machine.recipe is not None
-    task, item = machine.mask.task(ground.task), machine.mask.item(item)
-    question = ground.kind.question(task, item, sample)
-    return prompt.render(task, question, machine.traits, machine.recipe, sample, machine.shots)
+    question = ground.kind.question(machine.task, machine.mask.item(item), sample)
+    return prompt.render(machine.task, question, machine.traits, machine.recipe, sample, machine.shots)
 
 
 def jobs(ground: Ground, machine: Machine, picks: Picks, purpose: Stream, turn: int) -> Jobs:

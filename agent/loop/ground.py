@@ -34,8 +34,10 @@ class Machine:
     rung: Rung
     oracle: Oracle
     traits: Traits
-    mask: Mask = Mask()
-    """What it is not shown: items, examples and the task go through this first."""
+    task: Task
+    """The task as it is shown."""
+    mask: Mask
+    """What it is not shown: items and examples go through this first."""
     shots: tuple[Example, ...] = ()
     recipe: str | None = None
     shown: Bools = field(default_factory=lambda: np.zeros(0, bool))
@@ -199,10 +201,10 @@ def _machine(rung: Rung, task: Task, layout: Layout, config: Config, offline: bo
     if offline and not traits.local:
         raise ConfigError(f"rung {rung.name!r} asks over the network, which --offline forbids: remove one of the two")
     traits, mask = private.admitted(config, rung, traits, covers)
-    machine = Machine(rung, oracle, traits, mask)
+    machine = Machine(rung, oracle, traits, mask.task(task), mask)
     if rung.shots == 0:
-        machine.shots = mask.task(task).examples
-        machine.recipe = recipe_of(task, machine)
+        machine.shots = machine.task.examples
+        machine.recipe = recipe_of(machine)
     return machine
 
 
@@ -210,9 +212,9 @@ def _context(config: Config, task: Task, layout: Layout) -> Context:
     return Context(task, layout, config.run.seed, str(config.folder / "cache"), str(config.root))
 
 
-def recipe_of(task: Task, machine: Machine) -> str:
+def recipe_of(machine: Machine) -> str:
     """What its answers depend on, besides item and sample."""
-    return prompt.recipe(machine.mask.task(task), task.kind, machine.traits, machine.shots)
+    return prompt.recipe(machine.task, machine.task.kind, machine.traits, machine.shots)
 
 
 def _student(config: Config, task: Task, layout: Layout) -> Student | None:
@@ -261,8 +263,8 @@ def choose_shots(ground: Ground, machine: Machine) -> None:
         taken.append(i)
         counts[best[i]] = counts.get(best[i], 0) + 1
     examples = [Example(ground.pool.item(i).text, ground.kind.value(ground.task, dict(best[i]))) for i in taken]
-    machine.shots = tuple(map(machine.mask.example, (*ground.task.examples, *examples)))
+    machine.shots = (*machine.task.examples, *map(machine.mask.example, examples))
     machine.shown[taken] = True
-    machine.recipe = recipe_of(ground.task, machine)
+    machine.recipe = recipe_of(machine)
     board.restart()  # what it answered in earlier runs was passed by while its recipe was not known
     board.refresh(ground.store, ground.recipes)
