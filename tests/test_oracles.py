@@ -330,17 +330,6 @@ def test_how_far_an_endpoint_is(url, expected):
     assert openai.build(settings, context(SINGLE)).traits.local == (expected == "here")
 
 
-def test_probe_says_what_the_endpoint_can_do():
-    with ChatServer("nologprobs", right="good", vllm=True) as server:
-        server.mode = "prose"
-        rows = asyncio.run(openai.probe(openai.Settings("tiny", server.url)))
-    found = {what: (finding, ok) for what, finding, ok in rows}
-    assert found["endpoint"][1] and "vLLM" in found["endpoint"][0] and found["model"] == ("tiny served", True)
-    assert found["constrained choice"] == ("not obeyed; answers are checked anyway", False)
-    gone = asyncio.run(openai.probe(openai.Settings("tiny", server.url)))
-    assert gone[0][0] == "endpoint" and not gone[0][2] and "no endpoint answers" in gone[0][1]
-
-
 # Reading codes.
 
 

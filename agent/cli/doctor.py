@@ -1,13 +1,14 @@
-"""`tutelage doctor`: is everything there, from Python to the last endpoint? Spends nothing, changes nothing."""
+"""`tutelage doctor`: is everything there, from Python to the last endpoint, and what does each one really do?
+
+Asks endpoints a few short questions, which it announces; changes nothing.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,8 +16,10 @@ from agent.cli.house import BAD_INPUT, Common, common
 from agent.errors import Damaged, TutelageError, UserError
 
 if TYPE_CHECKING:
+    from agent.cli.annotator import Visit
+    from agent.cli.endpoint import Looked
     from agent.cli.ground import Check
-    from agent.config import Config, Rung
+    from agent.config import Config
 
 FIRST = 5
 """How many faults of a ledger are named."""
@@ -24,37 +27,44 @@ NAMED = 3
 """How many rows stand in the finding itself."""
 SHOWN = 10
 """How many rows are listed to people; with --json all are."""
-MUST = ("endpoint", "model")
-"""What a rung cannot work without; what else a server lacks, the rung does without."""
+SOME = 256
+"""Items of the pool that endpoints are timed with."""
 MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 
 @click.command()
-@click.option("--offline", is_flag=True, help="Ask no endpoint.")
+@click.option("--offline", is_flag=True, help="Ask no endpoint, load no model.")
+@click.option("--thorough", is_flag=True, help="Measure the pace of far endpoints and of engines, too.")
 @common
 @click.pass_context
-def doctor(context: click.Context, common: Common, offline: bool) -> None:
-    """Check the ground: packages, models, configuration, pool, endpoints, disk, ledger. Exits with 2 when one fails.
+def doctor(context: click.Context, common: Common, offline: bool, thorough: bool) -> None:
+    """Check the ground: packages, models, configuration, pool, disk, ledger, and what each endpoint really does.
+
+    An endpoint is asked some fifteen short questions about made-up texts; one on this machine or a private network is
+    timed with texts of the pool, too. Says what that costs, and prints the settings that follow. Exits with 2 when a
+    check fails.
 
     \b
     Example:
       tutelage doctor
-      tutelage doctor --json
+      tutelage doctor --offline --json
     """
     from agent.cli.ground import ground
 
     checks: list[Check] = []
     lines: list[str] = []
-    config: list[Config] = []
-    for check in _all(common, ground(_place(common)), config, offline):
+    visits: list[Visit] = []
+    for check in _all(common, ground(_place(common)), visits, offline, thorough):
+        lines += _lines(check, checks[-1] if checks else None, common.flags)
         checks.append(check)
-        lines += _lines(check, common.flags)
     failed = sum(check.level == "fail" for check in checks)
     warned = sum(check.level == "warn" for check in checks)
     verdict = f"{failed} failed, {warned} to look at" if failed or warned else "all is well"
+    looked = [one for visit in visits for one in visit.looked]
     body = {"checks": [dataclasses.asdict(check) for check in checks], "failed": failed, "warned": warned}
-    step = f"\nnext: tutelage plan{common.flags}" if config and not failed else ""
-    common.show(body, "\n".join(lines) + f"\n{verdict}{step}")
+    step = f"\nnext: tutelage plan{common.flags}" if visits and not failed else ""
+    text = "\n".join([*lines, *_advice(looked)])
+    common.show(body | {"rungs": [one.body() for one in looked]}, f"{text}\n{verdict}{step}")
     if failed:
         context.exit(BAD_INPUT)
 
@@ -67,10 +77,14 @@ def _place(common: Common) -> Path:
         return Path(common.path).resolve().parent
 
 
-def _lines(check: Check, flags: str) -> Iterator[str]:
-    """The check for people: its finding, some of the rows meant, the mend."""
-    yield f"{MARKS[check.level]}  {check.what:<16} {check.finding}"
-    margin = " " * 24
+def _lines(check: Check, before: Check | None, flags: str) -> Iterator[str]:
+    """The check for people: its finding, some of the rows meant, the mend. A rung's are set under its name."""
+    head, _, part = check.what.rpartition(": ")
+    if head and (before is None or before.what.rpartition(": ")[0] != head):
+        yield f"      {head}"
+    what = f"  {part}" if head else check.what
+    yield f"{MARKS[check.level]}  {what:<20}{check.finding}"
+    margin = " " * 26
     if len(check.rows) > NAMED:
         yield from (f"{margin}{row}" for row in check.rows[NAMED:SHOWN])
     if len(check.rows) > SHOWN:
@@ -79,7 +93,21 @@ def _lines(check: Check, flags: str) -> Iterator[str]:
         yield f"{margin}mend: {check.mend}"
 
 
-def _all(common: Common, ground: Iterator[Check], config: list[Config], offline: bool) -> Iterator[Check]:
+def _advice(looked: Sequence[Looked]) -> Iterator[str]:
+    """The settings that follow, as lines to be copied."""
+    told = [one for one in looked if one.advice]
+    if told:
+        yield "\nsettings that follow (for tutelage.toml):"
+    for one in told:
+        yield from ("", *(f"  {line}" for line in one.config.splitlines()))
+    if told:
+        yield ""
+
+
+def _all(
+    common: Common, ground: Iterator[Check], visits: list[Visit], offline: bool, thorough: bool
+) -> Iterator[Check]:
+    from agent.cli import annotator
     from agent.cli.ground import Check
     from agent.cli.look import pool
 
@@ -94,83 +122,13 @@ def _all(common: Common, ground: Iterator[Check], config: list[Config], offline:
             mend = "correct the --set" if line.startswith("--set") else f"correct {common.path}"
             yield Check("configuration", "fail", line, f"{mend} or the --set" if " with --set: " in line else mend)
         return
-    config.append(read)
+    visit = annotator.Visit(read, common.say, offline, thorough)
+    visits.append(visit)
     yield Check("configuration", "ok", f"{common.path}: {' → '.join(rung.name for rung in read.rung)}")
-    yield from pool(read, common.overrides)
+    yield from pool(read, common.overrides, visit.some, SOME)
     for rung in read.rung:
-        yield from _rung(read, rung, offline)
+        yield from annotator.rung(visit, rung)
     yield from _ledger(read)
-
-
-def _rung(config: Config, rung: Rung, offline: bool) -> Iterator[Check]:
-    """Can this annotator be built, and does its endpoint answer?"""
-    from agent import config as settings
-    from agent import plugins
-    from agent.cli.begin import unset_key
-    from agent.cli.ground import Check
-    from agent.oracles import nearness
-    from agent.types import Context
-
-    what = f"rung {rung.name}"
-    if rung.person:
-        people = rung.settings.people
-        missing = people not in (None, "gold") and not (config.root / people).exists()
-        if missing:
-            yield Check(what, "fail", f"there is no file {people}", "correct people, or remove it")
-        elif people == "gold" and not config.pool.gold:
-            yield Check(what, "fail", 'people = "gold", but pool.gold names no column', "name pool.gold")
-        else:
-            words = "people answer by `tutelage review`" if people is None else f"answers come from {people}"
-            yield Check(what, "ok", words)
-        return
-    room, name = ("students", rung.student) if rung.student else ("oracles", rung.oracle)
-    try:
-        plugin = plugins.load(room, str(name))
-        context = Context(
-            settings.the_task(config), settings.layout(config), config.run.seed, str(config.folder / "cache")
-        )
-        plugin.build(rung.settings, context)
-    except UserError as error:
-        yield Check(what, "fail", str(error), f"correct rung.{rung.name}")
-        return
-    if key := unset_key(rung):
-        far = nearness(rung.settings.base_url) == "far"
-        mend = f"put the key into the environment variable {key}, or correct rung.{rung.name}.api_key_env"
-        yield Check(f"{what}: key", "fail" if far and not offline else "warn", f"{key} is not set", mend)
-        if far:
-            return
-    probe = getattr(plugin, "probe", None)
-    if probe is None or offline:
-        yield Check(what, "ok", f"{room[:-1]} {name}" + (", not asked" if probe else ""))
-        return
-    yield from _probed(what, probe, rung.settings)
-
-
-def _probed(what: str, probe: Any, settings: Any) -> Iterator[Check]:
-    """The rows of a plug-in's own `probe(settings)`: what, finding, whether it is ok."""
-    from agent.cli.ground import Check
-
-    try:
-        rows = probe(settings)
-        rows = asyncio.run(rows) if inspect.iscoroutine(rows) else rows
-    except TutelageError as error:
-        yield Check(what, "fail", str(error), "correct base_url, model or api_key_env of this rung")
-        return
-    insists = getattr(settings, "logprobs", "") == "yes"
-    for part, finding, ok in rows:
-        if ok:
-            yield Check(f"{what}: {part}", "ok", str(finding))
-        elif part == "log-probabilities":
-            mend = 'write logprobs = "auto" to count votes' if insists else (
-                "none is needed: votes are counted, which takes more answers a question; a server that gives "
-                "log-probabilities (vLLM, llama.cpp) needs one"
-            )  # fmt: skip
-            yield Check(f"{what}: {part}", "fail" if insists else "warn", str(finding), mend)
-        elif part in MUST:
-            mend = "correct base_url, model or api_key_env of this rung, or start its server"
-            yield Check(f"{what}: {part}", "fail", str(finding), mend)
-        else:
-            yield Check(f"{what}: {part}", "warn", str(finding), "none is needed: the rung does without")
 
 
 def _ledger(config: Config) -> Iterator[Check]:

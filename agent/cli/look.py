@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agent.cli.ground import Check
     from agent.config import Config
     from agent.data import Source
-    from agent.types import SetAside
+    from agent.types import Item, SetAside
 
 REMEMBERED = 1_000_000
 """Rows up to which the pool is compared with what the run took in."""
@@ -34,8 +34,11 @@ class Seen:
     strange: list[str] = field(default_factory=list)
 
 
-def pool(config: Config, overrides: Sequence[str]) -> Iterator[Check]:
-    """Counts, the rows set aside with their reasons, whether gold and labels agree, what changed since a run."""
+def pool(config: Config, overrides: Sequence[str], some: list[Item], want: int) -> Iterator[Check]:
+    """Counts, the rows set aside with their reasons, whether gold and labels agree, what changed since a run.
+
+    The first `want` items are put into `some`.
+    """
     from agent.cli.ground import Check
     from agent.loop.ground import source
 
@@ -45,7 +48,7 @@ def pool(config: Config, overrides: Sequence[str]) -> Iterator[Check]:
     given = next((override for override in overrides if override.startswith("pool.")), None)
     mend = f"correct --set {given}" if given else "correct [pool]"
     try:
-        seen = _read(config, source(config))
+        seen = _read(config, source(config), some, want)
     except UserError as error:
         yield Check("pool", "fail", str(error), mend)
         return
@@ -63,7 +66,7 @@ def pool(config: Config, overrides: Sequence[str]) -> Iterator[Check]:
     yield from _since(config, seen)
 
 
-def _read(config: Config, source: Source) -> Seen:
+def _read(config: Config, source: Source, some: list[Item], want: int) -> Seen:
     from dataclasses import replace
 
     from agent import data
@@ -75,6 +78,8 @@ def _read(config: Config, source: Source) -> Seen:
                 seen.aside.append(replace(row, file=data.short(source, row.file)))
                 continue
             seen.items += 1
+            if len(some) < want:
+                some.append(row.item)
             seen.gold += row.item.gold is not None
             if seen.items <= REMEMBERED:
                 seen.ids[row.item.id] = row.item.name

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from agent.errors import CallFailed, Transient, TutelageError
 from agent.oracles import counted, nearness, read_codes
+from agent.oracles._probe import probe
 from agent.oracles._wire import Reply, Wire
 from agent.types import Answer, Context, Most, Prompt, Traits
+
+__all__ = ["OpenAI", "Settings", "build", "probe"]
 
 log = logging.getLogger("tutelage")
 
@@ -249,40 +252,3 @@ class OpenAI:
     async def close(self) -> None:
         """Close the connections."""
         await self.wire.close()
-
-
-async def probe(settings: Settings) -> list[tuple[str, str, bool]]:
-    """What the endpoint can do, for `doctor`: rows of (what, finding, is it well). Costs two short questions."""
-    oracle, rows = OpenAI(settings), []
-    wire = oracle.wire
-    try:
-        await wire.meet()
-        rows.append(("endpoint", f"{wire.where} answers{' (vLLM)' if wire.vllm else ''}", True))
-        served = await _quietly(wire.models())
-        known = settings.model in served
-        finding = "served" if known else f"not listed; listed: {', '.join(served[:10]) or 'nothing'}"
-        rows.append(("model", f"{settings.model} {finding}", known or not served))
-        ask = {"model": settings.model, "max_tokens": settings.max_tokens, "temperature": 0.0}
-        ask["messages"] = [{"role": "user", "content": "Answer with the letter A or B and nothing else."}]
-        reply = await wire.chat(ask | {"logprobs": True})
-        found = "given" if reply.tokens else f"none: it will be asked {settings.votes} times and votes counted"
-        rows.append(("log-probabilities", found, bool(reply.tokens)))
-        if wire.vllm:
-            obeyed = (await wire.chat(ask | {"structured_outputs": {"choice": ["Q7"]}})).text.strip() == "Q7"
-            rows.append(
-                ("constrained choice", "obeyed" if obeyed else "not obeyed; answers are checked anyway", obeyed)
-            )
-            ids = await oracle._code_ids(("A", "B"))
-            rows.append(("codes", "one token each" if ids else "not single tokens: read from the top 20", bool(ids)))
-    except TutelageError as error:
-        rows.append(("endpoint", str(error), False))
-    finally:
-        await oracle.close()
-    return rows
-
-
-async def _quietly(wanted: Awaitable[list[str]]) -> list[str]:
-    try:
-        return await wanted
-    except TutelageError:
-        return []

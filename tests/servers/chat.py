@@ -168,7 +168,7 @@ def tokenize(text: str) -> int:
 def code_of(body: dict[str, Any], label: str) -> str:
     """The code under which the prompt of this request shows a label."""
     lines = body["messages"][-1]["content"].splitlines()
-    return next(line.split(": ")[0] for line in lines if line.endswith(f": {label}"))
+    return next((line.split(": ")[0] for line in lines if line.endswith(f": {label}")), "no code")
 
 
 def completion(server: ChatServer, body: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,252 @@
+"""The doctor's look at one rung: can it be built, what does its endpoint really do, how fast is it? Asks for real."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from agent.cli.endpoint import Looked
+from agent.cli.ground import Check
+from agent.cli.house import many
+from agent.errors import TutelageError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.config import Config, Rung
+    from agent.types import Item, Kind, Layout, Oracle, Prompt, Task
+
+MUST = ("endpoint", "model")
+"""What a rung cannot work without; what else a server lacks, the rung does without."""
+ENGINE_LEVEL = 32
+TEXTS = (
+    "The parcel came on Tuesday, and I have one question about it.",
+    "Thank you for the quick answer last week; all is well now.",
+)
+"""Made up: what a server can do is found out without sending it a text of the pool."""
+
+
+@dataclass
+class Visit:
+    """What a look at the ladder needs, and what it found. `some`: items of the pool."""
+
+    config: Config
+    say: Callable[[str], None]
+    offline: bool = False
+    thorough: bool = False
+    some: list[Item] = field(default_factory=list)
+    looked: list[Looked] = field(default_factory=list)
+
+
+def rung(visit: Visit, rung: Rung) -> Iterator[Check]:
+    """The rows of one annotator."""
+    if rung.person:
+        yield _people(visit.config, rung)
+        return
+    from agent import config as settings
+    from agent import egress, plugins
+    from agent.types import Context
+
+    config, what = visit.config, f"rung {rung.name}"
+    room, name = ("students", rung.student) if rung.student else ("oracles", rung.oracle)
+    try:
+        plugin = plugins.load(room, str(name))
+        task, layout = settings.the_task(config), settings.layout(config)
+        made = plugin.build(
+            rung.settings, Context(task, layout, config.run.seed, str(config.folder / "cache"), str(config.root))
+        )
+        if rung.oracle:
+            egress.check(rung.name, made.traits.hosts, made.traits.local, config.privacy.egress)
+    except UserError as error:
+        yield Check(what, "fail", str(error), f"correct rung.{rung.name}")
+        return
+    if rung.student:
+        yield Check(what, "ok", f"student {name}")
+        return
+    with egress.guarded(config.privacy.egress):
+        yield from _oracle(visit, rung, plugin, made, _Asking(task, settings.kind(config), layout, made))
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """How a rung's questions are put."""
+
+    task: Task
+    kind: Kind
+    layout: Layout
+    oracle: Oracle
+
+    def prompts(self, items: Sequence[Item]) -> list[Prompt]:
+        from agent import prompt
+
+        task, traits = self.task, self.oracle.traits
+        recipe = prompt.recipe(task, task.kind, traits, task.examples)
+        return [
+            prompt.render(task, self.kind.question(task, item, 0), traits, recipe, 0, task.examples) for item in items
+        ]
+
+
+def made_up() -> list[Item]:
+    """Items that stand in no pool."""
+    from agent.types import Item, Part
+
+    return [Item(f"made-up-{number}", (Part("text/plain", text),)) for number, text in enumerate(TEXTS)]
+
+
+def _people(config: Config, rung: Rung) -> Check:
+    what, people = f"rung {rung.name}", rung.settings.people
+    if people not in (None, "gold") and not (config.root / people).exists():
+        return Check(what, "fail", f"there is no file {people}", "correct people, or remove it")
+    if people == "gold" and not config.pool.gold:
+        return Check(what, "fail", 'people = "gold", but pool.gold names no column', "name pool.gold")
+    return Check(what, "ok", "people answer by `tutelage review`" if people is None else f"answers come from {people}")
+
+
+def _oracle(visit: Visit, rung: Rung, plugin: Any, oracle: Oracle, asking: _Asking) -> Iterator[Check]:
+    what, probe = f"rung {rung.name}", getattr(plugin, "probe", None)
+    far = _far(rung)
+    if (missing := _key(visit, rung, far)) is not None:
+        yield missing
+        if far:
+            return
+    engine = probe is None and oracle.traits.calibrate and not oracle.traits.person
+    if visit.offline or (probe is None and not (engine and (rung.oracle == "small" or visit.thorough))):
+        yield Check(what, "ok", f"oracle {rung.oracle}" + (", not asked" if probe or engine else ""))
+        return
+    try:
+        if probe is None:
+            yield from _engine(visit, rung, oracle, asking)
+        elif len(inspect.signature(probe).parameters) > 1:
+            yield from _endpoints(visit, rung, probe, oracle, asking, far)
+        else:
+            yield from _told(what, probe, rung.settings)
+    except TutelageError as error:
+        yield Check(what, "fail", str(error), f"correct rung.{rung.name}")
+
+
+def _far(rung: Rung) -> bool:
+    from agent.oracles import nearness
+
+    urls = getattr(rung.settings, "base_url", None) or ()
+    return any(nearness(url) == "far" for url in ([urls] if isinstance(urls, str) else urls))
+
+
+def _key(visit: Visit, rung: Rung, far: bool) -> Check | None:
+    """A row where the key is not set."""
+    from agent.cli.begin import unset_key
+
+    if not (key := unset_key(rung)):
+        return None
+    mend = f"put the key into the environment variable {key}, or correct rung.{rung.name}.api_key_env"
+    return Check(f"rung {rung.name}: key", "fail" if far and not visit.offline else "warn", f"{key} is not set", mend)
+
+
+def _endpoints(visit: Visit, rung: Rung, probe: Any, oracle: Oracle, asking: _Asking, far: bool) -> Iterator[Check]:
+    """A server: what each address does, then how fast they are together."""
+    from agent.cli import endpoint, pace
+    from agent.oracles._probe import MOST
+
+    what, looked = f"rung {rung.name}", Looked(rung.name)
+    told = asking.prompts(made_up())
+    most = oracle.most(told[0])
+    each = most.usd / max(most.requests, 1)
+    hurry = not far or visit.thorough
+    count = MOST + (pace.most() if hurry else 0)
+    cost = f", ${count * each:.4f} at most" if each else ""
+    visit.say(f"{what}: asking up to {MOST} short questions{' and measuring its pace' if hurry else ''}{cost}")
+    looked.endpoints = asyncio.run(probe(rung.settings, (told[0], told[1]), tuple(asking.task.labels)))
+    several = len(looked.endpoints) > 1
+    for facts in looked.endpoints:
+        yield from endpoint.rows(f"{what} at {facts.url}" if several else what, facts, rung)
+    yield from endpoint.between(what, looked.endpoints)
+    looked.requests = sum(facts.requests for facts in looked.endpoints)
+    looked.tokens = sum(facts.tokens_in + facts.tokens_out for facts in looked.endpoints)
+    yield _price(what, rung, far)
+    if hurry and not all(facts.trouble for facts in looked.endpoints):
+        yield from _pace(visit, what, oracle, asking, looked, pace.LEVELS)
+    elif far:
+        yield Check(f"{what}: pace", "ok", "not measured; --thorough asks some hundred questions to do so")
+    looked.usd = _usd(rung, looked)
+    if any(not facts.trouble for facts in looked.endpoints):
+        looked.advice = endpoint.advice(rung, looked.endpoints, looked.pace)
+        looked.config = endpoint.snippet(rung, looked.advice)
+    visit.looked.append(looked)
+    visit.say(f"{what}: {endpoint.taken(looked, 'no charge' if not far else 'price unknown')}")
+
+
+def _pace(
+    visit: Visit, what: str, oracle: Oracle, asking: _Asking, looked: Looked, levels: Sequence[int]
+) -> Iterator[Check]:
+    """Answers a second, with texts of the pool (made-up ones where personal data would have to be covered)."""
+    from agent.cli import pace
+
+    covered = visit.config.privacy.mask and not oracle.traits.local
+    items = visit.some if visit.some and not covered else made_up()
+    found = looked.pace = pace.measure(oracle, asking.prompts(items), levels)
+    looked.requests += found.asked
+    looked.tokens += found.tokens
+    if found.trouble:
+        yield Check(f"{what}: pace", "warn", found.trouble, "see to it, then run doctor again")
+    elif found.answers:
+        texts = many(len(items), "text") + (" of the pool" if items is visit.some else ", made up")
+        yield Check(f"{what}: pace", "ok", f"{found.words} ({texts})")
+
+
+def _engine(visit: Visit, rung: Rung, oracle: Oracle, asking: _Asking) -> Iterator[Check]:
+    """A model in this process: which, how its labels are spelled, items a second."""
+    what, looked = f"rung {rung.name}", Looked(rung.name)
+    visit.say(f"{what}: loading the model and asking it for at most 10 s")
+    rows = list(_pace(visit, what, oracle, asking, looked, (ENGINE_LEVEL,)))
+    if looked.pace is not None and looked.pace.served:
+        yield Check(f"{what}: model", "ok", looked.pace.served)
+    if spell := getattr(oracle, "spell", None):
+        yield _labels(what, spell(list(asking.task.labels)))
+    yield from rows
+    visit.looked.append(looked)
+
+
+def _labels(what: str, spelled: dict[str, int]) -> Check:
+    """`spelled`: label -> number of its first token."""
+    firsts: dict[int, list[str]] = {}
+    for label, token in spelled.items():
+        firsts.setdefault(token, []).append(label)
+    shared = [names for names in firsts.values() if len(names) > 1]
+    if not shared:
+        return Check(f"{what}: label words", "ok", "each label begins with a token of its own: only that is scored")
+    same = "; ".join(", ".join(names[:4]) for names in shared[:3])
+    return Check(
+        f"{what}: label words", "ok", f"some begin with one token ({same}): all tokens are scored, which is slower"
+    )
+
+
+def _price(what: str, rung: Rung, far: bool) -> Check:
+    given = [getattr(rung.settings, f"usd_per_mtok_{way}", None) for way in ("in", "out")]
+    if None not in given:
+        return Check(f"{what}: price", "ok", f"${given[0]:g} in, ${given[1]:g} out for a million tokens (settings)")
+    if not far:
+        return Check(f"{what}: price", "ok", "no charge: an address of this machine or a private network")
+    mend = "write usd_per_mtok_in and usd_per_mtok_out, or set no limit with --budget none"
+    return Check(f"{what}: price", "warn", "unknown", mend)
+
+
+def _usd(rung: Rung, looked: Looked) -> float:
+    ways = [getattr(rung.settings, f"usd_per_mtok_{way}", None) or 0.0 for way in ("in", "out")]
+    asked = sum(f.tokens_in for f in looked.endpoints) * ways[0] + sum(f.tokens_out for f in looked.endpoints) * ways[1]
+    return asked / 1e6 + (looked.pace.usd if looked.pace else 0.0)
+
+
+def _told(what: str, probe: Any, settings: Any) -> Iterator[Check]:
+    """The rows of a plug-in's own `probe(settings)`: what, finding, whether it is ok."""
+    rows = probe(settings)
+    rows = asyncio.run(rows) if inspect.iscoroutine(rows) else rows
+    for part, finding, ok in rows:
+        if ok:
+            yield Check(f"{what}: {part}", "ok", str(finding))
+        elif part in MUST:
+            mend = "correct base_url, model or api_key_env of this rung, or start its server"
+            yield Check(f"{what}: {part}", "fail", str(finding), mend)
+        else:
+            yield Check(f"{what}: {part}", "warn", str(finding), "none is needed: the rung does without")

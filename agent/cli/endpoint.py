@@ -1,0 +1,266 @@
+"""From what was measured of an endpoint to lines for people and to the settings that follow. Asks nobody."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from agent.cli.ground import Check
+from agent.cli.house import many
+
+if TYPE_CHECKING:
+    from agent.cli.pace import Pace
+    from agent.config import Rung
+    from agent.oracles._found import Facts
+
+LOW_MASS = 0.5
+CHARS_A_TOKEN = 2.5
+"""Characters a token may stand for in the text that is longest for the model; English has about four."""
+VOTES = (
+    "none is needed: votes are counted, which takes more answers a question; a server that gives log-probabilities "
+    "(vLLM, llama.cpp) needs one"
+)
+
+
+@dataclass
+class Looked:
+    """A rung as the doctor found it: its endpoints, its pace, the settings that follow, and what finding out took."""
+
+    rung: str
+    endpoints: list[Facts] = field(default_factory=list)
+    pace: Pace | None = None
+    advice: list[tuple[str, Any, str]] = field(default_factory=list)
+    """(key, value, why)."""
+    config: str = ""
+    requests: int = 0
+    tokens: int = 0
+    usd: float = 0.0
+
+    def body(self) -> dict[str, Any]:
+        """For --json."""
+        return {
+            "rung": self.rung,
+            "endpoints": [dataclasses.asdict(facts) for facts in self.endpoints],
+            "pace": None if self.pace is None else dataclasses.asdict(self.pace),
+            "settings": {key: value for key, value, _ in self.advice},
+            "config": self.config,
+            "asked": {"requests": self.requests, "tokens": self.tokens, "usd": round(self.usd, 6)},
+        }
+
+
+def rows(what: str, facts: Facts, rung: Rung) -> Iterator[Check]:
+    """One line for each thing found of an endpoint."""
+    if facts.trouble:
+        mend = "correct base_url, model or api_key_env of this rung, or start its server"
+        yield Check(f"{what}: endpoint", "fail", facts.trouble, mend)
+        return
+    server = " ".join(part for part in (facts.server, facts.version) if part)
+    yield Check(f"{what}: endpoint", "ok", f"{facts.url} answers{f' ({server})' if server else ''}")
+    yield _model(what, facts, str(rung.settings.model))
+    if not facts.right:
+        mend = "look at what it is sent: tutelage plan; try another template, or a model that follows instructions"
+        yield Check(f"{what}: answer", "warn", "what it wrote is none of the options", mend)
+    yield _choices(what, facts)
+    yield from _logprobs(what, facts, rung.settings)
+    yield from _spelling(what, facts)
+    yield from _reading(what, facts, rung.settings)
+    yield from _drawing(what, facts)
+
+
+def _model(what: str, facts: Facts, asked: str) -> Check:
+    listed = ", ".join(facts.listed[:10])
+    if facts.listed and asked not in facts.listed:
+        mend = "see that it is the model you mean: write model as the server lists it"
+        return Check(f"{what}: model", "warn", f"{asked} is not listed, yet it answers; listed: {listed}", mend)
+    if facts.served and facts.served != asked:
+        return Check(f"{what}: model", "ok", f"{asked}, served as {facts.served}")
+    return Check(f"{what}: model", "ok", f"{asked} is served")
+
+
+def _choices(what: str, facts: Facts) -> Check:
+    said = ", ".join(f"{way} {found}" for way, found in facts.enforced.items())
+    if "obeyed" in (facts.enforced.get("structured_outputs"), facts.enforced.get("response_format")):
+        return Check(f"{what}: choices", "ok", f"asked for an impossible one: {said}")
+    mend = "none is needed: what it writes is held against the options anyway"
+    return Check(f"{what}: choices", "warn", f"it is not kept to the options: {said or 'not found out'}", mend)
+
+
+def _logprobs(what: str, facts: Facts, settings: Any) -> Iterator[Check]:
+    part, insists = f"{what}: log-probabilities", getattr(settings, "logprobs", "") == "yes"
+    if not facts.top:
+        votes = getattr(settings, "votes", 1)
+        mend = 'write logprobs = "auto" to count votes' if insists else VOTES
+        yield Check(part, "fail" if insists else "warn", f"none: it is asked {votes} times and votes counted", mend)
+        return
+    kind = "of exactly the codes' tokens (logprob_token_ids)" if facts.exact else f"of the {facts.top} likeliest tokens"
+    mode = {
+        "raw": "; raw: the model's own, whatever the constraint or temperature",
+        "processed": "; processed: what a constraint and the temperature leave of them",
+        "": "",
+    }[facts.mode]
+    few = not facts.exact and facts.top < 20
+    mend = "none is needed for few options: an unlisted one is taken to be less likely than the listed" if few else ""
+    yield Check(part, "warn" if few else "ok", kind + mode, mend)
+    if facts.mass is not None:
+        low = facts.mass < LOW_MASS
+        mend = "the model would rather say something else: look at the prompt (tutelage plan), or try another template"
+        held = f"the codes hold {facts.mass:.2f} of the probability, other words {1 - facts.mass:.2f}"
+        yield Check(f"{what}: mass", "warn" if low else "ok", held, mend if low else "")
+
+
+def _spelling(what: str, facts: Facts) -> Iterator[Check]:
+    if facts.codes:
+        long = [code for code, pair in facts.codes.items() if 1 not in pair]
+        shown = ", ".join(list(facts.codes)[:6]) + (" …" if len(facts.codes) > 6 else "")
+        if long:
+            finding = f"{', '.join(long)} are several tokens: the distribution is read from what it writes"
+            yield Check(f"{what}: codes", "warn", finding, "none is needed")
+        else:
+            yield Check(f"{what}: codes", "ok", f"{shown}: one token each")
+    if facts.words:
+        long = [f"{label} {count}" for label, count in facts.words.items() if count > 1]
+        words = f"{len(facts.words) - len(long)} of {len(facts.words)} are one token"
+        yield Check(f"{what}: label words", "ok", words + (f"; {', '.join(long[:6])}" if long else ""))
+
+
+def _reading(what: str, facts: Facts, settings: Any) -> Iterator[Check]:
+    """Prefix cache, context, thinking."""
+    if facts.cached is not None:
+        told = (
+            f"{facts.cached:,} of {facts.prompt or 0:,} tokens of a second question came from it ({facts.cached_from})"
+        )
+        if facts.cached == 0 and facts.server == "vLLM":
+            mend = "start vLLM with --block-size 32 (on a CPU 128 is usual), and without --no-enable-prefix-caching"
+            yield Check(f"{what}: prefix cache", "warn", told, mend)
+        else:
+            yield Check(f"{what}: prefix cache", "ok", told)
+    else:
+        yield Check(f"{what}: prefix cache", "ok", "not told by this server")
+    if facts.context is None:
+        yield Check(f"{what}: context", "ok", "its length is not told")
+    else:
+        fits, limit = room_for(facts, settings), getattr(settings, "max_chars", None)
+        small = limit is not None and fits < limit
+        finding = f"{facts.context:,} tokens ({facts.context_from})"
+        if small:
+            finding += f"; a text of max_chars = {limit:,} may not fit"
+        yield Check(
+            f"{what}: context", "warn" if small else "ok", finding, f"write max_chars = {fits}" if small else ""
+        )
+    if facts.enough:
+        finding = f"in {facts.reasoning or 'its answer'}: it does not answer within max_tokens = {settings.max_tokens}"
+        mend = f"switch its thinking off at the server, or write max_tokens = {facts.enough}"
+        yield Check(f"{what}: thinking", "warn", finding, mend)
+    elif facts.reasoning:
+        spent = f", {facts.reasoning_tokens:,} tokens" if facts.reasoning_tokens else ""
+        yield Check(
+            f"{what}: thinking", "warn", f"in {facts.reasoning}{spent}", "it costs time and money: switch it off"
+        )
+    else:
+        yield Check(f"{what}: thinking", "ok", "none seen")
+
+
+def _drawing(what: str, facts: Facts) -> Iterator[Check]:
+    if facts.same is not None:
+        apart = "" if facts.spread is None else f", log-probabilities at most {facts.spread:.2g} apart"
+        words = f"the same question twice: {'the same answer' if facts.same else 'two answers'}{apart}"
+        mend = "" if facts.same else "none is needed: the first answer is kept and never asked for again"
+        yield Check(f"{what}: sameness", "ok" if facts.same else "warn", words, mend)
+    several = "n = 2 gives 2 answers" if facts.drawn == 2 else "one answer a request, whatever n says"
+    seeds = {"obeyed": "seeds are obeyed", "ignored": "seeds are ignored", "refused": "seeds are refused"}
+    yield Check(f"{what}: votes", "ok", "; ".join(filter(None, (several, seeds.get(facts.seeded, "")))))
+    if facts.limits:
+        told = ", ".join(f"{number:,} {kind}" for kind, number in facts.limits.items())
+        yield Check(f"{what}: rate limits", "ok", f"{told} a minute (its headers)")
+    if facts.missed:
+        yield Check(f"{what}: not found out", "warn", ", ".join(facts.missed), "the server broke off: run doctor again")
+
+
+def room_for(facts: Facts, settings: Any) -> int:
+    """Characters of a text that surely fit beside the rest of the prompt and the answer, in hundreds."""
+    assert facts.context is not None
+    left = facts.context - (facts.prompt or 0) - int(facts.enough or settings.max_tokens)
+    return max(int(left * CHARS_A_TOKEN) // 100 * 100, 100)
+
+
+def between(what: str, endpoints: Sequence[Facts]) -> Iterator[Check]:
+    """What several endpoints of one rung differ in: they should be one model with the same settings."""
+    alive = [facts for facts in endpoints if not facts.trouble]
+    for name, words in (
+        ("served", "model"), ("version", "version of the server"), ("context", "context length"),
+        ("exact", "log-probabilities of named tokens"), ("top", "number of log-probabilities"),
+        ("mode", "mode of log-probabilities"), ("enforced", "choices that are enforced"),
+    ):  # fmt: skip
+        found = {str(getattr(facts, name)) for facts in alive}
+        if len(found) > 1:
+            told = "; ".join(f"{facts.url}: {_shown(getattr(facts, name))}" for facts in alive)
+            mend = "an answer must not depend on where it was asked: give them the same model and flags"
+            yield Check(f"{what}: endpoints", "warn", f"they differ in {words}: {told}", mend)
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+
+
+def advice(rung: Rung, endpoints: Sequence[Facts], pace: Pace | None) -> list[tuple[str, Any, str]]:
+    """The settings that follow: (key, value, why). Only keys this oracle has; the worst endpoint decides."""
+    settings, alive = rung.settings, [facts for facts in endpoints if not facts.trouble]
+    out: list[tuple[str, Any, str]] = []
+    if pace is not None and pace.knee:
+        out.append(("in_flight", pace.knee, pace.words))
+    if alive:
+        given, exact = all(facts.top for facts in alive), all(facts.exact for facts in alive)
+        why = "exact, by token ids" if exact else f"the {min(f.top for f in alive)} likeliest are listed"
+        out.append(("logprobs", "yes", why) if given else ("logprobs", "no", "none are given: votes are counted"))
+        obeyed = all("obeyed" in facts.enforced.values() for facts in alive)
+        out.append(("structured", "auto", "choices are obeyed") if obeyed else ("structured", "no", "not obeyed"))
+        enough = max((facts.enough or 0 for facts in alive), default=0)
+        if enough:
+            out.append(("max_tokens", enough, "it thinks before it answers"))
+        rooms = [room_for(facts, settings) for facts in alive if facts.context]
+        if rooms and hasattr(settings, "max_chars") and min(rooms) < settings.max_chars:
+            out.append(
+                ("max_chars", min(rooms), f"of {min(f.context for f in alive if f.context):,} tokens of context")
+            )
+        for kind in ("requests", "tokens"):
+            told = [facts.limits[kind] for facts in alive if kind in facts.limits]
+            if told:
+                out.append((f"{kind}_per_minute", min(told), "told by its headers"))
+    names = {f.name for f in dataclasses.fields(settings)} if dataclasses.is_dataclass(settings) else set()
+    return [line for line in out if line[0] in names]
+
+
+def snippet(rung: Rung, lines: Sequence[tuple[str, Any, str]]) -> str:
+    """The rung as TOML: what it sets now, and `lines` in place of it."""
+    told: dict[str, Any] = {"name": rung.name}
+    told |= {kind: value for kind in ("student", "oracle") if (value := getattr(rung, kind)) is not None}
+    fields = type(rung).model_fields
+    for key, info in fields.items():
+        if key not in ("name", "student", "oracle", "settings") and getattr(rung, key) != info.default:
+            told[key] = getattr(rung, key)
+    for each in dataclasses.fields(rung.settings):
+        value = getattr(rung.settings, each.name)
+        default = None if each.default is dataclasses.MISSING else each.default
+        if value is not None and value != default:
+            told[each.name] = value
+    why = {key: because for key, _, because in lines}
+    told |= {key: value for key, value, _ in lines}
+    written = {key: f"{key} = {_toml(value)}" for key, value in told.items()}
+    wide = max(len(text) for key, text in written.items() if key in why) if why else 0
+    shown = [f"{text:<{wide}}  # {why[key]}" if key in why else text for key, text in written.items()]
+    return "\n".join(["[[rung]]", *shown])
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else repr(value)
+
+
+def taken(looked: Looked, price: str) -> str:
+    """What finding out has cost, in one line."""
+    cost = f"about ${looked.usd:.4f}" if looked.usd else price
+    return f"asked {many(looked.requests, 'short question')} ({looked.tokens:,} tokens), {cost}"
