@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent import aggregate, calibrate
+from agent import aggregate, calibrate, shortlist
 from agent.board import Board
 from agent.types import Bools, Floats, Layout
 
@@ -51,7 +51,7 @@ def believe(board: Board, student: Floats | None, soft: Mapping[str, bool], has_
     layout, n = board.layout, board.n
     names = list(board.rungs)
     heard = [board.machine[name].any for name in names]
-    sources = [_source(board, name, soft.get(name, False)) for name in names]
+    sources = [source_of(board, name, soft.get(name, False)) for name in names]
     pilot = board.pilot
     grounded = int(pilot.sum()) >= ENOUGH
     weights: dict[str, Mapping[str, float]] = {}
@@ -79,7 +79,7 @@ def believe(board: Board, student: Floats | None, soft: Mapping[str, bool], has_
     )
 
 
-def _source(board: Board, name: str, calibrated: bool) -> Floats:
+def source_of(board: Board, name: str, calibrated: bool) -> Floats:
     """One machine's log-probabilities, (n, width): soft answers batch-calibrated, hard ones as a coin."""
     heard, layout = board.machine[name], board.layout
     out = np.zeros_like(heard.logs)
@@ -87,7 +87,10 @@ def _source(board: Board, name: str, calibrated: bool) -> Floats:
     pilot = board.pilot
     if soft.any():
         mean = heard.logs[soft] / heard.soft[soft][:, None]
-        out[soft] = calibrate.logs(_batch(board, mean, calibrated))
+        read, listed = _batch(board, mean, calibrated), heard.listed()
+        if listed is not None:
+            read = shortlist.spread(read, listed[soft], shortlist.estimate(*board.recall(name)))
+        out[soft] = calibrate.logs(read)
     if hard.any():
         rows = pilot & hard
         named, said = (aggregate.choices(votes[rows], layout) for votes in (heard.counts, board.people.said))

@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from agent import kinds, shortlist
 from agent.errors import Unparsable
 from agent.pool import Pool
 from agent.store import Store
 from agent.types import Answer, Bools, Call, Distribution, Floats, Ints, Kind, Layout, Task
 
 NOT_ASKED, PILOT, ESCALATION, AUDIT = 0, 1, 2, 3
+CHUNKED = "chunked="
+"""How the flag of an answer about a part of a text begins."""
+
 STREAMS = {"pilot": PILOT, "escalation": ESCALATION, "audit": AUDIT, "pick": ESCALATION}
 
 
@@ -33,11 +37,29 @@ class Heard:
     hard: Floats
     silent: Bools
     """Asked, but failed or unreadable: there is nothing more to expect."""
+    none: Bools
+    """Was shown a shortlist and said that the label is none of these; it is asked about all labels next."""
+    first: Ints
+    """(n, atoms) the likeliest choices of the first answer, -1 before it; answers about parts of a text apart."""
+    again: Bools
+    """Answered more than once: in another order, or another prompt."""
+    flipped: Bools
+    """Answered more than once, with another label likeliest."""
+    cut: Bools
+    """Was shown only a part of the text."""
+    seen: Bools | None = None
+    """(n, width) labels that were shown in shortlists; None where there were none."""
+    whole: Bools | None = None
+    """(n,) answered about all labels, though there are shortlists."""
 
     @classmethod
-    def nothing(cls, n: int, width: int) -> Heard:
-        f = np.float32
-        return cls(np.zeros((n, width), f), np.zeros(n, f), np.zeros((n, width), f), np.zeros(n, f), np.zeros(n, bool))
+    def nothing(cls, n: int, width: int, atoms: int = 1) -> Heard:
+        def zeros(*shape: int) -> Floats:
+            return np.zeros(shape, np.float32)
+
+        no = np.zeros(n, bool)
+        logs, counts, first = zeros(n, width), zeros(n, width), np.full((n, atoms), -1, np.int64)
+        return cls(logs, zeros(n), counts, zeros(n), no, no.copy(), first, no.copy(), no.copy(), no.copy())
 
     @property
     def any(self) -> Bools:
@@ -49,6 +71,24 @@ class Heard:
     def done(self) -> Bools:
         """(n,) spoke, or failed to."""
         return self.any | self.silent
+
+    def show(self, where: int, columns: Sequence[int]) -> None:
+        """Note which labels a shortlist held."""
+        if self.seen is None:
+            self.seen, self.whole = np.zeros(self.logs.shape, bool), np.zeros(len(self.logs), bool)
+        self.seen[where, columns] = True
+
+    def note(self, where: int, best: Ints) -> None:
+        """Hold an answer's likeliest choices, (atoms,), against those of the first answer."""
+        if self.first[where, 0] < 0:
+            self.first[where] = best
+            return
+        self.again[where] = True
+        self.flipped[where] |= bool((self.first[where] != best).any())
+
+    def listed(self) -> Bools | None:
+        """(n, width) labels that the answers counted were about; a row without any is about all of them."""
+        return None if self.seen is None or self.whole is None else self.seen & ~self.whole[:, None]
 
 
 @dataclass
@@ -90,7 +130,7 @@ class Board:
 
     def restart(self) -> None:
         """Forget all that was read, to read it again."""
-        self.machine = {name: Heard.nothing(self.n, self.layout.width) for name in self.rungs}
+        self.machine = {name: Heard.nothing(self.n, self.layout.width, len(self.layout.atoms)) for name in self.rungs}
         self.people = People.nothing(self.n, self.layout.width)
         self.audit = People.nothing(self.n, self.layout.width)
         self.seen = 0
@@ -113,7 +153,9 @@ class Board:
                 self._hear(self.machine[recipes[call.recipe]], where, call, answer)
 
     def _read(self, where: int, call: Call, answer: Answer) -> Distribution | None:
-        question = self.kind.question(self.task, self.pool.item(where), call.sample)
+        item = self.pool.item(where)
+        known = answer.options
+        question = kinds.shown(item, known) if known else self.kind.question(self.task, item, call.sample)
         try:
             return self.kind.parse(self.task, question, answer)
         except Unparsable:
@@ -125,12 +167,35 @@ class Board:
             heard.silent[where] = True
             return
         row = self.layout.row(read)
+        heard.cut[where] |= "truncated" in answer.flags
+        if answer.options and self._none(heard, where, row, answer.options):
+            heard.none[where] = True
+            return
+        if not answer.options and heard.whole is not None:
+            heard.whole[where] = True
+        if not any(flag.startswith(CHUNKED) for flag in answer.flags):
+            heard.note(where, np.array([row[s].argmax() for s in self.layout.slices]))
         if answer.logprobs is None:
             heard.counts[where] += row
             heard.hard[where] += 1
         else:
             heard.logs[where] += np.log(np.maximum(row, 1e-6))
             heard.soft[where] += 1
+
+    def _none(self, heard: Heard, where: int, row: Floats, options: Sequence[str]) -> bool:
+        """Does an answer about a shortlist say that the label is not on it?"""
+        known = set(options)
+        shown = [column for column, name in enumerate(self.layout.choices[0]) if name in known]
+        heard.show(where, shown)
+        return bool(1.0 - row[shown].sum() > row[shown].max())
+
+    def recall(self, name: str) -> tuple[int, int]:
+        """On how many pilot items the label people gave was on the machine's shortlist: (hits, items)."""
+        seen = self.machine[name].seen
+        if seen is None:
+            return 0, 0
+        rows = self.pilot & seen.any(axis=1)
+        return shortlist.hits(self.people.said[rows], seen[rows])
 
     def _hear_person(self, where: int, call: Call, answer: Answer) -> None:
         people = self.audit if call.purpose == "audit" else self.people

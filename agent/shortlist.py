@@ -17,7 +17,7 @@ SHOWN = 20
 MOST = 26
 """Labels up to which all are shown where nothing else is said: beyond it a code is no single letter."""
 
-GUESS, STRENGTH = 0.95, 20.0
+GUESS, STRENGTH = 0.98, 20.0
 """Recall before it is measured, and for how many pilot answers that guess counts."""
 
 
