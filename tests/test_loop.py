@@ -18,6 +18,7 @@ from agent.loop.people import split
 from agent.pool import Pool
 from agent.report.gather import gather
 from agent.store import Store
+from agent.types import Budget
 
 MONEY = ["invoice", "refund", "charge", "payment", "price", "bill", "fee", "discount", "receipt", "bank"]
 BROKEN = ["crash", "error", "freeze", "bug", "login", "screen", "update", "password", "install", "slow"]
@@ -128,13 +129,13 @@ def test_to_resume_is_to_run_again_and_a_finished_run_asks_nothing(tmp_path: Pat
 def test_the_budget_is_never_exceeded_and_the_run_pauses(tmp_path: Path) -> None:
     dear = LADDER.replace("accuracy = 0.85", "accuracy = 0.85\nbill_usd = 0.01\nbar = 1.0")
     path = project(tmp_path, rungs=dear.replace('student = "tfidf"', 'student = "tfidf"\nbar = 1.0'))
-    config, finished = run(path, "goal.accuracy=0.999", budget=0.25)
+    config, finished = run(path, "goal.accuracy=0.999", budget=Budget(0.25))
     assert finished.code == 3 and "budget" in finished.reason
     store, _ = opened(config)
     with store:
         spend = store.spend()
         assert spend.usd <= 0.25 + 1e-9 and spend.by["scripted"].answers == 25
-    config, finished = run(path, "goal.accuracy=0.999", budget=None)
+    config, finished = run(path, "goal.accuracy=0.999", budget=Budget())
     assert finished.code == 0
     store, _ = opened(config)
     with store:

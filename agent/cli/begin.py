@@ -46,6 +46,19 @@ def keys(config: Config) -> list[str]:
     ]
 
 
+def table_prices(config: Config) -> list[str]:
+    """One line a rung whose price is taken from the table that ships, for nobody has told it."""
+    lines = []
+    for rung in config.rung:
+        price = getattr(rung.settings, "table_price", None)
+        if price is not None:
+            lines.append(
+                f"price of {rung.settings.model}: ${price.usd_in:g} in, ${price.usd_out:g} out per million tokens, "
+                f"as of {price.as_of} (prices.toml); --price changes it"
+            )
+    return lines
+
+
 def listed(rows: Sequence[SetAside], count: int) -> str:
     """The first of `count` rows that were set aside, with file, row and reason, in one line."""
     shown = "; ".join(f"{row.file}, row {row.row}: {row.reason}" for row in rows[:FIRST])

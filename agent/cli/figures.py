@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.cli.progress import money
+from agent.cli.progress import dollars, money
 from agent.errors import UserError
 
 if TYPE_CHECKING:
     from agent.config import Config
     from agent.pool import Pool
     from agent.store import Store
-    from agent.types import Call
+    from agent.types import Budget, Call
 
 
 def opened(config: Config, flags: str = "") -> Store:
@@ -46,8 +46,11 @@ def cards(config: Config, store: Store) -> list[Call]:
     return [card for card in store.open_calls(annotator="person") if card.recipe == recipe]
 
 
-def figures(config: Config, store: Store) -> dict[str, Any]:
-    """Counts, money and the last turn's estimates. items = accepted + unsure + waiting + open."""
+def figures(config: Config, store: Store, budget: Budget | None = None) -> dict[str, Any]:
+    """Counts, money and the last turn's estimates. items = accepted + unsure + waiting + open.
+
+    `budget`: what holds in place of the configuration's.
+    """
     from agent.config import fingerprint
 
     found = store.decisions()
@@ -60,6 +63,7 @@ def figures(config: Config, store: Store) -> dict[str, Any]:
     last: Mapping[str, Any] = next((o for o in reversed(outcomes) if "agreement" in o), {})
     stop: Mapping[str, Any] = next((o for o in reversed(outcomes) if "stop" in o), {})
     certificates = store.certificates()
+    most = budget or config.goal.budget
     return {
         "folder": str(config.folder),
         "config_sha256": fingerprint(config),
@@ -76,7 +80,13 @@ def figures(config: Config, store: Store) -> dict[str, Any]:
         "recorded_people": config.person.settings.people if config.person else None,
         "usd": round(spend.usd, 6),
         "usd_reserved": round(spend.reserved, 6),
-        "budget_usd": config.goal.budget_usd,
+        "budget_usd": most.usd,
+        "tokens": spend.total.tokens,
+        "tokens_reserved": spend.total.held_tokens,
+        "budget_tokens": most.tokens,
+        "calls": spend.total.requests,
+        "calls_reserved": spend.total.held_requests,
+        "budget_calls": most.calls,
         "annotators": {
             name: {
                 "asked": u.calls,
@@ -106,7 +116,7 @@ def table(found: Mapping[str, Any]) -> str:
             rows.append((words, f"{found[name]:,}", f"{found[name] / n:.0%}"))
     if found["set_aside"]:
         rows.append(("rows set aside", f"{found['set_aside']:,}", ""))
-    rows.append(("spent", money(found["usd"], found["budget_usd"]), ""))
+    rows += _spent(found)
     for name, used in found["annotators"].items():
         troubles = ", ".join(f"{used[k]:,} {k}" for k in ("errors", "failed") if used[k])
         rows.append((f"answers of {name}", f"{used['answers']:,}", troubles))
@@ -122,6 +132,18 @@ def table(found: Mapping[str, Any]) -> str:
     if found["stopped"]:
         lines.append(f"the last run stopped: {found['stopped']}")
     return "\n".join(lines)
+
+
+def _spent(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Dollars; tokens and calls where some were sent or are limited; what is put by for calls under way."""
+    held = found["usd_reserved"]
+    rows = [("spent", money(found["usd"], found["budget_usd"]), f"{dollars(held)} more reserved" if held else "")]
+    for name in ("tokens", "calls"):
+        used, held, most = found[name], found[f"{name}_reserved"], found[f"budget_{name}"]
+        if used or held or most is not None:
+            of = f"{used:,}" + (f" of {most:,}" if most is not None else "")
+            rows.append((f"{name} over the network", of, f"{held:,} more reserved" if held else ""))
+    return rows
 
 
 def answer_step(found: Mapping[str, Any], flags: str) -> str:

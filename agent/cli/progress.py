@@ -34,10 +34,11 @@ class Told(Protocol):
 
 def money(usd: float, budget: float | None) -> str:
     """Dollars spent, of how many; cents where they are few."""
-    return f"{_dollars(usd)} of {_dollars(budget)}" if budget is not None else f"{_dollars(usd)}, no limit"
+    return f"{dollars(usd)} of {dollars(budget)}" if budget is not None else f"{dollars(usd)}, no limit"
 
 
-def _dollars(usd: float) -> str:
+def dollars(usd: float) -> str:
+    """Dollars; to four digits where there are fewer than one."""
     whole = abs(100 * usd - round(100 * usd)) < 1e-6
     return f"${usd:,.2f}" if usd >= 1 or whole else f"${usd:.4f}"
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from agent.cli.house import INTERRUPTED, PAUSED, Common, common, explain
-from agent.errors import UserError
+from agent.types import Budget
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--budget", metavar="USD|none", help="The most that paid machines may cost in all; none: no limit.")
+@click.option("--budget-tokens", metavar="N", help="The most tokens they may take, in and out together, as in 2M.")
+@click.option("--budget-calls", metavar="N", help="The most requests that may be sent to them, as in 500k.")
+@click.option("--price", "given", metavar="[RUNG=]IN,OUT", multiple=True, help="Dollars per million tokens in and out.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N items of the pool.")
 @click.option("--people", metavar="gold|FILE", help="Recorded answers in place of people: the gold column, or a file.")
 @click.option("--offline", is_flag=True, help="Ask nobody over the network.")
@@ -30,12 +33,18 @@ def run(
     context: click.Context,
     common: Common,
     budget: str | None,
+    budget_tokens: str | None,
+    budget_calls: str | None,
+    given: tuple[str, ...],
     limit: int | None,
     people: str | None,
     offline: bool,
     dry_run: bool,
 ) -> None:
     """Label the pool. Stops when nothing is left to ask, the budget is spent, or only people are waited for.
+
+    The budget counts what earlier runs on this ledger spent, too; what a call may take at most is put by before it is
+    sent. A price that nobody knows must be told with --price, or be said not to matter with --budget none.
 
     Ctrl-C ends in order; running again goes on where it stopped, and pays nothing twice.
 
@@ -51,18 +60,20 @@ def run(
         show(common, limit)
         return
     from agent import loop
-    from agent.cli.begin import keys
+    from agent.cli import limits
+    from agent.cli.begin import keys, table_prices
     from agent.cli.progress import Progress
 
+    if given:
+        common.overrides += limits.prices(common.config(), given)
     config = common.config()
-    dollars = _budget(budget)
-    cap = config.goal.budget_usd if budget is None else dollars
-    if cap is None and any(hasattr(rung.settings, "base_url") for rung in config.rung):
+    most = limits.budget(config, budget, budget_tokens, budget_calls)
+    if most == Budget() and any(hasattr(rung.settings, "base_url") for rung in config.rung):
         common.say("no limit on money is set: goal.budget_usd or --budget sets one")
-    for line in keys(config):
+    for line in (*keys(config), *table_prices(config)):
         common.say(line)
     _terminate_in_order()
-    with Progress(cap, _before(config), common.quiet) as progress:
+    with Progress(most.usd, _before(config), common.quiet) as progress:
 
         def report(event: loop.Event) -> None:
             progress(event)
@@ -73,25 +84,14 @@ def run(
             config,
             people=people,
             limit=limit,
-            budget=loop.Unset if budget is None else dollars,
+            budget=most,
+            priceless=(budget or "").lower() == "none",
             offline=offline,
             report=report,
         )
-    _close(common, config, finished, cap, _options(people, budget, finished.reason))
+    told = {"budget": budget, "budget-tokens": budget_tokens, "budget-calls": budget_calls}
+    _close(common, config, finished, most, _options(people, told, given, finished.reason))
     context.exit(finished.code)
-
-
-def _budget(text: str | None) -> float | None:
-    """Dollars; None for "none"."""
-    if text is None or text.lower() == "none":
-        return None
-    try:
-        dollars = float(text.removeprefix("$"))
-    except ValueError:
-        dollars = -1.0
-    if not 0 <= dollars < float("inf"):
-        raise UserError(f"--budget {text}: write dollars, as in --budget 5, or none for no limit")
-    return dollars
 
 
 def _before(config: Config) -> dict[str, Any]:
@@ -129,20 +129,24 @@ def _terminate_in_order() -> None:
         pass  # not the main thread: whoever started us handles the signal
 
 
-def _options(people: str | None, budget: str | None, reason: str) -> dict[str, Any]:
-    """What the next run must be told again: who answers for people, and a limit on money that stands in no file."""
+def _options(
+    people: str | None, limits: Mapping[str, str | None], prices: Sequence[str], reason: str
+) -> dict[str, Any]:
+    """What the next run must be told again: who answers for people, and limits and prices that stand in no file."""
     asked = "" if people is None else f" --people {shlex.quote(people)}"
-    if budget is not None:
-        asked += " --budget MORE" if "budget" in reason else f" --budget {shlex.quote(budget)}"
+    for name, value in limits.items():
+        if value is not None:
+            asked += f" --{name} MORE" if f"--{name})" in reason else f" --{name} {shlex.quote(value)}"
+    asked += "".join(f" --price {shlex.quote(price)}" for price in prices)
     return {"asked_by": asked} | ({} if people is None else {"recorded_people": people})
 
 
-def _close(common: Common, config: Config, finished: Any, cap: float | None, options: Mapping[str, Any]) -> None:
+def _close(common: Common, config: Config, finished: Any, most: Budget, options: Mapping[str, Any]) -> None:
     """The summary and what to do next."""
     from agent.cli.figures import again, figures, next_steps, opened, table
 
     with opened(config, common.flags) as store:
-        found = figures(config, store) | {"budget_usd": cap}
+        found = figures(config, store, most)
         told = {**found, **options}
         files = [] if finished.code == INTERRUPTED else _take_away(common, config, store)
     if finished.code == INTERRUPTED:

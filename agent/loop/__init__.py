@@ -18,24 +18,20 @@ from agent import __version__, ask, claim
 from agent import config as settings
 from agent.belief import believe
 from agent.config import Config
-from agent.errors import Damaged, DataError
+from agent.errors import ConfigError, Damaged, DataError
 from agent.loop import decisions, measure
 from agent.loop import turn as turns
 from agent.loop.asks import prompt_of
 from agent.loop.decisions import Last, remember
 from agent.loop.ground import Ground, lock, open_ground
 from agent.loop.people import purposes, share
-from agent.loop.turn import OUT_OF_MONEY, Event, Report, Turned
+from agent.loop.turn import OUT_OF, Event, Report, Turned
 from agent.types import Budget, Certificate
 
-__all__ = ["Event", "Finished", "Ground", "Unset", "run", "share"]
+__all__ = ["Event", "Finished", "Ground", "run", "share"]
 
 DONE, PAUSED, WAITING, INTERRUPTED = 0, 3, 4, 130
 CERTIFIED = "target certified"
-
-
-class Unset:
-    """`--budget` was not given: the configuration's holds."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,8 @@ def run(
     people: str | None = None,
     limit: int | None = None,
     calls: int | None = None,
-    budget: float | type[Unset] | None = Unset,
+    budget: Budget | None = None,
+    priceless: bool = False,
     offline: bool = False,
     report: Report = lambda event: None,
 ) -> Finished:
@@ -62,22 +59,41 @@ def run(
     Args:
         people: "gold" or a file of recorded votes: who answers for people; the configuration's when None.
         limit: only the pool's first items. calls: at most so many questions to machines a turn (for trying out).
-        budget: dollars, None for no limit.
+        budget: what machines may take in all; the configuration's when None.
+        priceless: go on where a machine's price is not known.
         offline: refuse every annotator that needs a network.
         report: called with every `Event`, for progress.
     Raises:
         UserError, Pause, Damaged: see `errors`.
     """
-    money = config.goal.budget_usd if isinstance(budget, type) else budget
     with lock(config.folder):
         ground = open_ground(config, people, limit, offline)
+        if not priceless and not config.goal.costs_what_it_costs:
+            _priced(ground)
         taken = ground.taken
         found = {name: getattr(taken, name) for name in ("new", "set_aside", "gone", "changed", "first")}
         report(Event("intake", 0, "", taken.items, taken.rows, found))
         try:
-            return asyncio.run(_turns(ground, ask.Policy(budget=Budget(usd=money)), report, calls))
+            return asyncio.run(_turns(ground, ask.Policy(budget=budget or config.goal.budget), report, calls))
         finally:
             ground.store.close()
+
+
+def _priced(ground: Ground) -> None:
+    """Nobody can keep a budget at a price that is not known.
+
+    Raises:
+        ConfigError: a machine's price is neither told nor in the table.
+    """
+    unknown = {m.rung.name: name for m in ground.machines if (name := getattr(m.oracle, "unpriced", ""))}
+    for rung, model in unknown.items():
+        ground.store.close()
+        option = "IN,OUT" if len(unknown) == 1 else f"{rung}=IN,OUT"
+        raise ConfigError(
+            f"rung {rung!r}: the price of {model} is not known: tell it with --price {option} (US dollars per million "
+            "tokens in and out; or usd_per_mtok_in and usd_per_mtok_out in the rung), or say that it does not matter "
+            "with --budget none"
+        )
 
 
 async def _turns(ground: Ground, policy: ask.Policy, report: Report, calls: int | None) -> Finished:
@@ -249,11 +265,11 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
         return f"only people are waited for: {many} (tutelage review)", WAITING
     tired = sum(int(m.tired.sum()) for m in ground.machines)
     lost = f"; {tired:,} questions to machines came to nothing: run again to ask them anew" if tired else ""
-    if any(m.shut == OUT_OF_MONEY for m in ground.machines):
-        return f"budget spent: what is left of it does not bear the next call (goal.budget_usd, --budget){lost}", PAUSED
+    if spent := next((m.shut for m in ground.machines if m.shut in OUT_OF.values()), ""):
+        return f"budget spent: {spent}{lost}", PAUSED
     unsure = turned.numbers.get("unsure", 0)
-    spent = ground.person is not None and purposes(ground).total() >= share(ground).total
-    minutes = "; people's minutes are spent" if unsure and spent else ""
+    worn = ground.person is not None and purposes(ground).total() >= share(ground).total
+    minutes = "; people's minutes are spent" if unsure and worn else ""
     left = f"{minutes}; {unsure:,} labels stay below their bar" if unsure else ""
     shut = [m.shut for m in ground.machines if m.shut]
     if shut and any(m.spared > 0.05 * ground.n for m in ground.machines):

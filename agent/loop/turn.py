@@ -21,7 +21,12 @@ from agent.types import Answer, Call, Prompt, Student
 FEW = 0.01
 """A share of the pool so small that people need not wait for the machines to be asked about it."""
 
-OUT_OF_MONEY = "the budget does not bear its next call"
+OUT_OF = {
+    "usd": "what is left of the dollars does not bear the next call (goal.budget_usd, --budget)",
+    "tokens": "what is left of the tokens does not bear the next call (goal.budget_tokens, --budget-tokens)",
+    "calls": "what is left of the calls does not bear the next one (goal.budget_calls, --budget-calls)",
+}
+"""Why a machine is shut when the budget is spent, by what there is too little of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,4 +205,4 @@ async def put(
     out.refused += result.refused_by_budget
     out.paused = result.paused
     if result.refused_by_budget and not machine.shut:
-        machine.shut = OUT_OF_MONEY
+        machine.shut = OUT_OF[result.short]
