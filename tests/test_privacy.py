@@ -11,7 +11,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent import egress, mask
-from agent.config import read
 from agent.errors import ConfigError
 from agent.mask import KINDS, Mask
 from agent.types import Example, Item, Part, Task

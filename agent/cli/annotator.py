@@ -39,6 +39,8 @@ class Visit:
     thorough: bool = False
     some: list[Item] = field(default_factory=list)
     looked: list[Looked] = field(default_factory=list)
+    planted: list[dict[str, object]] = field(default_factory=list)
+    """What instructions planted in texts did, rung by rung (`--injection`)."""
 
 
 def rung(visit: Visit, rung: Rung) -> Iterator[Check]:

@@ -35,9 +35,18 @@ MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 @click.command()
 @click.option("--offline", is_flag=True, help="Ask no endpoint, load no model.")
 @click.option("--thorough", is_flag=True, help="Measure the pace of far endpoints and of engines, too.")
+@click.option("--injection", is_flag=True, help="Plant instructions in texts and count the labels they flip.")
+@click.option(
+    "--items",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="With --injection: texts to plant them in; 25 questions each.",
+)
 @common
 @click.pass_context
-def doctor(context: click.Context, common: Common, offline: bool, thorough: bool) -> None:
+def doctor(context: click.Context, common: Common, offline: bool, thorough: bool, injection: bool, items: int) -> None:
     """Check the ground: packages, models, configuration, pool, disk, ledger, and what each endpoint really does.
 
     An endpoint is asked some fifteen short questions about made-up texts; one on this machine or a private network is
@@ -48,13 +57,15 @@ def doctor(context: click.Context, common: Common, offline: bool, thorough: bool
     Example:
       tutelage doctor
       tutelage doctor --offline --json
+      tutelage doctor --injection --items 40
     """
     from agent.cli.ground import ground
 
     checks: list[Check] = []
     lines: list[str] = []
     visits: list[Visit] = []
-    for check in _all(common, ground(_place(common)), visits, offline, thorough):
+    plants = items if injection and not offline else 0
+    for check in _all(common, ground(_place(common)), visits, offline, thorough, plants):
         lines += _lines(check, checks[-1] if checks else None, common.flags)
         checks.append(check)
     failed = sum(check.level == "fail" for check in checks)
@@ -62,6 +73,7 @@ def doctor(context: click.Context, common: Common, offline: bool, thorough: bool
     verdict = f"{failed} failed, {warned} to look at" if failed or warned else "all is well"
     looked = [one for visit in visits for one in visit.looked]
     body = {"checks": [dataclasses.asdict(check) for check in checks], "failed": failed, "warned": warned}
+    body |= {"injection": [one for visit in visits for one in visit.planted]}
     step = f"\nnext: tutelage plan{common.flags}" if visits and not failed else ""
     text = "\n".join([*lines, *_advice(looked)])
     common.show(body | {"rungs": [one.body() for one in looked]}, f"{text}\n{verdict}{step}")
@@ -105,9 +117,9 @@ def _advice(looked: Sequence[Looked]) -> Iterator[str]:
 
 
 def _all(
-    common: Common, ground: Iterator[Check], visits: list[Visit], offline: bool, thorough: bool
+    common: Common, ground: Iterator[Check], visits: list[Visit], offline: bool, thorough: bool, plants: int
 ) -> Iterator[Check]:
-    from agent.cli import annotator
+    from agent.cli import annotator, inject
     from agent.cli.ground import Check
     from agent.cli.look import pool
 
@@ -128,6 +140,8 @@ def _all(
     yield from pool(read, common.overrides, visit.some, SOME)
     for rung in read.rung:
         yield from annotator.rung(visit, rung)
+    if plants:
+        yield from inject.checks(visit, plants)
     yield from _ledger(read)
 
 
