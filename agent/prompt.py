@@ -206,16 +206,18 @@ def _text(item: Item, limit: int, overflow: str, part: int) -> tuple[str, tuple[
     if len(text) <= limit:
         return text, ()
     if overflow == "fail":
-        return _shorter(text, limit), (TOO_LONG,)
+        return shorter(text, limit), (TOO_LONG,)
     if overflow != "chunk":
-        return _shorter(text, limit), ("truncated",)
+        return shorter(text, limit), ("truncated",)
     found = _chunks(text, limit)
     flags = ("truncated",) if len(text) > MOST_PARTS * limit else ()
     return found[part], (f"chunked={len(found)}", *flags)
 
 
-def _shorter(text: str, limit: int) -> str:
-    """The head and the tail of a text."""
+def shorter(text: str, limit: int) -> str:
+    """A text of at most `limit` characters: a longer one keeps its head and its tail."""
+    if len(text) <= limit:
+        return text
     head = max(limit - len(GAP), 0) * 2 // 3
     tail = max(limit - len(GAP), 0) - head
     return text[:head] + GAP + text[len(text) - tail :]
@@ -223,7 +225,7 @@ def _shorter(text: str, limit: int) -> str:
 
 def _chunks(text: str, limit: int) -> list[str]:
     """A text in parts of about one length, none longer than `limit`, cut between words where there are such."""
-    text = text if len(text) <= MOST_PARTS * limit else _shorter(text, MOST_PARTS * limit)
+    text = shorter(text, MOST_PARTS * limit)
     out: list[str] = []
     while text:
         left = MOST_PARTS - len(out)

@@ -14,14 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent import __version__, ask, claim
+from agent import __version__, ask, claim, egress
 from agent import config as settings
 from agent.belief import believe
 from agent.config import Config
 from agent.errors import ConfigError, Damaged, DataError
-from agent.loop import decisions, measure
+from agent.loop import asks, decisions, forming, measure, private
 from agent.loop import turn as turns
-from agent.loop.asks import prompt_of
 from agent.loop.decisions import Last, remember
 from agent.loop.ground import Ground, lock, open_ground
 from agent.loop.people import purposes, share
@@ -72,9 +71,11 @@ def run(
             _priced(ground)
         taken = ground.taken
         found = {name: getattr(taken, name) for name in ("new", "set_aside", "gone", "changed", "first")}
+        found["sent_to"] = {m.rung.name: private.hosts(m.rung, m.traits) for m in ground.machines if not m.traits.local}
         report(Event("intake", 0, "", taken.items, taken.rows, found))
         try:
-            return asyncio.run(_turns(ground, ask.Policy(budget=budget or config.goal.budget), report, calls))
+            with egress.guarded(config.privacy.egress):
+                return asyncio.run(_turns(ground, ask.Policy(budget=budget or config.goal.budget), report, calls))
         finally:
             ground.store.close()
 
@@ -97,6 +98,7 @@ def _priced(ground: Ground) -> None:
 
 
 async def _turns(ground: Ground, policy: ask.Policy, report: Report, calls: int | None) -> Finished:
+    forming.begin(ground)
     if (before := _nothing_new(ground)) is not None:
         return before
     with _listening(ground) as stopping:
@@ -241,14 +243,10 @@ async def _unless(stopping: asyncio.Event, work: asyncio.Task[Turned]) -> Turned
 
 
 async def _finish_open(ground: Ground, policy: ask.Policy, report: Report, number: int) -> None:
-    """Calls that were under way when the last run died are asked again first. Those of older recipes stay as they are:
-    they hold no money, and count again should their settings come back."""
+    """Calls that were under way when the last run died are asked again first."""
+    ground.board.refresh(ground.store, ground.recipes)
     for machine in ground.machines:
-        jobs = []
-        for call in ground.store.open_calls(annotator=machine.rung.name):
-            where = ground.pool.position(call.item)
-            if call.recipe == machine.recipe and where < ground.n:
-                jobs.append((call, prompt_of(ground, machine, ground.pool.item(where), call.sample)))
+        jobs = asks.unfinished(ground, machine)
         await turns.put(ground, machine, jobs, policy, report, number, Turned(), None)
 
 

@@ -5,13 +5,17 @@ Inclusion probabilities are recorded with every call.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from agent import plugins, prompt
 from agent.belief import ENOUGH, Belief, believe
+from agent.loop import short
 from agent.loop.ground import Ground, Machine
 from agent.loop.measure import only, soft
 from agent.loop.people import share
+from agent.loop.ways import Ways
 from agent.route import ASK, Routes, expected_gain
 from agent.types import Call, Ints, Item, Picks, PoolView, Prompt, Stream
 
@@ -21,30 +25,49 @@ GAIN_FLOOR = 0.002
 """A machine is not asked when an answer is expected to mend fewer labels than this."""
 
 
-def prompt_of(ground: Ground, machine: Machine, item: Item, sample: int) -> Prompt:
-    """What this machine is sent about an item."""
-    assert machine.recipe is not None
-    question = ground.kind.question(machine.task, machine.mask.item(item), sample)
-    return prompt.render(machine.task, question, machine.traits, machine.recipe, sample, machine.shots)
+def prompt_of(
+    ground: Ground, machine: Machine, ways: Ways, row: int, item: Item, sample: int, labels: Sequence[str] = ()
+) -> tuple[str, Prompt]:
+    """The recipe, and what this machine is sent about an item (as the machine may see it).
+
+    `labels`: its shortlist, where the machine has one.
+    """
+    full = bool(ground.board.machine[machine.rung.name].none[row])
+    way = ways.of(row, sample, full)
+    if way.short:
+        question = short.question(ground.kind, machine.task, item, sample, labels, way.traits.readout == "words")
+    else:
+        question = ground.kind.question(machine.task, item, sample)
+    part = ways.part(sample)
+    return way.recipe, prompt.render(machine.task, question, way.traits, way.recipe, sample, way.shots, part=part)
 
 
-def jobs(ground: Ground, machine: Machine, picks: Picks, purpose: Stream, turn: int) -> Jobs:
-    """Calls and prompts for items, `samples` of each; each holds the most it can take."""
-    assert machine.recipe is not None
+def jobs(ground: Ground, machine: Machine, picks: Picks, purpose: Stream, turn: int, ways: Ways | None = None) -> Jobs:
+    """Calls and prompts for items: `samples` of each, for every part of its text; each holds the most it can take.
+
+    `ways`: the machine's own, unless another form is tried. Items that share their examples follow one another, so
+    that an engine finds the prefix in its cache.
+    """
+    ways = ways or machine.ways
+    assert ways is not None
     out: Jobs = []
     rows = picks.rows.tolist()
-    for item, chance in zip(ground.pool.items(rows), picks.probabilities.tolist(), strict=True):
-        for sample in range(machine.rung.samples):
-            text = prompt_of(ground, machine, item, sample)
+    lists = short.lists(ground, ways.short, rows)
+    chances = dict(zip(rows, picks.probabilities.tolist(), strict=True))
+    rows.sort(key=ways.block)
+    for row, item in zip(rows, map(machine.mask.item, ground.pool.items(rows)), strict=True):
+        count = ways.samples * prompt.parts(item, ways.of(row, 0, False).traits)
+        for sample in range(count):
+            recipe, text = prompt_of(ground, machine, ways, row, item, sample, lists.get(row, ()))
             most = machine.oracle.most(text)
             call = Call(
                 key=text.key,
-                recipe=machine.recipe,
+                recipe=recipe,
                 item=item.id,
                 annotator=machine.rung.name,
                 sample=sample,
                 purpose=purpose,
-                probability=chance,
+                probability=chances[row],
                 usd=most.usd,
                 turn=turn,
                 tokens=most.tokens,
@@ -54,13 +77,39 @@ def jobs(ground: Ground, machine: Machine, picks: Picks, purpose: Stream, turn: 
     return out
 
 
+def unfinished(ground: Ground, machine: Machine) -> Jobs:
+    """Calls of today's recipes that were under way when the last run died. Those of older ones stay as they are: they
+    hold no money, and count again should their settings come back."""
+    ways = machine.ways
+    if ways is None:
+        return []
+    found = [
+        (call, ground.pool.position(call.item))
+        for call in ground.store.open_calls(annotator=machine.rung.name)
+        if call.recipe in ways.recipes
+    ]
+    found = [(call, row) for call, row in found if row < ground.n]
+    lists = short.lists(ground, ways.short, [row for _, row in found])
+    out = []
+    for call, row in found:
+        item = machine.mask.item(ground.pool.item(row))
+        recipe, text = prompt_of(ground, machine, ways, row, item, call.sample, lists.get(row, ()))
+        if recipe == call.recipe:  # else its item is in another block now, and is asked there
+            out.append((call, text))
+    return out
+
+
+def pilot_chance(ground: Ground) -> float:
+    """The chance with which an item was drawn into the pilot."""
+    return min(share(ground).pilot / ground.n, 1.0)
+
+
 def calibration_rows(ground: Ground, machine: Machine) -> Picks:
     """Pilot items this machine has not been asked about: what it says of them says how much it is to be believed."""
     board = ground.board
     done = board.machine[machine.rung.name].done | machine.tired
     rows = np.flatnonzero(board.pilot & ~done & ~machine.shown)
-    chance = min(share(ground).pilot / ground.n, 1.0)
-    return Picks(rows, np.full(len(rows), chance, np.float32))
+    return Picks(rows, np.full(len(rows), pilot_chance(ground), np.float32))
 
 
 def machine_picks(

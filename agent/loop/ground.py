@@ -19,17 +19,18 @@ from agent.board import Board
 from agent.config import Config, Rung
 from agent.errors import ConfigError, DataError
 from agent.loop import private
+from agent.loop.ways import Ways
 from agent.mask import Mask
 from agent.pool import Pool
 from agent.store import Store
-from agent.types import Answer, Bools, Context, Example, Ints, Item, Kind, Layout, Oracle, Student, Task, Traits
+from agent.types import Answer, Bools, Context, Ints, Item, Kind, Layout, Oracle, Student, Task, Traits
 
 Answerer = Callable[[Item, int], Answer]
 
 
 @dataclass
 class Machine:
-    """A rung that is an oracle. `shots` and `recipe` are fixed once the examples it shows are known."""
+    """A rung that is an oracle. `ways`: how it is asked, fixed once its examples and its form are known; `why` so."""
 
     rung: Rung
     oracle: Oracle
@@ -38,8 +39,8 @@ class Machine:
     """The task as it is shown."""
     mask: Mask
     """What it is not shown: items and examples go through this first."""
-    shots: tuple[Example, ...] = ()
-    recipe: str | None = None
+    ways: Ways | None = None
+    why: str = ""
     shown: Bools = field(default_factory=lambda: np.zeros(0, bool))
     """(n,) items shown as examples: it is never asked about them."""
     tired: Bools = field(default_factory=lambda: np.zeros(0, bool))
@@ -48,6 +49,11 @@ class Machine:
     """Why it is not asked any more in this run."""
     spared: int = 0
     """Items it was not asked about because its answers were not expected to mend anything."""
+
+    @property
+    def recipes(self) -> frozenset[str]:
+        """Under which its answers count."""
+        return self.ways.recipes if self.ways else frozenset()
 
 
 @dataclass
@@ -71,6 +77,8 @@ class Ground:
     people_are: str
     order: Ints
     features: Any = None
+    ranker: Student | None = None
+    """Ranks labels for shortlists where the ladder has no student."""
     student_says: np.ndarray[Any, Any] | None = None
     taught: bytes = b""
     looked_at: float = 1.0
@@ -90,7 +98,7 @@ class Ground:
     @property
     def recipes(self) -> Mapping[str, str]:
         """Today's recipe -> machine rung."""
-        return {m.recipe: m.rung.name for m in self.machines if m.recipe}
+        return {recipe: m.rung.name for m in self.machines for recipe in m.recipes}
 
     def bars(self) -> list[float]:
         """Each rung's bar; the goal's accuracy where a rung has none; people are always believed."""
@@ -195,26 +203,17 @@ def open_ground(config: Config, people: str | None, limit: int | None, offline: 
 
 def _machine(rung: Rung, task: Task, layout: Layout, config: Config, offline: bool, covers: Mask) -> Machine:
     plugin = plugins.load("oracles", str(rung.oracle))
-    oracle: Oracle = plugin.build(rung.settings, _context(config, task, layout))
+    oracle: Oracle = plugin.build(rung.settings, context(config, task, layout))
     # The rung's name is part of the recipe: two rungs are two annotators even where they share a model.
     traits = replace(oracle.traits, annotator=rung.name)
     if offline and not traits.local:
         raise ConfigError(f"rung {rung.name!r} asks over the network, which --offline forbids: remove one of the two")
     traits, mask = private.admitted(config, rung, traits, covers)
-    machine = Machine(rung, oracle, traits, mask.task(task), mask)
-    if rung.shots == 0:
-        machine.shots = machine.task.examples
-        machine.recipe = recipe_of(machine)
-    return machine
+    return Machine(rung, oracle, traits, mask.task(task), mask)
 
 
-def _context(config: Config, task: Task, layout: Layout) -> Context:
+def context(config: Config, task: Task, layout: Layout) -> Context:
     return Context(task, layout, config.run.seed, str(config.folder / "cache"), str(config.root))
-
-
-def recipe_of(machine: Machine) -> str:
-    """What its answers depend on, besides item and sample."""
-    return prompt.recipe(machine.task, machine.task.kind, machine.traits, machine.shots)
 
 
 def _student(config: Config, task: Task, layout: Layout) -> Student | None:
@@ -222,7 +221,7 @@ def _student(config: Config, task: Task, layout: Layout) -> Student | None:
     if rung.student is None:
         return None
     plugin = plugins.load("students", rung.student)
-    student: Student = plugin.build(rung.settings, _context(config, task, layout))
+    student: Student = plugin.build(rung.settings, context(config, task, layout))
     return student
 
 
@@ -248,23 +247,3 @@ def _same_seed(store: Store, config: Config) -> None:
             f"this ledger was begun with seed {begun}, and the audit was drawn with it: set run.seed = {begun}, "
             "or give this run a folder of its own with --set run.dir=other"
         )
-
-
-def choose_shots(ground: Ground, machine: Machine) -> None:
-    """Fix the examples a machine shows: the task's own, then people's pilot answers, balanced, in the draw's order."""
-    board, want = ground.board, machine.rung.shots
-    taken: list[int] = []
-    rows = [i for i in ground.order.tolist() if board.pilot[i]]
-    best = {i: tuple(sorted(ground.layout.best(board.people.said[i]).items())) for i in rows}
-    counts: dict[tuple[tuple[str, str], ...], int] = {}
-    while rows and len(taken) < want:
-        i = min(rows, key=lambda row: counts.get(best[row], 0))
-        rows.remove(i)
-        taken.append(i)
-        counts[best[i]] = counts.get(best[i], 0) + 1
-    examples = [Example(ground.pool.item(i).text, ground.kind.value(ground.task, dict(best[i]))) for i in taken]
-    machine.shots = (*machine.task.examples, *map(machine.mask.example, examples))
-    machine.shown[taken] = True
-    machine.recipe = recipe_of(machine)
-    board.restart()  # what it answered in earlier runs was passed by while its recipe was not known
-    board.refresh(ground.store, ground.recipes)

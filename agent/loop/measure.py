@@ -24,8 +24,8 @@ def only(ground: Ground, machines: list[Machine]) -> Board:
 
 
 def soft(ground: Ground) -> dict[str, bool]:
-    """Machine rung -> whether batch calibration applies to it."""
-    return {m.rung.name: m.traits.calibrate for m in ground.machines}
+    """Machine rung -> whether batch calibration applies to it: not to shortlists, each of other labels."""
+    return {m.rung.name: m.traits.calibrate and not (m.ways and m.ways.short) for m in ground.machines}
 
 
 def numbers(ground: Ground, belief: Belief, routes: Routes) -> dict[str, Any]:
@@ -52,8 +52,27 @@ def numbers(ground: Ground, belief: Belief, routes: Routes) -> dict[str, Any]:
         said = aggregate.choices(board.people.said[spoke], ground.layout)
         agree[machine.rung.name] = _agree(alone[spoke], said, ground)
     out["agreement"] = agree
+    out["asking"] = {m.rung.name: asking(ground, m) for m in ground.machines}
     out["weights"] = {level: dict(w) for level, w in belief.weights.items()}
     return out
+
+
+def asking(ground: Ground, machine: Machine) -> dict[str, Any]:
+    """What is known of how a machine was asked; only what there is to tell.
+
+    flips: [items with another likeliest label in another order or prompt, items asked more than once]; recall: [pilot
+    items whose label was on the shortlist, items]; none: items answered "none of these"; cut: texts cut; form: chosen.
+    """
+    heard = ground.board.machine[machine.rung.name]
+    told: dict[str, Any] = {
+        "flips": [int(heard.flipped.sum()), int(heard.again.sum())],
+        "recall": list(ground.board.recall(machine.rung.name)),
+        "shortlist": machine.ways.short if machine.ways else 0,
+        "none": int(heard.none.sum()),
+        "cut": int(heard.cut.sum()),
+        "form": machine.why,
+    }
+    return {name: said for name, said in told.items() if said and said != [0, 0]}
 
 
 def _agree(posterior: Floats, truth: np.ndarray[Any, Any], ground: Ground) -> list[int]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from agent import ask, teach
 from agent.belief import Belief, believe
-from agent.loop import asks, people
+from agent.loop import asks, forming, people
 from agent.loop.decisions import Last, decide, write_decisions
-from agent.loop.ground import Ground, Machine, choose_shots
+from agent.loop.ground import Ground, Machine
 from agent.loop.measure import numbers, only, soft
+from agent.prompt import TOO_LONG
 from agent.route import ACCEPT, ASK, Routes
-from agent.types import Answer, Call, Prompt, Student
+from agent.types import Answer, Call, Picks, Prompt, Student
 
 FEW = 0.01
 """A share of the pool so small that people need not wait for the machines to be asked about it."""
@@ -31,7 +32,7 @@ OUT_OF = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something to show: `kind` is intake, embed, turn, ask, answer, train, decide or stop."""
+    """Something to show: `kind` is intake, embed, turn, ask, answer, train, form, decide or stop."""
 
     kind: str
     turn: int
@@ -105,9 +106,9 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
     report(Event("decide", number, "", int((routes.action == ACCEPT).sum()), ground.n, numbers(ground, belief, routes)))
     calls = people.random_streams(ground, number)
     store.reserve(calls, None)
-    work = _machine_work(ground, belief, routes, number)
+    work = _machine_work(ground, belief, routes, number, lambda words: report(Event("form", number, words)))
     # People repair once the pilot has said what the machines are worth; before, nobody knows where the doubt is.
-    few = sum(len(jobs) for _, jobs in work) <= FEW * ground.n
+    few = sum(len(jobs) for _, jobs in work) <= FEW * ground.n and all(m.ways or m.shut for m in ground.machines)
     if ground.person is not None and not calls and few:
         out.asked += people.escalate(ground, routes, belief, number)
     out.asked += await people.answer(ground)
@@ -120,16 +121,20 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
     return out
 
 
-def _machine_work(ground: Ground, belief: Belief, routes: Routes, turn: int) -> list[tuple[Machine, asks.Jobs]]:
+def _machine_work(
+    ground: Ground, belief: Belief, routes: Routes, turn: int, tell: forming.Tell
+) -> list[tuple[Machine, asks.Jobs]]:
     """The calls of this turn, rung by rung: the pilot's items, then picks. Later rungs wait for the first one's."""
     work: list[tuple[Machine, asks.Jobs]] = []
     for order, machine in enumerate(ground.machines):
         if machine.shut:
             continue
-        if machine.recipe is None:
-            if any(card.purpose == "pilot" for card in people.open_cards(ground)):
-                continue  # its examples are people's pilot answers
-            choose_shots(ground, machine)
+        trials = forming.fix(ground, machine, tell)
+        for trial in trials:
+            chance = np.full(len(trial.rows), asks.pilot_chance(ground), np.float32)
+            work.append((machine, asks.jobs(ground, machine, Picks(trial.rows, chance), "pilot", turn, trial.ways)))
+        if machine.ways is None:
+            continue
         number = ground.rungs.index(machine.rung.name)
         jobs = asks.jobs(ground, machine, asks.calibration_rows(ground, machine), "pilot", turn)
         if not any(picked for _, picked in work):
@@ -171,6 +176,7 @@ async def put(
     cap: int | None,
 ) -> None:
     """Put jobs to a machine and note what came of them in `out`."""
+    jobs = await _pass_up(ground, jobs, out)
     if cap is not None:
         jobs = jobs[: max(cap - out.asked, 0)]
     if not jobs:
@@ -206,3 +212,13 @@ async def put(
     out.paused = result.paused
     if result.refused_by_budget and not machine.shut:
         machine.shut = OUT_OF[result.short]
+
+
+async def _pass_up(ground: Ground, jobs: asks.Jobs, out: Turned) -> asks.Jobs:
+    """Close the questions whose text is too long to be sent (`overflow = "fail"`); the others."""
+    closed = [call for call, text in jobs if TOO_LONG in text.flags]
+    granted = await ground.store.areserve([replace(c, usd=0.0, tokens=0, requests=0) for c in closed], None)
+    for call in granted.granted:
+        await ground.store.record(call.key, Answer("", flags=(TOO_LONG,)), "failed", "its text is too long")
+        out.asked += 1
+    return [job for job in jobs if TOO_LONG not in job[1].flags]

@@ -1,0 +1,203 @@
+"""How each machine is asked, fixed before it is: the examples it shows, and the form that people's answers favour.
+
+All of it follows from the ledger: the draw's order, people's pilot answers, and what the machine said of the pilot in
+each form. So the next start finds the same recipes, and nothing is asked twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from agent import belief, prompt, shortlist, shots
+from agent.board import Board
+from agent.loop import short
+from agent.loop.ground import Ground, Machine
+from agent.loop.people import open_cards, purposes, share
+from agent.loop.ways import Form, Ways, make, nothing
+from agent.types import Bools, Example, Ints
+
+ENOUGH = 40
+"""People's pilot answers from which on they may choose the form."""
+
+CHEAP = 0.05
+"""Questions that comparing forms may cost where nobody asked for it, as a share of the pool."""
+
+SHOTS = 8
+"""Examples of the forms that show some, where the rung names no number."""
+
+SHOT_CHARS = 1_000
+"""Characters of an example; a longer one loses its middle, for all of them stand before every text."""
+
+FEATURES = ("diverse", "knn")
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A form that the pilot must be asked in before one is chosen, and the items still missing."""
+
+    ways: Ways
+    rows: Ints
+
+
+def candidates(ground: Ground, machine: Machine) -> list[Form]:
+    """The forms to choose from; one where there is nothing to choose, or nobody to choose by."""
+    rung, own = machine.rung, machine.traits.template
+    if rung.form == "pilot":
+        counts = sorted({0, rung.shots or SHOTS})
+        return [Form((template,), count) for count in counts for template in rung.templates or (own,)]
+    first = Form(rung.templates or (own,), rung.shots)
+    if rung.form == "given" or rung.templates or rung.shots or not machine.traits.calibrate or not _by_default(machine):
+        return [first]
+    plan = share(ground).pilot
+    few = plan >= ENOUGH and plan * rung.samples <= CHEAP * ground.n
+    return [first, Form(first.templates, SHOTS)] if few else [first]
+
+
+def _by_default(machine: Machine) -> bool:
+    """Does the oracle have a template that the user did not choose?"""
+    known = {f.name: f.default for f in fields(machine.rung.settings)}
+    return "template" in known and machine.rung.settings.template == known["template"]
+
+
+def begin(ground: Ground) -> None:
+    """Fix what can be at the start: machines that show no examples, or whose form and examples the ledger tells.
+
+    Examples by likeness wait for the student's features, which a run that has nothing to do need not compute.
+    """
+    ground.board.refresh(ground.store, {})
+    for machine in ground.machines:
+        if machine.rung.shots == 0 or machine.rung.shot_choice not in FEATURES:
+            fix(ground, machine, lambda words: None)
+    ground.board.restart()
+
+
+def fix(ground: Ground, machine: Machine, tell: Tell) -> list[Trial]:
+    """Fix how a machine is asked, if that can be known; else the forms that the pilot must be asked in first.
+
+    Without ways and without trials, people's pilot answers are waited for. `tell` is told what was chosen, and why.
+    """
+    if machine.ways is not None:
+        return []
+    able = candidates(ground, machine)
+    pilot = share(ground).pilot
+    pending = pilot > 0 and (not purposes(ground)["pilot"] or any(c.purpose == "pilot" for c in open_cards(ground)))
+    if pending and (len(able) > 1 or able[0].shots):
+        if able[0].shots or machine.rung.form == "pilot" or ground.answerer is not None:
+            return []
+        able = able[:1]  # people at a screen may take their time: nobody asked that machines wait for them
+    ways = [_ways(ground, machine, form, tell) for form in able]
+    index, why = 0, ""
+    if len(ways) > 1 and int(ground.board.pilot.sum()) >= ENOUGH:
+        used = _used(ground, ways)
+        board = _heard(ground, ways)
+        if used is None and (missing := _missing(ground, machine, ways, board)):
+            return missing
+        index, why = _best(ground, machine, ways, board)
+        if used is not None:
+            index = used
+    machine.ways, machine.shown = ways[index], ways[index].shown
+    if why:
+        machine.why = f"{ways[index].form}: {why}"
+        tell(f"{machine.rung.name} is asked by {machine.why}")
+    if ways[index].form.shots or len(ways) > 1:
+        ground.board.restart()  # what it answered in earlier runs was passed by while its recipe was not known
+        ground.board.refresh(ground.store, ground.recipes)
+    return []
+
+
+def _used(ground: Ground, ways: Sequence[Ways]) -> int | None:
+    """The form in which more than the pilot was asked before: a machine does not change its form on the way."""
+    for index, form in enumerate(ways):
+        if any(call.purpose != "pilot" for recipe in form.recipes for call in ground.store.asked(recipe)):
+            return index
+    return None
+
+
+def _heard(ground: Ground, ways: Sequence[Ways]) -> Board:
+    """What was answered in each form, as if each were a machine of its own, numbered."""
+    names = [str(number) for number in range(len(ways))]
+    board = Board(ground.task, ground.kind, ground.layout, ground.pool, ground.n, names, "")
+    board.refresh(
+        ground.store, {recipe: name for name, form in zip(names, ways, strict=True) for recipe in form.recipes}
+    )
+    board.people = ground.board.people
+    return board
+
+
+def _missing(ground: Ground, machine: Machine, ways: Sequence[Ways], board: Board) -> list[Trial]:
+    out = []
+    for number, form in enumerate(ways):
+        heard = board.machine[str(number)]
+        left = ground.board.pilot & ~(heard.done | heard.none | machine.tired | form.shown)
+        if left.any():
+            out.append(Trial(form, np.flatnonzero(left)))
+    return out
+
+
+def _best(ground: Ground, machine: Machine, ways: Sequence[Ways], board: Board) -> tuple[int, str]:
+    """The form that agrees best with people, and why, on the pilot items that were answered in all of them."""
+    rows: Bools = ground.board.pilot.copy()
+    for number in range(len(ways)):
+        rows &= board.machine[str(number)].any
+    if int(rows.sum()) < ENOUGH // 2:
+        return 0, ""
+    from agent import forms
+
+    calibrated = machine.traits.calibrate and not ways[0].short
+    sources = [belief.source_of(board, str(number), calibrated)[rows] for number in range(len(ways))]
+    chosen = forms.choose(sources, ground.board.people.said[rows], ground.layout)
+    return chosen.index, chosen.why
+
+
+def _ways(ground: Ground, machine: Machine, form: Form, tell: Tell) -> Ways:
+    """The ways of a form, with the examples it shows."""
+    atoms = len(ground.layout.atoms)
+    size = shortlist.size(machine.rung.shortlist, ground.layout.width) if atoms == 1 else 0
+    examples: list[tuple[Example, ...]] = [()]
+    shown, blocks = nothing(ground.n), None
+    rows = [i for i in ground.order.tolist() if ground.board.pilot[i]]
+    if form.shots and rows:
+        choice = machine.rung.shot_choice
+        if choice in FEATURES and ground.student is None:
+            tell(
+                f'shot_choice = "{choice}" of {machine.rung.name} needs a student to tell texts apart: "balanced" holds'
+            )
+            choice = "balanced"
+        if choice == "knn":
+            taken, blocks = _blocks(ground, rows, form.shots)
+            shown, blocks = blocks < 0, np.maximum(blocks, 0)
+        else:
+            taken = [_taken(ground, rows, choice, form.shots)]
+            shown[taken[0]] = True
+        examples = [tuple(machine.mask.example(_example(ground, i)) for i in some) for some in taken]
+    return make(machine.task, machine.rung, machine.traits, form, size, examples, shown, blocks)
+
+
+def _blocks(ground: Ground, rows: list[int], want: int) -> tuple[list[list[int]], Ints]:
+    """The examples of each block, and each item's block."""
+    near = short.features(ground, rows)
+    own = np.full(ground.n, -1)
+    own[rows] = np.arange(len(rows))
+    found = shots.blocks(near, want, ground.n)
+    where = shots.block_of(found, near, short.features(ground, range(ground.n)), own)
+    return [[rows[k] for k in some] for some in found.shots.tolist()], where
+
+
+def _taken(ground: Ground, rows: list[int], choice: str, want: int) -> list[int]:
+    """The items shown, of people's pilot answers in the draw's order."""
+    if choice == "fixed":
+        return rows[:want]
+    if choice == "diverse":
+        return [rows[k] for k in shots.diverse(short.features(ground, rows), want)]
+    labels = [tuple(ground.layout.best(ground.board.people.said[i]).values()) for i in rows]
+    return [rows[k] for k in shots.balanced(labels, want)]
+
+
+def _example(ground: Ground, row: int) -> Example:
+    value = ground.kind.value(ground.task, ground.layout.best(ground.board.people.said[row]))
+    return Example(prompt.shorter(ground.pool.item(row).text, SHOT_CHARS), value)
