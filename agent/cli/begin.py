@@ -59,6 +59,24 @@ def table_prices(config: Config) -> list[str]:
     return lines
 
 
+def leaving(config: Config, sent_to: Mapping[str, Sequence[str]]) -> list[str]:
+    """Where texts go, and what of them is covered: one line, none where no text leaves this machine."""
+    hosts = dict.fromkeys(host or "an unnamed place" for found in sent_to.values() for host in found or ("",))
+    if not hosts:
+        return []
+    covered = f", with {', '.join(config.privacy.mask)} covered" if config.privacy.mask else ""
+    limit = "" if config.privacy.egress is not None else " (privacy.egress limits where they may go)"
+    return [f"texts leave this machine to {', '.join(hosts)}{covered}{limit}"]
+
+
+def untaught(config: Config) -> list[str]:
+    """One line about the rungs whose answers the student does not learn from."""
+    rungs = [rung.name for rung in config.rung if getattr(rung.settings, "may_train_student", True) is False]
+    if not rungs or config.rung[0].student is None:
+        return []
+    return [f"the student learns nothing from {', '.join(rungs)} (may_train_student = false)"]
+
+
 def listed(rows: Sequence[SetAside], count: int) -> str:
     """The first of `count` rows that were set aside, with file, row and reason, in one line."""
     shown = "; ".join(f"{row.file}, row {row.row}: {row.reason}" for row in rows[:FIRST])
@@ -97,7 +115,7 @@ def named(unknown: Counter[str], first: int = FIRST) -> str:
 
 def notes(config: Config, store: Store, pool: Pool, numbers: Mapping[str, Any]) -> list[str]:
     """One line each about the pool that was just taken in. `numbers`: of the loop's event "intake"."""
-    lines = []
+    lines = [*leaving(config, numbers.get("sent_to", {})), *untaught(config)]
     first = numbers.get("first")
     aside = store.set_aside() if first is None else first
     if count := len(aside) if first is None else int(numbers["set_aside"]):
