@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agent.cli.asking import Asking, asking, far, made_up
 from agent.cli.endpoint import Looked
 from agent.cli.ground import Check
 from agent.cli.house import many
@@ -17,16 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.config import Config, Rung
-    from agent.types import Item, Kind, Layout, Oracle, Prompt, Task
+    from agent.types import Item
 
 MUST = ("endpoint", "model")
 """What a rung cannot work without; what else a server lacks, the rung does without."""
 ENGINE_LEVEL = 32
-TEXTS = (
-    "The parcel came on Tuesday, and I have one question about it.",
-    "Thank you for the quick answer last week; all is well now.",
-)
-"""Made up: what a server can do is found out without sending it a text of the pool."""
 
 
 @dataclass
@@ -48,54 +44,29 @@ def rung(visit: Visit, rung: Rung) -> Iterator[Check]:
     if rung.person:
         yield _people(visit.config, rung)
         return
-    from agent import config as settings
-    from agent import egress, plugins
-    from agent.types import Context
+    from agent import egress
 
     config, what = visit.config, f"rung {rung.name}"
-    room, name = ("students", rung.student) if rung.student else ("oracles", rung.oracle)
     try:
-        plugin = plugins.load(room, str(name))
-        task, layout = settings.the_task(config), settings.layout(config)
-        made = plugin.build(
-            rung.settings, Context(task, layout, config.run.seed, str(config.folder / "cache"), str(config.root))
-        )
-        if rung.oracle:
-            egress.check(rung.name, made.traits.hosts, made.traits.local, config.privacy.egress)
+        if rung.student:
+            _student(config, rung)
+            yield Check(what, "ok", f"student {rung.student}")
+            return
+        made = asking(config, rung)
     except UserError as error:
         yield Check(what, "fail", str(error), f"correct rung.{rung.name}")
         return
-    if rung.student:
-        yield Check(what, "ok", f"student {name}")
-        return
     with egress.guarded(config.privacy.egress):
-        yield from _oracle(visit, rung, plugin, made, _Asking(task, settings.kind(config), layout, made))
+        yield from _oracle(visit, rung, made)
 
 
-@dataclass(frozen=True)
-class _Asking:
-    """How a rung's questions are put."""
+def _student(config: Config, rung: Rung) -> None:
+    from agent import config as settings
+    from agent import plugins
+    from agent.loop.ground import context
 
-    task: Task
-    kind: Kind
-    layout: Layout
-    oracle: Oracle
-
-    def prompts(self, items: Sequence[Item]) -> list[Prompt]:
-        from agent import prompt
-
-        task, traits = self.task, self.oracle.traits
-        recipe = prompt.recipe(task, task.kind, traits, task.examples)
-        return [
-            prompt.render(task, self.kind.question(task, item, 0), traits, recipe, 0, task.examples) for item in items
-        ]
-
-
-def made_up() -> list[Item]:
-    """Items that stand in no pool."""
-    from agent.types import Item, Part
-
-    return [Item(f"made-up-{number}", (Part("text/plain", text),)) for number, text in enumerate(TEXTS)]
+    made = context(config, settings.the_task(config), settings.layout(config))
+    plugins.load("students", str(rung.student)).build(rung.settings, made)
 
 
 def _people(config: Config, rung: Rung) -> Check:
@@ -107,12 +78,12 @@ def _people(config: Config, rung: Rung) -> Check:
     return Check(what, "ok", "people answer by `tutelage review`" if people is None else f"answers come from {people}")
 
 
-def _oracle(visit: Visit, rung: Rung, plugin: Any, oracle: Oracle, asking: _Asking) -> Iterator[Check]:
-    what, probe = f"rung {rung.name}", getattr(plugin, "probe", None)
-    far = _far(rung)
-    if (missing := _key(visit, rung, far)) is not None:
+def _oracle(visit: Visit, rung: Rung, made: Asking) -> Iterator[Check]:
+    what, probe, oracle = f"rung {rung.name}", getattr(made.plugin, "probe", None), made.oracle
+    distant = far(rung)
+    if (missing := _key(visit, rung, distant)) is not None:
         yield missing
-        if far:
+        if distant:
             return
     engine = probe is None and oracle.traits.calibrate and not oracle.traits.person
     if visit.offline or (probe is None and not (engine and (rung.oracle == "small" or visit.thorough))):
@@ -120,20 +91,13 @@ def _oracle(visit: Visit, rung: Rung, plugin: Any, oracle: Oracle, asking: _Aski
         return
     try:
         if probe is None:
-            yield from _engine(visit, rung, oracle, asking)
+            yield from _engine(visit, rung, made)
         elif len(inspect.signature(probe).parameters) > 1:
-            yield from _endpoints(visit, rung, probe, oracle, asking, far)
+            yield from _endpoints(visit, rung, probe, made, distant)
         else:
             yield from _told(what, probe, rung.settings)
     except TutelageError as error:
         yield Check(what, "fail", str(error), f"correct rung.{rung.name}")
-
-
-def _far(rung: Rung) -> bool:
-    from agent.oracles import nearness
-
-    urls = getattr(rung.settings, "base_url", None) or ()
-    return any(nearness(url) == "far" for url in ([urls] if isinstance(urls, str) else urls))
 
 
 def _key(visit: Visit, rung: Rung, far: bool) -> Check | None:
@@ -146,20 +110,20 @@ def _key(visit: Visit, rung: Rung, far: bool) -> Check | None:
     return Check(f"rung {rung.name}: key", "fail" if far and not visit.offline else "warn", f"{key} is not set", mend)
 
 
-def _endpoints(visit: Visit, rung: Rung, probe: Any, oracle: Oracle, asking: _Asking, far: bool) -> Iterator[Check]:
+def _endpoints(visit: Visit, rung: Rung, probe: Any, made: Asking, far: bool) -> Iterator[Check]:
     """A server: what each address does, then how fast they are together."""
     from agent.cli import endpoint, pace
     from agent.oracles._probe import MOST
 
     what, looked = f"rung {rung.name}", Looked(rung.name)
-    told = asking.prompts(made_up())
-    most = oracle.most(told[0])
+    told = made.prompts(made_up())
+    most = made.oracle.most(told[0])
     each = most.usd / max(most.requests, 1)
     hurry = not far or visit.thorough
     count = MOST + (pace.most() if hurry else 0)
     cost = f", ${count * each:.4f} at most" if each else ""
     visit.say(f"{what}: asking up to {MOST} short questions{' and measuring its pace' if hurry else ''}{cost}")
-    looked.endpoints = asyncio.run(probe(rung.settings, (told[0], told[1]), tuple(asking.task.labels)))
+    looked.endpoints = asyncio.run(probe(rung.settings, (told[0], told[1]), tuple(made.task.labels)))
     several = len(looked.endpoints) > 1
     for facts in looked.endpoints:
         yield from endpoint.rows(f"{what} at {facts.url}" if several else what, facts, rung)
@@ -168,7 +132,7 @@ def _endpoints(visit: Visit, rung: Rung, probe: Any, oracle: Oracle, asking: _As
     looked.tokens = sum(facts.tokens_in + facts.tokens_out for facts in looked.endpoints)
     yield _price(what, rung, far)
     if hurry and not all(facts.trouble for facts in looked.endpoints):
-        yield from _pace(visit, what, oracle, asking, looked, pace.LEVELS)
+        yield from _pace(visit, what, made, looked, pace.LEVELS)
     elif far:
         yield Check(f"{what}: pace", "ok", "not measured; --thorough asks some hundred questions to do so")
     looked.usd = _usd(rung, looked)
@@ -179,15 +143,12 @@ def _endpoints(visit: Visit, rung: Rung, probe: Any, oracle: Oracle, asking: _As
     visit.say(f"{what}: {endpoint.taken(looked, 'no charge' if not far else 'price unknown')}")
 
 
-def _pace(
-    visit: Visit, what: str, oracle: Oracle, asking: _Asking, looked: Looked, levels: Sequence[int]
-) -> Iterator[Check]:
-    """Answers a second, with texts of the pool (made-up ones where personal data would have to be covered)."""
+def _pace(visit: Visit, what: str, made: Asking, looked: Looked, levels: Sequence[int]) -> Iterator[Check]:
+    """Answers a second, with texts of the pool."""
     from agent.cli import pace
 
-    covered = visit.config.privacy.mask and not oracle.traits.local
-    items = visit.some if visit.some and not covered else made_up()
-    found = looked.pace = pace.measure(oracle, asking.prompts(items), levels)
+    items = visit.some or made_up()
+    found = looked.pace = pace.measure(made.oracle, made.prompts(items), levels)
     looked.requests += found.asked
     looked.tokens += found.tokens
     if found.trouble:
@@ -197,15 +158,15 @@ def _pace(
         yield Check(f"{what}: pace", "ok", f"{found.words} ({texts})")
 
 
-def _engine(visit: Visit, rung: Rung, oracle: Oracle, asking: _Asking) -> Iterator[Check]:
+def _engine(visit: Visit, rung: Rung, made: Asking) -> Iterator[Check]:
     """A model in this process: which, how its labels are spelled, items a second."""
     what, looked = f"rung {rung.name}", Looked(rung.name)
     visit.say(f"{what}: loading the model and asking it for at most 10 s")
-    rows = list(_pace(visit, what, oracle, asking, looked, (ENGINE_LEVEL,)))
+    rows = list(_pace(visit, what, made, looked, (ENGINE_LEVEL,)))
     if looked.pace is not None and looked.pace.served:
         yield Check(f"{what}: model", "ok", looked.pace.served)
-    if spell := getattr(oracle, "spell", None):
-        yield _labels(what, spell(list(asking.task.labels)))
+    if spell := getattr(made.oracle, "spell", None):
+        yield _labels(what, spell(list(made.task.labels)))
     yield from rows
     visit.looked.append(looked)
 

@@ -1,0 +1,93 @@
+"""How a rung would ask, without a run: its oracle and its prompts about items. Opens no ledger, sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agent.config import Config, Rung
+    from agent.mask import Mask
+    from agent.types import Item, Kind, Oracle, Prompt, Task, Traits
+
+TEXTS = (
+    "The parcel came on Tuesday, and I have one question about it.",
+    "Thank you for the quick answer last week; all is well now.",
+)
+"""Made up: what a server can do is found out without sending it a text of the pool."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A rung that is an oracle. `task`: as it is shown; `mask`: what it is not; `short`: labels shown, 0 is all."""
+
+    rung: Rung
+    plugin: Any
+    oracle: Oracle
+    kind: Kind
+    task: Task
+    traits: Traits
+    mask: Mask
+    short: int
+
+    def prompts(self, items: Sequence[Item]) -> list[Prompt]:
+        """What it is sent about them, without examples from the pilot. A shortlist is the first labels."""
+        from agent import prompt
+
+        recipe = prompt.recipe(self.task, self.task.kind, self.traits, self.task.examples)
+        return [
+            prompt.render(self.task, self._question(item), self.traits, recipe, 0, self.task.examples)
+            for item in map(self.mask.item, items)
+        ]
+
+    def _question(self, item: Item) -> Any:
+        from agent import kinds
+
+        if self.short:
+            return kinds.shown(item, list(self.task.labels)[: self.short])
+        return self.kind.question(self.task, item, 0)
+
+
+def asking(config: Config, rung: Rung) -> Asking:
+    """Build the rung's oracle.
+
+    Raises:
+        UserError: it cannot be built, or may not be sent texts (privacy.egress).
+    """
+    from dataclasses import replace
+
+    from agent import config as settings
+    from agent import plugins, prompt, shortlist
+    from agent.loop import private
+    from agent.loop.ground import context
+
+    task = settings.the_task(config)
+    plugin = plugins.load("oracles", str(rung.oracle))
+    oracle: Oracle = plugin.build(rung.settings, context(config, task, settings.layout(config)))
+    traits = replace(oracle.traits, annotator=rung.name)
+    traits, mask = private.admitted(config, rung, traits, private.mask_of(config))
+    short = shortlist.size(rung.shortlist, len(task.labels))
+    template = rung.templates[0] if rung.templates else ""
+    traits = prompt.asking(traits, template, short, rung.overflow, rung.rationale)
+    return Asking(rung, plugin, oracle, settings.kind(config), mask.task(task), traits, mask, short)
+
+
+def made_up() -> list[Item]:
+    """Items that stand in no pool."""
+    from agent.types import Item, Part
+
+    return [Item(f"made-up-{number}", (Part("text/plain", text),)) for number, text in enumerate(TEXTS)]
+
+
+def places(settings: Any) -> list[str]:
+    """The addresses a rung asks at; none for one in this process."""
+    told = getattr(settings, "base_url", None) or ()
+    return [told] if isinstance(told, str) else list(told)
+
+
+def far(rung: Rung) -> bool:
+    """Whether any of them is neither this machine nor a private network."""
+    from agent.oracles import nearness
+
+    return any(nearness(url) == "far" for url in places(rung.settings))
