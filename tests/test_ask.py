@@ -1,9 +1,12 @@
 """ask: against an oracle that follows a script, on a real ledger."""
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -271,3 +274,128 @@ def test_a_full_disk_ends_the_run_with_its_mend(store: Store) -> None:
     limit(1_000_000)
     store.cut_short(["small"])
     assert run(store, oracle, 200).answered == 200 - acknowledged
+
+
+class Far(Script):
+    """The same, as an endpoint beyond this process."""
+
+    def __init__(
+        self, steps: Callable[[str, int], Step], in_flight: int, seconds: float = 0.001, a_minute: int | None = None
+    ) -> None:
+        super().__init__(steps, in_flight, seconds)
+        self.traits = Traits("small", {}, in_flight=in_flight, hosts=("far",), requests_per_minute=a_minute)
+
+
+def test_an_endpoint_is_asked_little_at_first_and_as_much_as_it_takes_when_that_pays(store: Store) -> None:
+    oracle = Far(lambda key, time: GOOD, in_flight=40, seconds=0.05)
+    first = asyncio.run(ask(store, oracle, jobs(6), FAST))
+    assert (first.limit, oracle.peak) == (8, 6)
+    more = asyncio.run(ask(store, oracle, jobs(400), FAST))
+    assert more.answered == 394 and more.already == 6
+    assert 8 < oracle.peak <= 40
+
+
+def test_a_doomed_quota_costs_less_than_a_call_a_place_where_many_could_be_asked(store: Store) -> None:
+    oracle = Far(lambda key, time: EndpointDown("quota spent: top up the account"), in_flight=256)
+    assert run(store, oracle, 1000).paused == "quota spent: top up the account"
+    assert sum(oracle.asked.values()) <= 8
+
+
+def test_trouble_lowers_the_limit_and_is_asked_again_within_it(store: Store) -> None:
+    def steps(key: str, time: int) -> Step:
+        return GOOD if oracle._now <= 5 else Transient("429")
+
+    oracle = Far(steps, in_flight=64, seconds=0.01)
+    asked = asyncio.run(ask(store, oracle, jobs(300), Policy(attempts=50, wait_s=0.001, longest_wait_s=0.01)))
+    assert asked == Asked(answered=300)
+    assert asked.limit <= 12
+    assert sum(oracle.asked.values()) < 600
+
+
+def test_jobs_are_taken_as_they_are_wanted(store: Store) -> None:
+    taken = 0
+
+    def lazily() -> Iterator[tuple[Call, Prompt]]:
+        nonlocal taken
+        for job in jobs(500):
+            taken += 1
+            yield job
+
+    ahead: list[int] = []
+    oracle = Script(lambda key, time: GOOD, in_flight=4)
+    asked = asyncio.run(
+        ask(store, oracle, lazily(), FAST, lambda kind, call, answer: ahead.append(taken - len(oracle.asked)))
+    )
+    assert asked == Asked(answered=500)
+    assert max(ahead) <= 2 * 4 + 8 + 4
+
+
+def test_when_nothing_comes_back_any_more_the_run_pauses_long_before_all_attempts_are_spent(store: Store) -> None:
+    oracle = Script(lambda key, time: GOOD if key in ("key0", "key1") else "hang", in_flight=4)
+    asked = run(store, oracle, 100, Policy(deadline_s=0.2, stall_s=0.5, wait_s=0.001, attempts=1000, breaker=10**6))
+    assert "nothing has come back" in asked.paused
+    assert asked.answered == 2
+    assert sum(oracle.asked.values()) < 40
+    assert store.spend().reserved == 0
+    # whatever was under way may have been charged
+    assert store.spend().usd == pytest.approx(2 * 0.004 + 0.01 * (sum(oracle.asked.values()) - 2))
+
+
+def test_a_slow_oracle_that_answers_is_no_stall(store: Store) -> None:
+    oracle = Script(lambda key, time: GOOD, in_flight=1, seconds=0.05)
+    assert run(store, oracle, 10, Policy(deadline_s=0.1, stall_s=0.2)) == Asked(answered=10)
+
+
+def test_an_oracle_may_give_its_questions_longer_than_we_do(store: Store) -> None:
+    oracle = Script(lambda key, time: GOOD, in_flight=10, seconds=0.2)
+    oracle.traits = replace(oracle.traits, deadline_s=30.0)
+    assert run(store, oracle, 10, Policy(deadline_s=0.05, attempts=1)) == Asked(answered=10)
+
+
+def test_a_limit_a_minute_is_kept(store: Store) -> None:
+    sent: list[float] = []
+
+    def steps(key: str, now: int) -> Step:
+        sent.append(time.monotonic())
+        return GOOD
+
+    assert run(store, Far(steps, in_flight=8, a_minute=1200), 30) == Asked(answered=30)
+    assert sent[-1] - sent[0] >= 10 / 20  # twenty at once, and then twenty a second
+
+
+def test_rows_of_failed_attempts_say_what_they_may_have_taken(store: Store) -> None:
+    steps: dict[str, Step] = {
+        "key0": Transient("cut", billed=True),
+        "key1": Transient("429"),
+        "key2": CallFailed("no answer", billed=True),
+        "key3": CallFailed("too long", billed=False),
+        "key4": KeyError("a fault of the plug-in"),
+    }
+    asked_for = [(replace(call, tokens=500, requests=6), prompt) for call, prompt in jobs(5)]
+    asyncio.run(ask(store, Script(lambda key, time: steps[key]), asked_for, Policy(attempts=1)))
+    query = text("SELECT key, usd, tokens_in, requests FROM answers ORDER BY key")
+    rows = asyncio.run(store.do(lambda connection: [tuple(row) for row in connection.execute(query)]))
+    taken = {key: (usd, tokens, requests) for key, usd, tokens, requests in rows}
+    full, one = (0.01, 500, 6), (0.0, 0, 1)
+    assert taken == {"key0": full, "key1": one, "key2": full, "key3": one, "key4": full}
+
+
+def test_no_more_connections_than_this_process_may_open_files(tmp_path: Path) -> None:
+    script = """
+import resource, logging, sys
+from agent.ask.learnt import learnt
+from agent.ask import Policy
+from agent.types import Traits
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+class Far:
+    traits = Traits("small", {}, in_flight=512, hosts=("far",))
+oracle = Far()
+for _ in range(3):
+    limit = learnt(oracle, Policy(start=512)).limit
+print(limit.now)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    said, limit = done.stdout.splitlines()
+    assert limit == "192"
+    assert "ulimit -n 576" in said
