@@ -19,6 +19,7 @@ from agent.ask.learnt import Learnt, learnt
 from agent.ask.terms import Asked, Job, OnEvent, Policy, Read
 from agent.ask.verdict import Over, Refused, Verdict, cost, verdict
 from agent.errors import Transient, Unparsable
+from agent.prompt import stamp
 from agent.store import Store
 from agent.types import Answer, Call, Oracle, Prompt
 
@@ -197,6 +198,7 @@ class Asking:
     async def _keep(self, call: Call, prompt: Prompt, answer: Answer) -> None:
         """The answer into the ledger. What is none of the options has been paid for, is kept, and settles nothing."""
         self._given_up_in_a_row = self._strange_in_a_row = 0
+        answer = stamp(prompt, answer)
         try:
             self._read(call, prompt, answer)
         except Unparsable:
