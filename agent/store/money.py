@@ -165,11 +165,6 @@ class Money:
         self._catch_up(connection)
         return self._open.get(key, NOTHING).taken()
 
-    def sums(self, connection: Connection) -> tuple[float, int, int]:
-        """Dollars, tokens and requests, spent and reserved together."""
-        self._catch_up(connection)
-        return self._usd, self._tokens, self._requests
-
     def _hold(self, key: str, held: Held) -> None:
         before = self._open.get(key, NOTHING)
         self._usd += held.usd - before.usd
