@@ -87,7 +87,8 @@ def source_of(board: Board, name: str, calibrated: bool) -> Floats:
     pilot = board.pilot
     if soft.any():
         mean = heard.logs[soft] / heard.soft[soft][:, None]
-        read, listed = _batch(board, mean, calibrated), heard.listed()
+        listed = heard.listed()
+        read = _batch(board, mean, pilot[soft] & (listed is None), board.people.said[soft], calibrated)
         if listed is not None:
             read = shortlist.spread(read, listed[soft], shortlist.estimate(*board.recall(name)))
         out[soft] = calibrate.logs(read)
@@ -99,17 +100,20 @@ def source_of(board: Board, name: str, calibrated: bool) -> Floats:
     return out
 
 
-def _batch(board: Board, mean: Floats, calibrated: bool) -> Floats:
+def _batch(board: Board, mean: Floats, answered: Bools, said: Floats, calibrated: bool) -> Floats:
     """Batch calibration when it may be trusted: there are enough answers, and the shares are known or of no matter.
 
-    Without people's answers the shares of "yes" in a question of several labels are anybody's guess: left alone.
+    `answered`: rows that people's pilot answers `said` correct it by. Without people the shares of "yes" in a question
+    of several labels are anybody's guess: left alone.
     """
     layout, pilot = board.layout, board.pilot
     known = int(pilot.sum()) >= ENOUGH
     if not calibrated or len(mean) < POOLED or (not known and len(layout.atoms) > 1):
         return layout.normalise(mean)
-    prior = calibrate.prior_of(board.people.said[pilot], layout) if known else None
-    return calibrate.batch(mean, layout, prior)
+    if not known:
+        return calibrate.batch(mean, layout)
+    rows = np.flatnonzero(answered)
+    return calibrate.damped(mean, layout, rows, said[rows], calibrate.shares(board.people.said[pilot], layout))
 
 
 def _fit(

@@ -1,8 +1,9 @@
 """Make 0.9 mean 0.9. Works on arrays and a `Layout`; knows no items, annotators or files.
 
 Two corrections, in this order. *Batch calibration* needs no truth: what a language model says of every item is no
-information about this one (Zhou et al. 2023, arXiv 2309.17249). *Pool weights* need people's answers: one exponent
-a source, fitted by penalised maximum likelihood, which is temperature scaling (Guo et al. 2017) when there is one.
+information about this one (Zhou et al. 2023, arXiv 2309.17249). It takes every choice to be equally common; people's
+answers damp it where that is not so (`damped`). *Pool weights* need people's answers: one exponent a source, fitted by
+penalised maximum likelihood, which is temperature scaling (Guo et al. 2017) when there is one.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.types import Bools, Floats, Layout
+from agent.types import Bools, Floats, Ints, Layout
 
 Doubles = NDArray[np.float64]
 
 FLOOR = 1e-6
 """No probability is taken to be smaller: one certain mistake must not outweigh everything else."""
+
+POWER, POWER_SPREAD, LEAN_SPREAD = 0.7, 0.7, 0.25
+"""What `damped` falls back on: small models are too sure of themselves, shares are known to within a quarter. Chosen
+on train rows (docs/asking.md); spreads from 0.01 to 1 differ by less than a point there."""
 
 
 def logs(probabilities: Floats) -> Floats:
@@ -25,37 +30,74 @@ def logs(probabilities: Floats) -> Floats:
     return np.log(np.maximum(probabilities, np.float32(FLOOR))).astype(np.float32)
 
 
-def batch(logprobs: Floats, layout: Layout, prior: Floats | None = None, steps: int = 50) -> Floats:
-    """Batch calibration of raw log-probabilities over a pool.
+def batch(logprobs: Floats, layout: Layout) -> Floats:
+    """Batch calibration of raw log-probabilities over a pool: each choice's mean log-probability is subtracted.
 
-    Subtracts each choice's mean log-probability over the rows. With a `prior` (shape (width,), what people's
-    answers say of the shares) the biases are moved on until the mean posterior over the rows is that prior, so that
-    a model's lean is removed without flattening a pool that really is unbalanced.
+    Right when all choices are about equally common. An estimate of the shares by expectation maximisation instead
+    (Saerens et al. 2002) was measured and is worse for weak models: see docs/asking.md.
 
     Args:
         logprobs: (n, width) as the model gave them; rows need not be normalised. n ≥ 1.
-        prior: (width,), positive, summing to one inside each atom; None: only the means are subtracted.
-        steps: rounds of proportional fitting, at most.
     Returns:
         (n, width) probabilities.
     """
-    bias = -logprobs.mean(axis=0, dtype=np.float64)
-    if prior is not None:
-        for _ in range(steps):
-            mean = layout.normalise((logprobs + bias).astype(np.float32)).mean(axis=0, dtype=np.float64)
-            move = np.log(np.maximum(prior, FLOOR)) - np.log(np.maximum(mean, FLOOR))
-            bias += move
-            if np.abs(move).max() < 1e-3:
-                break
-    return layout.normalise((logprobs + bias).astype(np.float32))
+    return layout.normalise((logprobs - logprobs.mean(axis=0, dtype=np.float64)).astype(np.float32))
 
 
-def prior_of(said: Floats, layout: Layout, strength: float = 1.0) -> Floats:
-    """Shares of the choices among people's answers, each with `strength` imaginary ones. (n, width) -> (width,)."""
+def shares(said: Floats, layout: Layout) -> Floats:
+    """Shares of the choices as people's answers show them, (n, width) -> (width,), positive.
+
+    Drawn towards equal shares as far as the answers do not contradict these: by the factor (k − 1) / X² of
+    James and Stein, X² being the chi-squared distance of the counts from equal ones. A pool that is balanced is so
+    not thought to lean by chance, one that is not keeps its shares.
+    """
     out = np.empty(layout.width, dtype=np.float32)
     for s in layout.slices:
-        counts = said[:, s].sum(axis=0, dtype=np.float64) + strength
-        out[s] = counts / counts.sum()
+        counts = said[:, s].sum(axis=0, dtype=np.float64)
+        n, k = max(float(counts.sum()), FLOOR), s.stop - s.start
+        distance = float(((counts - n / k) ** 2).sum() * k / n)
+        trust = max(0.0, 1.0 - (k - 1) / distance) if distance > 0 else 0.0
+        drawn = n / k + trust * (counts - n / k)
+        out[s] = (drawn + 1.0 / k) / (n + 1.0)  # one imaginary answer in all: no share is zero
+    return out
+
+
+def damped(logprobs: Floats, layout: Layout, rows: Ints, said: Floats, share: Floats) -> Floats:
+    """Batch calibration that people's answers correct: softmax(power · (log-probability − its mean) + lean).
+
+    `power` and `lean` are fitted on the answered rows by maximum likelihood, penalised towards `POWER` and log share.
+
+    Args:
+        logprobs: (n, width) raw. rows: (m,) row numbers that people answered, m ≥ 0. said: (m, width) these answers.
+        share: (width,) what is known of the shares of the choices: `shares` of all answers.
+    Returns:
+        (n, width) probabilities.
+    """
+    from scipy.optimize import minimize
+
+    centred = logprobs - logprobs.mean(axis=0, dtype=np.float64)
+    start = np.log(np.maximum(share, FLOOR)).astype(np.float64)
+    here, truth = centred[rows], np.asarray(said, dtype=np.float64)
+
+    def objective(v: Doubles) -> tuple[float, Doubles]:
+        power, off = np.exp(v[0]), (v[0] - np.log(POWER)) / POWER_SPREAD
+        gap = (v[1:] - start) / LEAN_SPREAD
+        loss, grad = float(off**2 + (gap**2).sum()) / 2, np.concatenate([[off / POWER_SPREAD], gap / LEAN_SPREAD])
+        for s in layout.slices:
+            logp = _log_softmax(power * here[:, s] + v[1:][s])
+            error = np.exp(logp) * truth[:, s].sum(axis=1, keepdims=True) - truth[:, s]
+            loss -= float((truth[:, s] * logp).sum())
+            grad[0] += power * float((error * here[:, s]).sum())
+            grad[1:][s] += error.sum(axis=0)
+        return loss, grad
+
+    best = minimize(objective, np.concatenate([[np.log(POWER)], start]), jac=True, method="L-BFGS-B").x
+    return layout.normalise((np.exp(best[0]) * centred + best[1:]).astype(np.float32))
+
+
+def _log_softmax(logits: Doubles) -> Doubles:
+    logits = logits - logits.max(axis=1, keepdims=True)
+    out: Doubles = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     return out
 
 
@@ -111,9 +153,7 @@ def fit_weights(
         loss, grad = 0.0, np.zeros(len(goal))
         for s in layout.slices:
             parts = stack[:, :, s]
-            logits = np.tensordot(w, parts, axes=1)
-            logits -= logits.max(axis=1, keepdims=True)
-            logp = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+            logp = _log_softmax(np.tensordot(w, parts, axes=1))
             loss -= float((rows[:, None] * truth[:, s] * logp).sum())
             grad += np.einsum("jnk,nk->j", parts, rows[:, None] * (np.exp(logp) - truth[:, s]))
         gap = (w - goal) / spread**2

@@ -43,10 +43,61 @@ def test_batch_calibration_undoes_a_lean_without_any_gold() -> None:
     assert raw < 0.5 < 0.7 < mended
 
 
-def test_a_prior_is_matched_so_that_an_unbalanced_pool_is_not_flattened() -> None:
-    logits, _ = votes(3000, FOUR, np.zeros(4), 1.0, 1)
-    prior = np.array([0.7, 0.1, 0.1, 0.1], np.float32)
-    assert np.allclose(calibrate.batch(logits, FOUR, prior).mean(axis=0), prior, atol=0.01)
+@given(st.sampled_from([TWO, MANY, FOUR]), st.integers(0, 10**6), st.integers(0, 60))
+def test_shares_are_shares_and_do_not_depend_on_the_order(layout: Layout, seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    said = np.concatenate([np.eye(s.stop - s.start)[rng.integers(0, s.stop - s.start, n)] for s in layout.slices], 1)
+    found = calibrate.shares(said.astype(np.float32), layout)
+    assert (found > 0).all()
+    for s in layout.slices:
+        assert np.isclose(found[s].sum(), 1, atol=1e-5)
+    assert np.array_equal(found, calibrate.shares(said[::-1].astype(np.float32), layout))
+
+
+def test_shares_stay_even_by_chance_and_move_when_people_say_so() -> None:
+    evenly = np.eye(2, dtype=np.float32)[[0] * 47 + [1] * 53]
+    rare = np.eye(2, dtype=np.float32)[[0] * 88 + [1] * 12]
+    assert np.allclose(calibrate.shares(evenly, TWO), 0.5, atol=1e-3)
+    assert np.allclose(calibrate.shares(rare, TWO), [0.88, 0.12], atol=0.02)
+    assert np.allclose(calibrate.shares(rare[:0], TWO), 0.5)
+
+
+def test_people_keep_batch_calibration_from_flattening_a_pool() -> None:
+    """One choice in eight is rare and the model knows little: batch calibration alone finds it everywhere."""
+    rng = np.random.default_rng(4)
+    truth = (rng.random(1200) < 0.125).astype(int)
+    logits = rng.normal(0, 1.5, (1200, 2)) + np.array([-2.0, 2.0])
+    logits[np.arange(1200), truth] += 0.8
+    asked = np.arange(100)
+    said = np.eye(2, dtype=np.float32)[truth[asked]]
+    raw = np.asarray(logits, np.float32)
+    even = calibrate.batch(raw, TWO)
+    better = calibrate.damped(raw, TWO, asked, said, calibrate.shares(said, TWO))
+
+    def right(p: Floats) -> float:
+        return float((p[100:].argmax(axis=1) == truth[100:]).mean())
+
+    def gap(p: Floats) -> float:
+        return abs(float(p[100:].max(axis=1).mean()) - right(p))
+
+    assert right(even) < 0.7 < 0.84 < right(better)
+    assert gap(better) < 0.08 < gap(even)
+
+
+def test_without_answers_damping_keeps_the_order_of_batch_calibration() -> None:
+    logits, _ = votes(300, FOUR, np.array([3.0, 0, 0, -1]), 1.0, 5)
+    none = np.zeros((0, 4), np.float32)
+    out = calibrate.damped(logits, FOUR, np.zeros(0, np.int64), none, calibrate.shares(none, FOUR))
+    assert np.array_equal(out.argmax(axis=1), calibrate.batch(logits, FOUR).argmax(axis=1))
+
+
+def test_what_a_model_says_of_every_item_does_not_matter_to_damping() -> None:
+    logits, truth = votes(400, FOUR, np.zeros(4), 1.0, 6)
+    rows, said = np.arange(80), np.eye(4, dtype=np.float32)[truth[:80]]
+    share = calibrate.shares(said, FOUR)
+    leaning = logits + np.array([-3, 0, 2, 5], np.float32)
+    one, other = (calibrate.damped(x, FOUR, rows, said, share) for x in (logits, leaning))
+    assert np.allclose(one, other, atol=1e-3)
 
 
 def test_weights_find_out_who_is_to_be_believed() -> None:
