@@ -52,10 +52,12 @@ def diverse(features: Any, want: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Blocks:
-    """`anchors`: (b,) candidates; `shots`: (b, k) those shown in the anchor's block, the nearest to it last."""
+    """`anchors`: (b,) candidates; `shots`: the candidates shown in each block, the likest last; `own`: (m,) the block
+    of each candidate. A candidate that its block shows has a block to itself, without it: those follow the b others."""
 
     anchors: Ints
-    shots: Ints
+    shots: tuple[tuple[int, ...], ...]
+    own: Ints
 
 
 def blocks(features: Any, want: int, items: int) -> Blocks:
@@ -65,25 +67,29 @@ def blocks(features: Any, want: int, items: int) -> Blocks:
     """
     anchors = np.array(diverse(features, max(1, -(-items // BLOCK))), dtype=np.int64)
     rows = _unit(features)
-    order = np.argsort(-_like(rows[anchors], rows), axis=1, kind="stable")[:, :want]
-    return Blocks(anchors, order[:, ::-1].astype(np.int64))
+    like = _like(rows[anchors], rows)
+    order = np.argsort(-like, axis=1, kind="stable")[:, : want + 1].tolist()
+    shots = [tuple(near[:want][::-1]) for near in order]
+    own = like.argmax(axis=0).astype(np.int64)
+    for candidate, block in enumerate(own.tolist()):
+        if candidate in shots[block]:
+            own[candidate] = len(shots)
+            shots.append(tuple([i for i in order[block] if i != candidate][:want][::-1]))
+    return Blocks(anchors, tuple(shots), own)
 
 
-def block_of(found: Blocks, candidates: Any, features: Any, own: Ints) -> Ints:
-    """The block of each item: the nearest anchor in whose block the item itself is not shown; -1 where there is none.
+def block_of(found: Blocks, candidates: Any, features: Any, number: Ints) -> Ints:
+    """The block of each item: that of the nearest anchor, for a candidate its own.
 
     Args:
-        candidates: (m, d) features. features: (n, d) of the items. own: (n,) the item's number as a candidate, or -1.
+        candidates: (m, d) features. features: (n, d) of the items. number: (n,) an item's number as a candidate or -1.
     """
     middle = _unit(candidates)[found.anchors]
     out = np.empty(features.shape[0], dtype=np.int64)
     for begin in range(0, len(out), STEP):
         part = slice(begin, begin + STEP)
-        like = _like(_unit(features[part]), middle)
-        shown = (found.shots[None, :, :] == own[part, None, None]).any(axis=2) & (own[part, None] >= 0)
-        like[shown] = -np.inf
-        out[part] = np.where(shown.all(axis=1), -1, like.argmax(axis=1))
-    return out
+        out[part] = _like(_unit(features[part]), middle).argmax(axis=1)
+    return np.where(number >= 0, found.own[number], out)
 
 
 def _unit(rows: Any) -> Any:

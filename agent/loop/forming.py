@@ -170,7 +170,6 @@ def _ways(ground: Ground, machine: Machine, form: Form, tell: Tell) -> Ways:
             choice = "balanced"
         if choice == "knn":
             taken, blocks = _blocks(ground, rows, form.shots)
-            shown, blocks = blocks < 0, np.maximum(blocks, 0)
         else:
             taken = [_taken(ground, rows, choice, form.shots)]
             shown[taken[0]] = True
@@ -181,11 +180,11 @@ def _ways(ground: Ground, machine: Machine, form: Form, tell: Tell) -> Ways:
 def _blocks(ground: Ground, rows: list[int], want: int) -> tuple[list[list[int]], Ints]:
     """The examples of each block, and each item's block."""
     near = short.features(ground, rows)
-    own = np.full(ground.n, -1)
-    own[rows] = np.arange(len(rows))
+    number = np.full(ground.n, -1)
+    number[rows] = np.arange(len(rows))
     found = shots.blocks(near, want, ground.n)
-    where = shots.block_of(found, near, short.features(ground, range(ground.n)), own)
-    return [[rows[k] for k in some] for some in found.shots.tolist()], where
+    where = shots.block_of(found, near, short.features(ground, range(ground.n)), number)
+    return [[rows[k] for k in some] for some in found.shots], where
 
 
 def _taken(ground: Ground, rows: list[int], choice: str, want: int) -> list[int]:
