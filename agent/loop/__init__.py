@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent import __version__, ask, claim, egress
@@ -51,6 +51,7 @@ def run(
     budget: Budget | None = None,
     priceless: bool = False,
     offline: bool = False,
+    policy: ask.Policy | None = None,
     report: Report = lambda event: None,
 ) -> Finished:
     """Run turns until nothing is left to ask, the budget is spent, or only people are waited for.
@@ -61,6 +62,7 @@ def run(
         budget: what machines may take in all; the configuration's when None.
         priceless: go on where a machine's price is not known.
         offline: refuse every annotator that needs a network.
+        policy: how patiently machines are asked; its budget is `budget`.
         report: called with every `Event`, for progress.
     Raises:
         UserError, Pause, Damaged: see `errors`.
@@ -75,7 +77,8 @@ def run(
         report(Event("intake", 0, "", taken.items, taken.rows, found))
         try:
             with egress.guarded(config.privacy.egress):
-                return asyncio.run(_turns(ground, ask.Policy(budget=budget or config.goal.budget), report, calls))
+                asking = replace(policy or ask.Policy(), budget=budget or config.goal.budget)
+                return asyncio.run(_turns(ground, asking, report, calls))
         finally:
             ground.store.close()
 
