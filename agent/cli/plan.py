@@ -1,92 +1,131 @@
-"""`tutelage plan`: what a run would do and could cost at most, one prompt to look at. Asks nobody, spends nothing."""
+"""`tutelage plan`: what a run would cost in money, time and people's minutes, and what machines would be sent.
+
+Spends nothing unless told to try (`--pilot`).
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from agent.cli.house import Common, common, many
+from agent.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.cli.forecast import Cost, Range
+    from agent.cli.pilot import Measured, Piloted
     from agent.config import Config, Rung
-    from agent.types import Item, Kind, Layout, Prompt, Task
+    from agent.types import Item
 
 LOOK = 25
 """Items that are rendered to estimate tokens and prices, spread over the pool."""
 VOTES = "votes are counted unless the server gives log-probabilities"
-CHARS_A_TOKEN = 4.0
-"""A rough number for English; other languages take more tokens."""
+WIDTH = 13
 
 
 @click.command()
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N items of the pool.")
+@click.option("--pilot", type=click.IntRange(min=1), metavar="N",
+              help="Ask every machine about N random items, and measure. The run uses these answers.")  # fmt: skip
+@click.option("--yes", is_flag=True, help="With --pilot: spend without asking first.")
+@click.option("--offline", is_flag=True, help="Do not even have tokens counted by a server near by.")
 @common
-def plan(common: Common, limit: int | None) -> None:
-    """Show what a run would do, without spending: the ladder, one rendered prompt, money at worst, people's time.
+def plan(common: Common, limit: int | None, pilot: int | None, yes: bool, offline: bool) -> None:
+    """Show what a run would take: money, time and people's minutes first, then the ladder and one rendered prompt.
+
+    Without --pilot it spends nothing, and guesses from a low to a high number.
 
     \b
     Example:
       tutelage plan
+      tutelage plan --pilot 100
       tutelage plan --limit 1000 --json
     """
-    show(common, limit)
+    if pilot is not None and offline:
+        raise UserError("--pilot asks the machines, which --offline forbids: leave one of the two out")
+    show(common, limit, pilot, yes, offline)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a machine rung would be sent for every item, at the most. `answers`: more than `calls` where votes count."""
-
-    name: str
-    bar: float
-    calls: int
-    answers: int
-    tokens: int
-    usd: float
-    template: str
-    prompt: str
-
-
-def show(common: Common, limit: int | None) -> None:
+def show(common: Common, limit: int | None, pilot: int | None = None, yes: bool = False, offline: bool = False) -> None:
     """Print the plan; `tutelage run --dry-run` is this, too."""
     from agent import config as settings
-    from agent.loop.people import split
+    from agent.cli.forecast import cost
 
     config = common.config()
     items, total, aside = _items(config, limit)
-    task, kind, layout = settings.the_task(config), settings.kind(config), settings.layout(config)
-    costs = {
-        rung.name: _cost(config, rung, task, kind, layout, items, total)
-        for rung in config.rung
-        if rung.oracle and not rung.person
+    tried = _try(common, config, min(pilot, total), limit, yes) if pilot is not None else None
+    machines = [rung for rung in config.rung if rung.oracle and not rung.person]
+    costs = [
+        cost(config, rung, items, total, rung is machines[0], offline, tried.machines.get(rung.name) if tried else None)
+        for rung in machines
+    ]
+    named = {one.name: one for one in costs}
+    body = {
+        "items": total,
+        "set_aside": aside,
+        "labels": list(settings.the_task(config).labels),
+        "usd": _sum(one.dollars for one in costs),
+        "seconds": _sum(one.seconds for one in costs),
+        "worst_usd": round(sum(one.usd for one in costs), 4),
+        "budget_usd": config.goal.budget_usd,
+        "people": _people(config, total),
+        "ladder": [_rung_row(config, rung, named.get(rung.name)) for rung in config.rung],
+        "pilot": None if tried is None else tried.body(),
+        "prompts": {one.name: one.prompt for one in costs},
     }
+    common.show(body, _text(config, body, costs, tried, common.flags) + f"\nnext: tutelage run{common.flags}")
+
+
+def _sum(ranges: Any) -> list[float]:
+    found: list[Range] = list(ranges)
+    return [round(sum(one[0] for one in found), 6), round(sum(one[1] for one in found), 6)]
+
+
+def _try(common: Common, config: Config, count: int, limit: int | None, yes: bool) -> Piloted:
+    """The pilot, after its cost was said; whoever pays has agreed."""
+    from agent.ask import Policy
+    from agent.cli.begin import keys
+    from agent.cli.pilot import pilot
+
+    for line in keys(config):
+        common.say(line)
+
+    def confirm(usd: float, questions: int) -> None:
+        words = f"asking {many(questions, 'question')} of the machines, ${usd:,.4f} at most"
+        common.say(words if usd else f"asking {many(questions, 'question')} of the machines, no charge")
+        if not usd or yes:
+            return
+        if not (sys.stdin.isatty() and not common.as_json):
+            raise UserError(f"{words}: add --yes to spend it")
+        click.confirm("go on?", abort=True, err=True)
+
+    tried = pilot(config, count, limit, Policy(budget=config.goal.budget), confirm)
+    common.say(f"the pilot took ${tried.usd:,.4f} and {span(tried.seconds)}")
+    return tried
+
+
+def _people(config: Config, total: int) -> dict[str, Any]:
+    from agent.loop.people import split
+
     person = config.person
     seconds = float(person.settings.seconds) if person else 0.0
     share = split(config.goal.person_minutes, seconds, config.goal.pilot, config.goal.audit, total)
     repairs = min(share.escalations, total - share.pilot - share.audit)
-    worst = sum(cost.usd for cost in costs.values())
-    people = {
-        "questions": share.pilot + share.audit + repairs,
+    questions = share.pilot + share.audit + repairs
+    return {
+        "questions": questions,
         "pilot": share.pilot,
         "audit": share.audit,
         "escalations": repairs,
-        "minutes": round((share.pilot + share.audit + repairs) * seconds / 60, 1),
+        "minutes": round(questions * seconds / 60, 1),
+        "seconds_each": seconds,
         "certifies_from": _certifies_from(config, total - share.pilot - repairs, share.audit),
     }
-    ladder = [_rung_row(config, rung, costs.get(rung.name)) for rung in config.rung]
-    body = {
-        "items": total,
-        "set_aside": aside,
-        "labels": list(task.labels),
-        "ladder": ladder,
-        "worst_usd": round(worst, 4),
-        "budget_usd": config.goal.budget_usd,
-        "people": people,
-        "prompts": {name: cost.prompt for name, cost in costs.items()},
-    }
-    common.show(body, _text(config, body, list(costs.values())) + f"\nnext: tutelage run{common.flags}")
 
 
 def _certifies_from(config: Config, machine: int, audit: int) -> float | None:
@@ -101,7 +140,6 @@ def _certifies_from(config: Config, machine: int, audit: int) -> float | None:
 def _items(config: Config, limit: int | None) -> tuple[list[Item], int, int]:
     """Some items spread over the pool, how many there are, how many rows are none."""
     from agent import data
-    from agent.errors import UserError
     from agent.loop.ground import source
 
     if config.pool.path == "-":
@@ -124,36 +162,6 @@ def _items(config: Config, limit: int | None) -> tuple[list[Item], int, int]:
     return every[:LOOK], total, aside
 
 
-def _cost(config: Config, rung: Rung, task: Task, kind: Kind, layout: Layout, items: list[Item], total: int) -> Cost:
-    """The most this rung can cost: every item, every sample. Examples chosen from the pilot are not there yet."""
-    from agent import plugins, prompt
-    from agent.types import Context, Oracle
-
-    plugin = plugins.load("oracles", str(rung.oracle))
-    oracle: Oracle = plugin.build(rung.settings, Context(task, layout, config.run.seed, str(config.folder / "cache")))
-    traits = oracle.traits
-    recipe = prompt.recipe(task, task.kind, traits, task.examples)
-    prompts: list[Prompt] = [
-        prompt.render(task, kind.question(task, item, 0), traits, recipe, 0, task.examples) for item in items
-    ]
-    calls = total * rung.samples
-    asked = calls * _rounds(rung.settings, prompts[0])
-    chars = sum(len(m.content) for p in prompts for m in p.messages) / len(prompts)
-    usd = sum(oracle.most(p).usd for p in prompts) / len(prompts) * calls
-    shown = "\n".join(f"[{m.role}]\n{m.content}" for m in prompts[0].messages)
-    bar = config.goal.accuracy if rung.bar is None else rung.bar
-    return Cost(rung.name, bar, calls, asked, round(chars / CHARS_A_TOKEN * asked), usd, traits.template, shown)
-
-
-def _rounds(settings: Any, prompt: Prompt) -> int:
-    """Answers a question may take at the most: with votes where it is not known that log-probabilities come."""
-    votes = getattr(settings, "votes", None)
-    wanted = getattr(settings, "logprobs", None)
-    if not isinstance(votes, int) or wanted not in ("auto", "no") or prompt.question.many:
-        return 1
-    return 1 + votes if wanted == "auto" else votes
-
-
 def _rung_row(config: Config, rung: Rung, cost: Cost | None) -> dict[str, Any]:
     who = "people" if rung.person else f"student {rung.student}" if rung.student else f"oracle {rung.oracle}"
     bar = None if rung.person else config.goal.accuracy if rung.bar is None else rung.bar
@@ -161,7 +169,27 @@ def _rung_row(config: Config, rung: Rung, cost: Cost | None) -> dict[str, Any]:
     if cost is not None:
         row |= {"calls_at_most": cost.calls, "answers_at_most": cost.answers}
         row |= {"tokens_at_most": cost.tokens, "usd_at_most": round(cost.usd, 4)}
+        row |= {"questions": list(cost.questions), "tokens_each": round(cost.each, 1)}
+        row |= {"tokens_shared": round(cost.prefix, 1), "tokens_from": cost.counted}
+        row |= {"usd": [round(usd, 6) for usd in cost.dollars], "seconds": [round(s, 1) for s in cost.seconds]}
     return row
+
+
+def span(seconds: float) -> str:
+    """A length of time in the unit that fits."""
+    for size, unit in ((172_800, "days"), (5_400, "h"), (90, "min")):
+        if seconds >= size:
+            per = {"days": 86_400, "h": 3_600, "min": 60}[unit]
+            return f"{seconds / per:.1f} {unit}" if seconds / per < 10 else f"{seconds / per:,.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _dollars(usd: float) -> str:
+    return f"${usd:,.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.4f}"
+
+
+def _between(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
 
 
 def _reach(config: Config, needed: float | None) -> str:
@@ -175,40 +203,116 @@ def _reach(config: Config, needed: float | None) -> str:
     )
 
 
-def _text(config: Config, body: dict[str, Any], costs: list[Cost]) -> str:
+def _text(config: Config, body: dict[str, Any], costs: Sequence[Cost], tried: Piloted | None, flags: str) -> str:
     aside = f" ({many(body['set_aside'], 'row')} set aside)" if body["set_aside"] else ""
-    lines = [
-        f"{many(body['items'], 'item')}{aside}, {many(len(body['labels']), 'label')}: {', '.join(body['labels'])}",
-        "",
-        "the ladder",
-    ]
-    for row in body["ladder"]:
-        bar = "the last word" if row["bar"] is None else f"accepts at {row['bar']:.2f}"
-        calls = ""
-        if "calls_at_most" in row:
-            each = row["answers_at_most"] // row["calls_at_most"]
-            calls = f"; at most {many(row['calls_at_most'], 'question')}"
-            if each > 1:
-                calls += f", up to {row['calls_at_most']:,} × {each} = {row['answers_at_most']:,} answers ({VOTES})"
-            calls += f", about {row['tokens_at_most']:,} tokens"
-            calls += f", ${row['usd_at_most']:,.2f}" if row["usd_at_most"] else ", no charge"
-        lines.append(f"  {row['name']:<12} {row['who']:<16} {bar}{calls}")
-    budget = config.goal.budget_usd
-    limit = "no limit is set (goal.budget_usd)" if budget is None else f"the budget stops it at ${budget:,.2f}"
-    lines += ["", f"money: at worst, every item to every machine: ${body['worst_usd']:,.2f}; {limit}"]
-    people = body["people"]
-    if config.person is not None:
-        lines.append(
-            f"people: at most {many(people['questions'], 'question')} in {people['minutes']:g} minutes: "
-            f"{people['pilot']:,} pilot (teach and calibrate), {people['audit']:,} audit (measure), "
-            f"{many(people['escalations'], 'escalation')} (repair)"
-        )
-        lines.append(_reach(config, people["certifies_from"]))
+    labels = ", ".join(body["labels"][:12]) + (" …" if len(body["labels"]) > 12 else "")
+    lines = [f"{many(body['items'], 'item')}{aside}, {many(len(body['labels']), 'label')}: {labels}", ""]
+    lines += _top(config, body, tried)
+    if tried is None:
+        lines += ["", f"these are guesses; measure with  tutelage plan --pilot {min(100, body['items'])}{flags}"]
     else:
-        lines.append('people: none, so nothing can be measured or certified: add a rung with oracle = "person"')
+        lines += ["", *_tried(config, body, tried)]
+    lines += ["", "the ladder"]
+    for row in body["ladder"]:
+        lines += _ladder_lines(row, tried is not None)
     if any(row["shots"] for row in body["ladder"]):
         lines.append("examples from the pilot (shots) are not in these numbers yet: they are not known before it")
-    for cost in costs:
-        lines += ["", f"what {cost.name} is sent about the first item (template {cost.template}):"]
-        lines += [f"  | {line}" for line in cost.prompt.splitlines()]
+    for one in costs:
+        lines += ["", f"what {one.name} is sent about the first item (template {one.template}):"]
+        lines += [f"  | {line}" for line in one.prompt.splitlines()]
     return "\n".join(lines)
+
+
+def _top(config: Config, body: dict[str, Any], tried: Piloted | None) -> list[str]:
+    """What a person wants to know first."""
+    budget = config.goal.budget_usd
+    stop = "no limit is set (goal.budget_usd)" if budget is None else f"the budget stops it at ${budget:,.2f}"
+    low, high = body["usd"]
+    worst = "" if tried is not None or not body["worst_usd"] else f", at worst ${body['worst_usd']:,.2f}"
+    if not body["worst_usd"] and not high:
+        money = "no charge: no machine of this ladder sends a bill"
+    else:
+        money = f"{_between(_dollars(low), _dollars(high))}{worst} (every item to every machine); {stop}"
+    lines = [f"{'money':<{WIDTH}}{money}"]
+    slow = body["seconds"][1]
+    if slow:
+        basis = "at the measured pace" if tried is not None else "at an assumed pace"
+        lines.append(f"{'machines':<{WIDTH}}{_between(span(body['seconds'][0]), span(slow))} {basis}")
+    people = body["people"]
+    if config.person is None:
+        none = 'none, so nothing can be measured or certified: add a rung with oracle = "person"'
+        return [*lines, f"{'people':<{WIDTH}}{none}"]
+    told = f"at most {many(people['questions'], 'question')} in {people['minutes']:g} minutes: "
+    told += f"{people['pilot']:,} pilot (teach and calibrate), {people['audit']:,} audit (measure), "
+    told += f"{many(people['escalations'], 'escalation')} (repair)"
+    return [*lines, f"{'people':<{WIDTH}}{told}", f"{'goal':<{WIDTH}}{_reach(config, people['certifies_from'])}"]
+
+
+def _ladder_lines(row: dict[str, Any], measured: bool) -> list[str]:
+    bar = "the last word" if row["bar"] is None else f"accepts at {row['bar']:.2f}"
+    head = f"  {row['name']:<12} {row['who']:<16} {bar}"
+    if "calls_at_most" not in row:
+        return [head]
+    each = row["answers_at_most"] // row["calls_at_most"]
+    low, high = row["questions"]
+    line = f"{low:,.0f} to {high:,.0f} questions" if low < high else many(round(high), "question")
+    if each > 1 and not measured:
+        line += f", up to {row['calls_at_most']:,} × {each} = {row['answers_at_most']:,} answers ({VOTES})"
+    line += f"; {row['tokens_each']:,.0f} tokens each, {row['tokens_shared']:,.0f} of them "
+    line += f"{'from the cache' if measured else 'the same for all'} ({row['tokens_from']})"
+    line += f"; {_between(*map(_dollars, row['usd']))}" if row["usd"][1] or row["usd_at_most"] else "; no charge"
+    if row["seconds"][1]:
+        line += f"; {_between(*map(span, row['seconds']))}"
+    return [head, f"  {'':<12} {line}"]
+
+
+def _tried(config: Config, body: dict[str, Any], tried: Piloted) -> list[str]:
+    """What the pilot showed."""
+    lines = [f"the pilot: {many(tried.items, 'random item')}"]
+    if tried.paused:
+        lines.append(f"  it was cut short: {tried.paused}")
+    for name, one in tried.machines.items():
+        lines += [
+            f"  {name:<12} {line}" if number == 0 else f"  {'':<12} {line}" for number, line in enumerate(_one(one))
+        ]
+    return [*lines, *_target(config, body, tried)]
+
+
+def _one(one: Measured) -> list[str]:
+    if one.why:
+        return [f"not asked: {one.why}"]
+    if not one.answered:
+        return ["no answer: see  tutelage doctor"]
+    cached = f" ({one.tokens_cached / one.tokens_in:.0%} of them from the cache)" if one.tokens_in else ""
+    first = f"{one.tokens_in:,.0f} tokens in{cached}, {one.tokens_out:,.0f} out, ${one.usd:.6f} a question"
+    first += f", {one.pace:,.1f} answers/s" if one.pace else ""
+    readable = 1 - one.unreadable / max(one.asked, 1)
+    lines = [first, f"{readable:.0%} readable" + (f", {one.failed:,} failed" if one.failed else "")]
+    if one.same[1]:
+        lines[1] += f"; asked again in another order: the same in {one.same[0]:,} of {one.same[1]:,}"
+    for other, (agreed, of) in one.with_others.items():
+        lines[1] += f"; agrees with {other} in {agreed:,} of {of:,}"
+    shares = sorted(one.shares.items(), key=lambda pair: -pair[1])
+    lines.append("says " + ", ".join(f"{label} {share:.0%}" for label, share in shares[:8]))
+    if one.right[1]:
+        lines.append(f"right in {one.right[0]:,} of {one.right[1]:,} by people ({one.low:.0%} to {one.high:.0%})")
+    return lines
+
+
+def _target(config: Config, body: dict[str, Any], tried: Piloted) -> list[str]:
+    """What reaching the goal will take."""
+    goal = f"{100 * config.goal.accuracy:g} %"
+    if config.person is None:
+        return []
+    if tried.covers is None:
+        return [f"  how far it is to {goal} is not known: people have answered none of the pilot yet"]
+    right, of = tried.right
+    left = round((1 - tried.covers) * body["items"])
+    time = span(left * body["people"]["seconds_each"])
+    words = f"  all machines together are right in {right:,} of {of:,}; the surest {tried.covers:.0%} reach {goal}"
+    if not left:
+        return [words]
+    return [
+        words,
+        f"  the rest, about {left:,} items, is for people ({time}) or a better machine; a student spares some",
+    ]

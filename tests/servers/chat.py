@@ -101,7 +101,7 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             seen = Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
             if self.path == "/tokenize":
                 server.others.append(seen)
-                self._json(200, {"tokens": [tokenize(body["prompt"])]} if server.vllm else {})
+                self._json(200, {"tokens": [tokenize(str(body.get("prompt", "many")))]} if server.vllm else {})
                 return
             server.requests.append(seen)
             self._chat(body)

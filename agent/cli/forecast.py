@@ -1,0 +1,161 @@
+"""What a machine would take, told before it is asked: tokens, dollars, seconds, each from a low to a high guess.
+
+Tokens are counted where that is free (a server near by with /tokenize), else estimated. Knows no ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agent.cli.asking import Asking, asking, far, places
+
+if TYPE_CHECKING:
+    from agent.cli.pilot import Measured
+    from agent.config import Config, Rung
+    from agent.types import Item, Prompt
+
+CHARS_A_TOKEN = 4.0
+"""A rough number for English; other languages take more tokens."""
+SERVER_PACE, ENGINE_PACE = (1.0, 100.0), (1.0, 50.0)
+"""Answers a second that are assumed of a server and of a model in this process, at worst and at best."""
+QUICK = 2.0
+"""Seconds that a count of tokens may take: a plan waits for nobody."""
+FIRST, SHARE = 100, 20
+"""With a student in the ladder the first machine is asked about so many at the least, or the pool's SHAREth part."""
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a machine rung would be sent. `calls`, `answers`, `tokens`, `usd`: for every item, at the most.
+
+    `each`: tokens of one question, `prefix`: of them shared by all, `counted`: where these numbers are from;
+    `questions`, `dollars`, `seconds`: for this pool, from a low to a high guess.
+    """
+
+    name: str
+    bar: float
+    calls: int
+    answers: int
+    tokens: int
+    usd: float
+    template: str
+    prompt: str
+    each: float
+    prefix: float
+    counted: str
+    questions: Range
+    dollars: Range
+    seconds: Range
+
+
+def cost(
+    config: Config, rung: Rung, items: list[Item], total: int, first: bool, offline: bool, found: Measured | None
+) -> Cost:
+    """The most this rung can take (every item, every sample), and a guess at what it will; `first`: of the machines."""
+    made = asking(config, rung)
+    prompts = made.prompts(items)
+    calls = total * rung.samples
+    asked = calls * _rounds(rung.settings, prompts[0])
+    worst = sum(made.oracle.most(p).usd for p in prompts) / len(prompts) * calls
+    each, prefix, counted = (None if offline else _count(made, prompts)) or _guess(prompts)
+    if found is not None and found.tokens_in:
+        each, prefix, counted = found.tokens_in, found.tokens_cached, f"measured on {found.answered}"
+    questions = _questions(config, rung, calls, first, found)
+    return Cost(
+        name=rung.name,
+        bar=config.goal.accuracy if rung.bar is None else rung.bar,
+        calls=calls,
+        answers=asked,
+        tokens=round(each * asked),
+        usd=worst,
+        template=made.traits.template,
+        prompt="\n".join(f"[{m.role}]\n{m.content}" for m in prompts[0].messages),
+        each=each,
+        prefix=prefix,
+        counted=counted,
+        questions=questions,
+        dollars=_dollars(rung, worst / calls, each, questions, found),
+        seconds=_seconds(made, questions, found),
+    )
+
+
+def _rounds(settings: Any, prompt: Prompt) -> int:
+    """Answers a question may take at the most: with votes where it is not known that log-probabilities come."""
+    votes = getattr(settings, "votes", None)
+    wanted = getattr(settings, "logprobs", None)
+    if not isinstance(votes, int) or wanted not in ("auto", "no") or prompt.question.many:
+        return 1
+    return 1 + votes if wanted == "auto" else votes
+
+
+def _guess(prompts: Sequence[Prompt]) -> tuple[float, float, str]:
+    chars = sum(len(m.content) for p in prompts for m in p.messages) / len(prompts)
+    return chars / CHARS_A_TOKEN, len(prompts[0].prefix) / CHARS_A_TOKEN, "estimated"
+
+
+def _count(made: Asking, prompts: Sequence[Prompt]) -> tuple[float, float, str] | None:
+    """By the tokenizer of a server near by, or of the model in this process; None where there is none to be asked."""
+    count = getattr(made.oracle, "count", None)
+    if count is not None:
+        whole = ["\n\n".join(m.content for m in p.messages) for p in prompts]
+        numbers = [count(text) for text in (*whole, prompts[0].prefix)]
+        if None in numbers:
+            return None
+        return sum(numbers[:-1]) / len(prompts), numbers[-1], "counted by the model's tokenizer"
+    if far(made.rung) or getattr(made.plugin, "probe", None) is None or not places(made.rung.settings):
+        return None
+    return asyncio.run(_tokenized(made, prompts))
+
+
+async def _tokenized(made: Asking, prompts: Sequence[Prompt]) -> tuple[float, float, str] | None:
+    from agent.errors import TutelageError
+    from agent.oracles._line import Line
+
+    model, url = made.rung.settings.model, places(made.rung.settings)[0]
+    numbers: list[int] = []
+    try:
+        async with Line(url, getattr(made.rung.settings, "api_key_env", ""), QUICK) as line:
+            for p in prompts:
+                messages = [{"role": m.role, "content": m.content} for m in p.messages]
+                found = await line.tokens({"model": model, "messages": messages})
+                if found is None:
+                    return None
+                numbers.append(found)
+            prefix = await line.tokens({"model": model, "prompt": prompts[0].prefix, "add_special_tokens": False})
+    except TutelageError:
+        return None
+    return sum(numbers) / len(numbers), float(prefix or 0), "counted by its /tokenize"
+
+
+def _questions(config: Config, rung: Rung, calls: int, first: bool, found: Measured | None) -> Range:
+    """How many of the questions are put: a student spares the first machine some, a machine spares the next some."""
+    student = config.rung[0].student is not None
+    low = calls if first and not student else min(max(FIRST, calls // SHARE), calls) if first else 0
+    high = calls
+    if not first and found is not None and found.comes is not None:
+        high = min(calls, round(found.comes * calls))
+    return float(min(low, high)), float(high)
+
+
+def _dollars(rung: Rung, worst: float, each: float, questions: Range, found: Measured | None) -> Range:
+    """`worst`: the most one question can cost. A guess at what it costs is half of it: that bound counts twice the
+    tokens that English needs."""
+    if found is not None and found.answered:
+        return questions[0] * found.usd, questions[1] * found.usd
+    prices = [getattr(rung.settings, f"usd_per_mtok_{way}", None) for way in ("in", "out")]
+    low = each * prices[0] / 1e6 if prices[0] is not None else worst / 2
+    return questions[0] * min(low, worst), questions[1] * worst
+
+
+def _seconds(made: Asking, questions: Range, found: Measured | None) -> Range:
+    if found is not None and found.pace:
+        return questions[0] / found.pace, questions[1] / found.pace
+    if not made.oracle.traits.calibrate:
+        return 0.0, 0.0  # recorded or scripted answers
+    slow, fast = SERVER_PACE if places(made.rung.settings) else ENGINE_PACE
+    return questions[0] / fast, questions[1] / slow
