@@ -239,12 +239,14 @@ def _begin_patiently(engine: Engine) -> Connection:
 
 def _engine(url: URL, writes: bool) -> Engine:
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=1 if writes else 4)
+        engine = create_engine(
+            url, connect_args={"timeout": BUSY_SECONDS}, pool_size=1 if writes else 4, hide_parameters=True
+        )
     else:
         try:
             # A reader sees one moment of the ledger, however many questions it puts (SQLite's WAL gives that anyway).
             level = "READ COMMITTED" if writes else "REPEATABLE READ"
-            engine = create_engine(url, pool_size=1 if writes else 4, isolation_level=level)
+            engine = create_engine(url, pool_size=1 if writes else 4, isolation_level=level, hide_parameters=True)
         except ModuleNotFoundError:
             raise MissingExtra("psycopg", "postgres", "a ledger on PostgreSQL") from None
 
