@@ -1,0 +1,114 @@
+"""Where batches are handed in: OpenAI's `files` and `batches`, by its own package. Knows no ledger, label or question.
+
+A job carries the batch's token in its metadata, so that one which was handed in just before we died is found again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.batch.files import URL, WORD
+from agent.errors import EndpointDown
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+OVER = ("completed", "failed", "expired", "cancelled")
+"""States of a job that nothing follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as the provider tells of it. `why`: codes of what is wrong with it."""
+
+    id: str
+    status: str
+    done: int
+    total: int
+    output: str | None
+    errors: str | None
+    why: str
+
+    @property
+    def over(self) -> bool:
+        return self.status in OVER
+
+
+@contextlib.contextmanager
+def _plainly(what: str) -> Iterator[None]:
+    """Trouble in plain words, without what the server wrote, which might hold a key or an item's text."""
+    import openai
+
+    try:
+        yield
+    except openai.AuthenticationError as error:
+        raise EndpointDown(f"{what}: the key was refused: look at the variable that api_key_env names") from error
+    except openai.APIStatusError as error:
+        code = str(error.code or error.type or "")
+        more = f" ({code})" if WORD.fullmatch(code) else ""
+        raise EndpointDown(f"{what}: refused with status {error.status_code}{more}") from error
+    except openai.OpenAIError as error:
+        raise EndpointDown(f"{what}: no answer ({type(error).__name__})") from error
+
+
+class Desk:
+    """The batch interface of one provider. Raises EndpointDown for whatever goes wrong; asking again is safe."""
+
+    def __init__(self, base_url: str, api_key_env: str, retries: int = 5) -> None:
+        import openai
+
+        self._where = base_url
+        key = os.environ.get(api_key_env) or "none"
+        self._client: AsyncOpenAI = openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=retries)
+
+    async def hand_in(self, path: Path, token: str) -> str:
+        """The job's number. Never tried twice: what is not known to have arrived is looked for by `find`."""
+        with _plainly(f"batch file {path.name} at {self._where}"):
+            file = await self._client.files.create(file=path, purpose="batch")
+            once = self._client.with_options(max_retries=0)
+            job = await once.batches.create(
+                input_file_id=file.id, endpoint=URL, completion_window="24h", metadata={"tutelage": token}
+            )
+        return job.id
+
+    async def find(self, token: str) -> str:
+        """The job that carries this token; "" where there is none."""
+        with _plainly(f"the list of batches at {self._where}"):
+            async for job in self._client.batches.list(limit=100):
+                if (job.metadata or {}).get("tutelage") == token:
+                    return job.id
+        return ""
+
+    async def look(self, job: str) -> Job:
+        """How it stands."""
+        with _plainly(f"batch job {job} at {self._where}"):
+            return _job(await self._client.batches.retrieve(job))
+
+    async def cancel(self, job: str) -> None:
+        """Asks for it to be cancelled; one that is over stays as it is."""
+        if not (await self.look(job)).over:
+            with _plainly(f"batch job {job} at {self._where}"):
+                await self._client.batches.cancel(job)
+
+    async def fetch(self, file: str) -> bytes:
+        """A file of answers."""
+        with _plainly(f"file {file} at {self._where}"):
+            return (await self._client.files.content(file)).content
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+def _job(told: Any) -> Job:
+    counts = told.request_counts
+    listed = (told.errors.data or []) if told.errors else []
+    codes = [str(e.code) for e in listed if WORD.fullmatch(str(e.code))]
+    done, total = ((counts.completed or 0) + (counts.failed or 0), counts.total or 0) if counts else (0, 0)
+    why = ", ".join(dict.fromkeys(codes[:3]))
+    return Job(told.id, told.status, done, total, told.output_file_id, told.error_file_id, why)

@@ -1,0 +1,324 @@
+"""Batches on their way: promised, written, handed in, waited for, read back. Knows what each step leaves behind when it
+is cut off; knows no label and no turn.
+
+Killed before the file is written, a batch is void and its calls are free. Killed between handing in and noting the
+job's number, the job is found by its token. Answers are recorded and the batch closed in one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from agent.batch import files
+from agent.batch.desk import Desk, Job
+from agent.errors import CallFailed, EndpointDown, Transient, Unparsable
+from agent.store import Batch, Came, Store
+from agent.types import Answer, Budget, Call, Prompt, Status
+
+MOST_TIMES = 3
+"""In how many batches a question is asked before it is given up for this run."""
+
+FOR_GOOD = (400, 413, 422)
+"""Statuses of a request that asking again does not mend."""
+
+REFUSED = (401, 402, 403, 404)
+"""Statuses that every request would get."""
+
+LONGEST_S = 60.0
+"""The longest pause between two looks at a job, in seconds; they begin at one and double."""
+
+
+class Filed(Protocol):
+    """An oracle whose questions can be put into a file."""
+
+    def body(self, prompt: Prompt) -> Mapping[str, Any]: ...
+    def read(self, prompt: Prompt, response: Mapping[str, Any]) -> Answer: ...
+
+
+Check = Callable[[Call, Prompt, Answer], object]
+"""Reads an answer, only to see whether it can be read. Raises Unparsable."""
+
+
+@dataclass
+class Sent:
+    """What became of questions and batches. `again`: failed or expired, and open again; `tired`: calls given up.
+
+    `waiting`: one line a batch whose answers are still to come. `paused`: why nothing more can be done now.
+    """
+
+    answered: int = 0
+    failed: int = 0
+    again: int = 0
+    refused: int = 0
+    short: str = ""
+    tired: list[Call] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    paused: str = ""
+
+
+@dataclass(frozen=True)
+class Post:
+    """Takes questions out in files and brings answers back.
+
+    `submit`: hand the files in at the rung's own endpoint and wait; else people do. `tell`: hears one line a thing
+    worth saying. `progress`: hears of a job that is waited for: name, done, of how many.
+    """
+
+    store: Store
+    folder: Path
+    submit: bool
+    tell: Callable[[str], None]
+    progress: Callable[[str, int, int], None]
+
+    async def put(
+        self, annotator: str, oracle: Filed, jobs: Iterable[tuple[Call, Prompt]], budget: Budget | None, check: Check
+    ) -> Sent:
+        """Puts questions into files, as many as the budget bears; then as `collect`."""
+        sent, times = Sent(), Counter(key for batch in self.store.batches() for key in batch.keys)
+        fresh: dict[str, tuple[Call, Prompt]] = {}
+        for call, prompt in jobs:
+            if times[call.key] < MOST_TIMES:
+                fresh[call.key] = call, prompt
+            else:
+                sent.tired.append(call)
+        for parcel in files.parcels(_lines(oracle, fresh.values())):
+            notes = {"token": secrets.token_hex(16)}
+            name, reserved = self.store.send_out(annotator, [call for (call, _), _ in parcel], budget, notes)
+            sent.refused += len(reserved.refused)
+            sent.short = sent.short or reserved.short
+            if name:
+                granted = {call.key for call in reserved.granted}
+                self._write(
+                    Batch(name, annotator, "reserved", tuple(granted)), [p for p in parcel if p[0][0].key in granted]
+                )
+        return await self.collect(annotator, oracle, check, sent)
+
+    def _write(self, batch: Batch, parcel: Sequence[tuple[tuple[Call, Prompt], bytes]]) -> None:
+        files.write(self._path(batch, files.QUESTIONS), (files.question(prompt) for (_, prompt), _ in parcel))
+        files.write(self._path(batch, files.REQUESTS), (line for _, line in parcel))
+        self.store.note_batch(batch, "written")
+        self.tell(f"batch {batch.name}: {len(parcel):,} requests in {self._path(batch, files.REQUESTS)}")
+
+    async def collect(self, annotator: str, oracle: Filed, check: Check, sent: Sent | None = None) -> Sent:
+        """Hands in what is to be handed in, and reads back what has come; notes what became of it in `sent`."""
+        sent = sent or Sent()
+        mine = [batch for batch in self.store.batches(only_out=True) if batch.annotator == annotator]
+        handed: list[Batch] = []
+        desk = _desk(oracle) if self.submit and mine else None
+        try:
+            for batch in mine:
+                if batch.stage == "reserved":
+                    self._never_was(batch)
+                elif desk is not None:
+                    handed.append(await self._hand_in(desk, batch))
+                else:
+                    self._by_hand(batch, oracle, check, sent)
+            for batch in handed:
+                assert desk is not None
+                await self._fetch(desk, batch, await self._until_over(desk, batch), oracle, check, sent)
+        except EndpointDown as error:
+            sent.paused = sent.paused or str(error)
+        finally:
+            if desk is not None:
+                await desk.close()
+        return sent
+
+    async def cancel(self, oracles: Mapping[str, Filed], checks: Mapping[str, Check]) -> Sent:
+        """Takes every batch back: jobs are cancelled, what they answered before is kept, the other calls are free."""
+        sent = Sent()
+        for batch in self.store.batches(only_out=True):
+            oracle = oracles.get(batch.annotator)
+            if batch.stage in ("reserved", "written"):
+                self._void(batch, "taken back")
+                self.tell(f"batch {batch.name} is taken back; answers to it that come later are not read")
+            elif oracle is None:
+                self.tell(
+                    f"batch {batch.name} is at the provider of rung {batch.annotator}, which is gone: put it back"
+                )
+            else:
+                await self._call_back(batch, oracle, checks[batch.annotator], sent)
+        return sent
+
+    async def _call_back(self, batch: Batch, oracle: Filed, check: Check, sent: Sent) -> None:
+        desk = _desk(oracle)
+        try:
+            job = batch.job or await desk.find(str((batch.notes or {})["token"]))
+            if not job:
+                self._void(batch, "taken back")
+                return
+            await desk.cancel(job)
+            batch = replace(batch, job=job)
+            await self._fetch(desk, batch, await self._until_over(desk, batch), oracle, check, sent)
+        finally:
+            await desk.close()
+
+    # By hand ------------------------------------------------------------------------------------------------------
+
+    def _by_hand(self, batch: Batch, oracle: Filed, check: Check, sent: Sent) -> None:
+        """Reads the answers that somebody put there; or says what is waited for."""
+        if batch.stage != "written":
+            sent.waiting.append(f"batch {batch.name} was handed in: tutelage run --batch submit waits for it")
+            return
+        came, put = (
+            self._answers(batch),
+            f"put the output of {batch.name}{files.REQUESTS} at {self._path(batch, files.OUTPUT)}",
+        )
+        if not any(path.exists() for path in came):
+            sent.waiting.append(put)
+            return
+        found = files.gather(came, batch.keys)
+        if found.cut:
+            sent.waiting.append(f"{found.cut}: the file breaks off there: put the whole file in its place")
+        elif not found.lines:
+            where = " and ".join(path.name for path in came if path.exists())
+            sent.waiting.append(f"{where} holds no answer to batch {batch.name} of this run (wrong file?): {put}")
+        else:
+            self._read_back(batch, found, oracle, check, sent, "")
+
+    # At the provider ----------------------------------------------------------------------------------------------
+
+    async def _hand_in(self, desk: Desk, batch: Batch) -> Batch:
+        """The batch with its job, handed in now unless it was before."""
+        if batch.stage == "sent":
+            return batch
+        token, job = str((batch.notes or {})["token"]), ""
+        if batch.stage == "written":
+            self.store.note_batch(batch, "sending")
+        else:
+            job = await desk.find(token)
+        job = job or await desk.hand_in(self._path(batch, files.REQUESTS), token)
+        self.store.note_batch(batch, "sent", job)
+        self.tell(f"batch {batch.name} is handed in as {job}; Ctrl-C leaves it there, the same command waits again")
+        return replace(batch, stage="sent", job=job)
+
+    async def _until_over(self, desk: Desk, batch: Batch) -> Job:
+        pause = 1.0
+        while not (job := await desk.look(batch.job)).over:
+            self.progress(batch.name, job.done, job.total or len(batch.keys))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_S)
+        return job
+
+    async def _fetch(self, desk: Desk, batch: Batch, job: Job, oracle: Filed, check: Check, sent: Sent) -> None:
+        """Brings the answers of a job that is over, whatever its end was."""
+        for path, file in zip(self._answers(batch), (job.output, job.errors), strict=True):
+            path.unlink(missing_ok=True)
+            if file:
+                files.write(path, [await desk.fetch(file)])
+        found = files.gather(self._answers(batch), batch.keys)
+        if job.status == "failed" and not found.lines:
+            self._void(batch, "the batch was refused")
+            sent.again += len(batch.keys)
+            sent.paused = (
+                f"batch {batch.name} ({job.id}) was refused{': ' * bool(job.why)}{job.why}; nothing was charged"
+            )
+            return
+        self._read_back(batch, found, oracle, check, sent, "" if job.status == "completed" else job.status)
+
+    # Reading back -------------------------------------------------------------------------------------------------
+
+    def _read_back(self, batch: Batch, found: files.Found, oracle: Filed, check: Check, sent: Sent, ended: str) -> None:
+        """Records every answer and closes the batch. `ended`: how the job ended early, so that what has no answer is
+        known not to have been asked; "" where that is not known."""
+        asked, calls = files.questions(self._path(batch, files.QUESTIONS)), self.store.calls(batch.keys)
+        rows: list[Came] = []
+        lost: list[str] = []
+        for key in batch.keys:
+            line = found.lines.get(key)
+            if line is not None:
+                rows.append(_came(oracle, calls[key], asked[key], line, check))
+            elif ended:
+                rows.append((key, Answer(""), "error", ended))
+            else:
+                lost.append(key)
+        whys = Counter(f"{why} ({status})" for _, _, status, why in rows if status != "ok")
+        whys.update({"no answer in the file": len(lost)} if lost else {})
+        count = Counter(status for _, _, status, _ in rows)
+        notes = {"answers": count["ok"], "failed": count["failed"], "again": count["error"] + len(lost)}
+        self.store.end_batch(batch, "read", rows, lost, {**notes, "odd": {k: len(v) for k, v in found.odd.items()}})
+        sent.answered += count["ok"]
+        sent.failed += count["failed"]
+        sent.again += notes["again"]
+        refused = [line.status for line in found.lines.values() if line.status in REFUSED]
+        if refused and not count["ok"]:
+            sent.paused = f"batch {batch.name}: requests were refused with status {refused[0]}"
+        self._say(batch, notes, whys, found)
+
+    def _say(self, batch: Batch, notes: Mapping[str, int], whys: Counter[str], found: files.Found) -> None:
+        parts = [f"{notes['answers']:,} answers read"]
+        parts += [f"{notes['failed']:,} failed for good"] if notes["failed"] else []
+        parts += [f"{notes['again']:,} to be asked again"] if notes["again"] else []
+        why = "; ".join(f"{count:,} × {words}" for words, count in whys.most_common(5))
+        self.tell(f"batch {batch.name}: {', '.join(parts)}" + (f" ({why})" if why else ""))
+        for words in found.words():
+            self.tell(words)
+
+    def _never_was(self, batch: Batch) -> None:
+        """A batch that was promised its calls and never written."""
+        for end in (files.REQUESTS, files.QUESTIONS):
+            self._path(batch, end).unlink(missing_ok=True)
+        self._void(batch, "never written")
+
+    def _void(self, batch: Batch, why: str) -> None:
+        self.store.end_batch(batch, "void", [(key, Answer(""), "error", why) for key in batch.keys], [], {})
+
+    def _path(self, batch: Batch, end: str) -> Path:
+        return self.folder / f"{batch.name}{end}"
+
+    def _answers(self, batch: Batch) -> tuple[Path, Path]:
+        return self._path(batch, files.OUTPUT), self._path(batch, files.ERRORS)
+
+
+def _lines(oracle: Filed, jobs: Iterable[tuple[Call, Prompt]]) -> Iterable[tuple[tuple[Call, Prompt], bytes]]:
+    for call, prompt in jobs:
+        body = oracle.body(prompt)
+        yield (_once(oracle, call, body), prompt), files.request(call.key, body)
+
+
+def _once(oracle: Filed, call: Call, body: Mapping[str, Any]) -> Call:
+    """The call at the most that this one request can take: a file asks once, where asking may take several attempts."""
+    price = getattr(oracle, "price", None)
+    tokens_in = sum(len(str(m["content"]).encode("utf-8", "replace")) // 2 + 16 for m in body["messages"])
+    tokens_out = int(body.get("n") or 1) * int(body.get("max_tokens") or body.get("max_completion_tokens") or 0)
+    if price is None or not tokens_out:
+        return replace(call, requests=1)
+    usd, tokens = float(price.bill(tokens_in, tokens_out)), tokens_in + tokens_out
+    return replace(call, usd=min(usd, call.usd), tokens=min(tokens, call.tokens), requests=1)
+
+
+def _came(oracle: Filed, call: Call, prompt: Prompt, line: files.Line, check: Check) -> Came:
+    """What a line says of its call: answer, status, and what went wrong."""
+    nothing, all_of_it = Answer(""), Answer("", usd=call.usd, tokens_in=call.tokens, requests=1)
+    if line.body is None:
+        why = f"status {line.status or 'none'}" + f" {line.code}" * bool(line.code)
+        return call.key, nothing, "failed" if line.status in FOR_GOOD else "error", why
+    try:
+        answer = oracle.read(prompt, line.body)
+    except (Transient, CallFailed) as error:
+        status: Status = "error" if isinstance(error, Transient) else "failed"
+        return call.key, all_of_it if error.billed else nothing, status, str(error)
+    except EndpointDown as error:
+        return call.key, nothing, "error", str(error)
+    except Exception as error:
+        return call.key, all_of_it, "failed", f"unforeseen {type(error).__name__} in the oracle"
+    if not answer.tokens_in:
+        answer = replace(answer, usd=call.usd, tokens_in=call.tokens)
+    answer = replace(answer, requests=1)
+    try:
+        check(call, prompt, answer)
+    except Unparsable:
+        return call.key, answer, "error", "unreadable: none of the options"
+    return call.key, answer, "ok", ""
+
+
+def _desk(oracle: Filed) -> Desk:
+    """The batch interface of an oracle's endpoint, the first where it has several."""
+    at: Any = oracle.settings  # type: ignore[attr-defined]
+    url = at.base_url if isinstance(at.base_url, str) else at.base_url[0]
+    return Desk(url, at.api_key_env)
