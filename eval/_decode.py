@@ -1,82 +1,127 @@
 """Two ways of asking a language model that labeling tools use, for comparison only: free text, and a forced choice.
 
-Both are greedy. Knows the product's scorer, because both are run on the very same loaded model and kept prefix.
+Both are greedy. Knows the product's scorer, because both are run on the very same loaded model and kept prefix, and
+behind the same forward pass that gives the labels' log-probabilities.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
-from agent.oracles._scorer import Ids, Scorer, Tree
+from agent.oracles import small
+from agent.oracles._scorer import Ids, Scorer, Tree, _read
 
-Allowed = Callable[[str], list[int] | None]
-"""What may come after the text generated so far: token ids, [] for "it is complete", None for anything."""
+Allowed = Callable[[bytes], list[int] | None]
+"""What may come after the bytes written so far: token ids, [] for "it is complete", None for anything."""
+
+STEPS = 6
+"""Tokens that plain generation may write, at least; as many as the longest label has, if that is more."""
 
 
-def generate_and_choose(
-    scorer: Scorer, texts: Sequence[Ids], prefix: Ids, choices: Sequence[str], steps: int = 6
-) -> tuple[list[str], list[str]]:
-    """For each text: what the model writes up to a line break, and which of the choices it is led to.
+def all_ways(
+    scorer: Scorer, texts: Sequence[Ids], prefix: Ids, choices: Sequence[str]
+) -> tuple[list[str], list[str], list[list[float]]]:
+    """For each text: what the model writes up to a line break, which choice it is led to, how likely each is.
 
     The choice is made as constrained decoding makes it: at each step the likeliest of all tokens with which some
-    choice goes on, a single letter as well as a whole word.
+    choice goes on, a single letter as well as a whole word. The log-probabilities are those of the oracle `small`.
     """
     import torch
 
     k = min(len(prefix), min(len(text) for text in texts) - 1)
-    if any(text[:k] != prefix[:k] for text in texts):
-        raise ValueError("the prefix must be what all texts begin with")
+    while any(text[:k] != prefix[:k] for text in texts):
+        k -= 1
+    steps = max(STEPS, *(len(scorer.encode(f" {choice}", start=False)) for choice in choices))
+    width = max(map(len, texts))
     with torch.inference_mode():
         kept = scorer._prefix(prefix, k)
-        logits, cache = scorer._forward([text[k:] for text in texts], Tree([]), kept, k)
-        free = _greedy(scorer, texts, k, logits[:, -1], cache, lambda so_far: [] if "\n" in so_far else None, steps)
-        if grown := cache.get_seq_length() - max(map(len, texts)):
-            cache.crop(-grown)  # a negative number is how many tokens to take off
+        tree = Tree(small.labels(scorer, choices))
+        logits, cache = scorer._forward([text[k:] for text in texts], tree, kept, k)
+        likely, first = _read(logits, tree), logits[:, 0]
+        _crop(cache, width)
+        free = _greedy(scorer, texts, k, first, cache, lambda so_far: [] if b"\n" in so_far else None, steps)
+        _crop(cache, width)
         allowed = _choice_tokens(scorer, choices)
-        forced = _greedy(scorer, texts, k, logits[:, -1], cache, allowed, max(map(len, choices)))
-    return [text.strip().split("\n")[0] for text in free], [text.strip() for text in forced]
+        longest = max(len(f" {choice}".encode()) for choice in choices)
+        forced = _greedy(scorer, texts, k, first, cache, allowed, longest)
+    return [_words(text) for text in free], [_words(text) for text in forced], likely
+
+
+def _crop(cache: Any, width: int) -> None:
+    if grown := cache.get_seq_length() - width:
+        cache.crop(-grown)  # a negative number is how many tokens to take off
+
+
+def _words(written: bytes) -> str:
+    return written.decode("utf-8", "replace").strip().split("\n")[0]
+
+
+@lru_cache(maxsize=2)
+def _pieces(tokenizer: Any) -> dict[int, bytes]:
+    """Each ordinary token as the bytes it stands for, for both spellings of vocabularies in use."""
+    vocabulary, special = tokenizer.get_vocab(), set(tokenizer.all_special_ids)
+    spelling = _byte_letters() if any("Ġ" in piece for piece in vocabulary) else None
+    out = {}
+    for piece, token in vocabulary.items():
+        if token in special:
+            continue
+        if spelling is None:
+            byte = len(piece) == 6 and piece.startswith("<0x")
+            out[token] = bytes([int(piece[3:5], 16)]) if byte else piece.replace("▁", " ").encode()
+        elif all(letter in spelling for letter in piece):
+            out[token] = bytes(spelling[letter] for letter in piece)
+    return out
+
+
+def _byte_letters() -> dict[str, int]:
+    """The letter under which byte-level vocabularies write each byte (Radford et al. 2019), the other way round."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    rest = [byte for byte in range(256) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {chr(256 + n): byte for n, byte in enumerate(rest)}
 
 
 def _choice_tokens(scorer: Scorer, choices: Sequence[str]) -> Allowed:
-    """The tokens with which some choice goes on. Choices must be ASCII: byte-level tokens write it as is."""
-    vocabulary = scorer.tokenizer.get_vocab()
-    words = [f" {choice}" for choice in choices]
+    """The tokens with which some choice goes on."""
+    by: dict[bytes, list[int]] = {}
+    for token, piece in _pieces(scorer.tokenizer).items():
+        by.setdefault(piece, []).append(token)
+    words = [f" {choice}".encode() for choice in choices]
 
-    def allowed(so_far: str) -> list[int] | None:
-        rests = {word[len(so_far) :] for word in words if word.startswith(so_far)} - {""}
-        pieces = {rest[:end].replace(" ", "Ġ") for rest in rests for end in range(1, len(rest) + 1)}
-        return sorted(vocabulary[piece] for piece in pieces if piece in vocabulary)
+    def allowed(so_far: bytes) -> list[int] | None:
+        rests = {word[len(so_far) :] for word in words if word.startswith(so_far)} - {b""}
+        pieces = {rest[:end] for rest in rests for end in range(1, len(rest) + 1)}
+        return sorted(token for piece in pieces for token in by.get(piece, ()))
 
     return allowed
 
 
 def _greedy(
     scorer: Scorer, texts: Sequence[Ids], k: int, logits: Any, cache: Any, allowed: Allowed, steps: int
-) -> list[str]:
+) -> list[bytes]:
     """The likeliest allowed token, again and again; one row a text. Rows that are complete repeat their last token."""
     import torch
 
+    pieces = _pieces(scorer.tokenizer)
     n, width = len(texts), max(map(len, texts))
     seen = torch.zeros((n, width), dtype=torch.bool)
     for row, text in enumerate(texts):  # padding stands between the prefix and the rest of a text
         seen[row, :k] = True
         seen[row, width - (len(text) - k) :] = True
-    written = [""] * n
+    written, ended = [b""] * n, [False] * n
     for step in range(steps):
         picked = []
         for row in range(n):
-            may = allowed(written[row])
-            if may is None:
-                token = int(logits[row].argmax())
-            elif may:
-                token = may[int(logits[row, may].argmax())]
-            else:
+            may = [] if ended[row] else allowed(written[row])
+            if may == []:
                 picked.append(0)
                 continue
-            written[row] += scorer.tokenizer.decode([token])
+            token = int(logits[row].argmax()) if may is None else may[int(logits[row, may].argmax())]
+            ended[row] = token not in pieces  # a special token: the end
+            written[row] += pieces.get(token, b"")
             picked.append(token)
-        if step + 1 == steps or all(allowed(text) == [] for text in written):
+        if step + 1 == steps or all(e or allowed(text) == [] for text, e in zip(written, ended, strict=True)):
             break
         seen = torch.cat([seen, torch.ones((n, 1), dtype=torch.bool)], dim=1)
         positions = torch.tensor([[len(text) + step] for text in texts])
