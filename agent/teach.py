@@ -8,7 +8,10 @@ agreement with its teachers is never mistaken for evidence.
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,10 @@ from agent.types import Bools, Floats, Ints, Layout, Student
 
 PEOPLE_WEIGHT = 3.0
 """A person's label counts as this many of a machine's: machines' targets are soft and share one model's mistakes."""
+
+
+TEACHERS = "teachers.json"
+"""Lies in a model's folder: who taught it."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +89,17 @@ def teach(student: Student, features: Any, lesson: Lesson, n: int, folds: int, s
         twin.fit(features[lesson.rows[rest]], lesson.targets[rest], lesson.weights[rest])
         out[lesson.rows[fold]] = twin.predict(features[lesson.rows[fold]])
     return np.asarray(out, dtype=np.float32)
+
+
+def sign(folder: Path, taught_by: Sequence[str], kept_out: Sequence[str]) -> None:
+    """Lay beside a saved student whose answers it learned from, and whose it may not."""
+    told = {"taught_by": list(taught_by), "kept_out": list(kept_out)}
+    (folder / TEACHERS).write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def kept_out(folder: Path) -> list[str]:
+    """The annotators whose answers a saved student did not learn from; none where nothing was laid beside it."""
+    try:
+        return [str(name) for name in json.loads((folder / TEACHERS).read_text(encoding="utf-8"))["kept_out"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []

@@ -272,6 +272,11 @@ def taught(tmp_path: Path, theirs: str | None, mine: bool = True) -> tuple[bytes
 def test_answers_that_may_not_teach_do_not(tmp_path: Path) -> None:
     alone, says = taught(tmp_path / "alone", None)
     assert alone
+    model = tmp_path / "alone" / "tutelage-run" / "model"
+    assert json.loads((model / "teachers.json").read_text()) == {"taught_by": ["mine"], "kept_out": ["theirs"]}
+    (tmp_path / "new.txt").write_text("an invoice\n")
+    done = call("predict", str(tmp_path / "new.txt"), "--model", str(model))
+    assert "learned nothing from theirs (may_train_student = false)" in done.stderr
     for number, word in enumerate(("billing", "technical")):
         beside, said = taught(tmp_path / str(number), word)
         assert beside == alone

@@ -71,6 +71,8 @@ def model(common: Common, folder: str, force: bool) -> None:
     Example:
       tutelage export model my-model
     """
+    from agent import teach
+
     source = common.config().folder / "model"
     if not source.is_dir():
         raise UserError(
@@ -89,9 +91,11 @@ def model(common: Common, folder: str, force: bool) -> None:
         os.replace(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    common.show(
-        {"wrote": folder}, f"the model is in {folder}; use it with  tutelage predict --model {shlex.quote(folder)} FILE"
-    )
+    strangers = teach.kept_out(target)
+    if strangers:
+        common.say(f"it learned nothing from {', '.join(strangers)} (may_train_student = false)")
+    use = f"use it with  tutelage predict --model {shlex.quote(folder)} FILE"
+    common.show({"wrote": folder, "kept_out": strangers}, f"the model is in {folder}; {use}")
 
 
 @export.command()

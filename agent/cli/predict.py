@@ -41,7 +41,7 @@ def predict(
       tutelage predict new.csv > labels.jsonl
       cat lines.txt | tutelage predict --model my-model --abstain 0.8
     """
-    from agent import data
+    from agent import data, teach
 
     columns = text
     if model is None:
@@ -51,6 +51,8 @@ def predict(
         if not Path(model).is_dir():
             raise DataError(f"{model} is not there: a student is saved when it has learned; tutelage run{common.flags}")
     student = _student(model)
+    if strangers := teach.kept_out(Path(model)):
+        common.say(f"this student learned nothing from {', '.join(strangers)} (may_train_student = false)")
     aside = 0
     for row in _rows(data.Source(file, text=columns, id=own, unique=False, given=True), student, abstain):
         if isinstance(row, str):
