@@ -305,7 +305,7 @@ def _came(oracle: Filed, call: Call, prompt: Prompt, line: files.Line, check: Ch
         return call.key, all_of_it if error.billed else nothing, status, str(error)
     except EndpointDown as error:
         return call.key, nothing, "error", str(error)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - one strange line must not cost the others
         return call.key, all_of_it, "failed", f"unforeseen {type(error).__name__} in the oracle"
     if not answer.tokens_in:
         answer = replace(answer, usd=call.usd, tokens_in=call.tokens)

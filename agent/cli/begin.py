@@ -48,12 +48,17 @@ def keys(config: Config) -> list[str]:
 
 def table_prices(config: Config) -> list[str]:
     """One line a rung whose price is taken from the table that ships, for nobody has told it."""
+    from agent.oracles import _prices
+
     lines = []
     for rung in config.rung:
-        price = getattr(rung.settings, "table_price", None)
-        if price is not None:
+        at = rung.settings
+        if not hasattr(at, "usd_per_mtok_in"):
+            continue
+        price = _prices.price_of(at.model, at.urls, at.usd_per_mtok_in, at.usd_per_mtok_out)
+        if price is not None and price.as_of:
             lines.append(
-                f"price of {rung.settings.model}: ${price.usd_in:g} in, ${price.usd_out:g} out per million tokens, "
+                f"price of {at.model}: ${price.usd_in:g} in, ${price.usd_out:g} out per million tokens, "
                 f"as of {price.as_of} (prices.toml); --price changes it"
             )
     return lines

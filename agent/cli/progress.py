@@ -83,7 +83,7 @@ class State:
             self.answers += event.done > self.done
             self.done, self.total = event.done, event.total
             self.usd += float(event.numbers.get("usd", 0.0) or 0.0)
-        elif event.kind == "embed":
+        elif event.kind in ("embed", "batch"):
             self.doing, self.done, self.total, self.began = event.text, event.done, event.total, now
         else:
             self.doing, self.total = event.text if event.kind == "train" else "", 0

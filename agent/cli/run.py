@@ -6,7 +6,7 @@ import shlex
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 @click.option("--price", "given", metavar="[RUNG=]IN,OUT", multiple=True, help="Dollars per million tokens in and out.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N items of the pool.")
 @click.option("--people", metavar="gold|FILE", help="Recorded answers in place of people: the gold column, or a file.")
+@click.option(
+    "--batch",
+    type=click.Choice(["files", "submit", "cancel"]),
+    is_flag=False,
+    flag_value="files",
+    help="Ask in batch files: write them and read answers back; or hand them in, or take them back.",
+)
 @click.option("--offline", is_flag=True, help="Ask nobody over the network.")
 @click.option("--dry-run", is_flag=True, help="Show what a run would do, as `tutelage plan`.")
 @common
@@ -38,6 +45,7 @@ def run(
     given: tuple[str, ...],
     limit: int | None,
     people: str | None,
+    batch: Literal["files", "submit", "cancel"] | None,
     offline: bool,
     dry_run: bool,
 ) -> None:
@@ -53,6 +61,7 @@ def run(
       tutelage run
       tutelage run --budget 5 --limit 200
       tutelage run --people gold --offline
+      tutelage run --batch submit --budget 20
     """
     from agent.cli.plan import show
 
@@ -77,7 +86,9 @@ def run(
 
         def report(event: loop.Event) -> None:
             progress(event)
-            if event.kind == "intake":
+            if event.kind == "note":
+                common.say(event.text)
+            elif event.kind == "intake":
                 _notes(common, config, event.numbers)
 
         finished = loop.run(
@@ -87,10 +98,11 @@ def run(
             budget=most,
             priceless=(budget or "").lower() == "none",
             offline=offline,
+            batch=batch or "",
             report=report,
         )
     told = {"budget": budget, "budget-tokens": budget_tokens, "budget-calls": budget_calls}
-    _close(common, config, finished, most, _options(people, told, given, finished.reason))
+    _close(common, config, finished, most, _options(people, told, given, batch, finished.reason))
     context.exit(finished.code)
 
 
@@ -130,7 +142,7 @@ def _terminate_in_order() -> None:
 
 
 def _options(
-    people: str | None, limits: Mapping[str, str | None], prices: Sequence[str], reason: str
+    people: str | None, limits: Mapping[str, str | None], prices: Sequence[str], batch: str | None, reason: str
 ) -> dict[str, Any]:
     """What the next run must be told again: who answers for people, and limits and prices that stand in no file."""
     asked = "" if people is None else f" --people {shlex.quote(people)}"
@@ -138,6 +150,7 @@ def _options(
         if value is not None:
             asked += f" --{name} MORE" if f"--{name})" in reason else f" --{name} {shlex.quote(value)}"
     asked += "".join(f" --price {shlex.quote(price)}" for price in prices)
+    asked += "" if batch in (None, "cancel") else " --batch" if batch == "files" else " --batch submit"
     return {"asked_by": asked} | ({} if people is None else {"recorded_people": people})
 
 

@@ -12,14 +12,15 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from agent import __version__, ask, claim, egress
 from agent import config as settings
+from agent.batch import Post
 from agent.belief import believe
 from agent.config import Config
 from agent.errors import ConfigError, Damaged, DataError
-from agent.loop import asks, decisions, forming, measure, private
+from agent.loop import asks, decisions, forming, measure, posting, private
 from agent.loop import turn as turns
 from agent.loop.decisions import Last, remember
 from agent.loop.ground import Ground, lock, open_ground
@@ -31,6 +32,8 @@ __all__ = ["Event", "Finished", "Ground", "run", "share"]
 
 DONE, PAUSED, WAITING, INTERRUPTED = 0, 3, 4, 130
 CERTIFIED = "target certified"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def run(
     budget: Budget | None = None,
     priceless: bool = False,
     offline: bool = False,
+    batch: posting.Mode = "",
     policy: ask.Policy | None = None,
     report: Report = lambda event: None,
 ) -> Finished:
@@ -62,6 +66,8 @@ def run(
         budget: what machines may take in all; the configuration's when None.
         priceless: go on where a machine's price is not known.
         offline: refuse every annotator that needs a network.
+        batch: "files" puts questions into files and ends waiting, "submit" hands the files in and waits, "cancel" takes
+            back all that is out.
         policy: how patiently machines are asked; its budget is `budget`.
         report: called with every `Event`, for progress.
     Raises:
@@ -77,8 +83,12 @@ def run(
         report(Event("intake", 0, "", taken.items, taken.rows, found))
         try:
             with egress.guarded(config.privacy.egress):
+                if batch == "cancel":
+                    return asyncio.run(_take_back(ground, report))
+                at = posting.post(ground, batch, *_voices(report))
+                ground.post = at if batch else None
                 asking = replace(policy or ask.Policy(), budget=budget or config.goal.budget)
-                return asyncio.run(_turns(ground, asking, report, calls))
+                return asyncio.run(_turns(ground, at, asking, report, calls))
         finally:
             ground.store.close()
 
@@ -100,11 +110,38 @@ def _priced(ground: Ground) -> None:
         )
 
 
-async def _turns(ground: Ground, policy: ask.Policy, report: Report, calls: int | None) -> Finished:
+def _voices(report: Report) -> tuple[posting.Tell, posting.Progress]:
+    """What is said of batches, as events."""
+
+    def progress(name: str, done: int, total: int) -> None:
+        report(Event("batch", 0, f"waiting for batch {name}", done, total))
+
+    return lambda line: report(Event("note", 0, line)), progress
+
+
+async def _take_back(ground: Ground, report: Report) -> Finished:
+    sent = await posting.cancel(ground, posting.post(ground, "cancel", *_voices(report)))
+    kept = f"; {sent.answered:,} answers that had come are kept" if sent.answered else ""
+    return Finished(f"nothing is out in batches any more{kept}", PAUSED)
+
+
+async def _posted(ground: Ground, at: Post, stopping: asyncio.Event) -> Finished | None:
+    """Reads back what earlier runs put into files; why the run ends here, if it does."""
+    sent = await _unless(stopping, asyncio.create_task(posting.collect(ground, at)))
+    if sent is None:
+        return Finished("interrupted", INTERRUPTED)
+    if sent.paused:
+        return Finished(sent.paused, PAUSED)
+    return Finished(posting.words(sent.waiting), WAITING) if sent.waiting else None
+
+
+async def _turns(ground: Ground, at: Post, policy: ask.Policy, report: Report, calls: int | None) -> Finished:
     forming.begin(ground)
     if (before := _nothing_new(ground)) is not None:
         return before
     with _listening(ground) as stopping:
+        if (early := await _posted(ground, at, stopping)) is not None:
+            return early
         return await _turns_until(stopping, ground, policy, report, calls)
 
 
@@ -229,7 +266,7 @@ def _listening(ground: Ground) -> Iterator[asyncio.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-async def _unless(stopping: asyncio.Event, work: asyncio.Task[Turned]) -> Turned | None:
+async def _unless(stopping: asyncio.Event, work: asyncio.Task[T]) -> T | None:
     """The turn's result, or None when it was cut off: answers under way are recorded by `ask` before it lets go."""
     stop = asyncio.create_task(stopping.wait())
     both: list[asyncio.Task[Any]] = [work, stop]
@@ -259,6 +296,8 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
         return "interrupted", INTERRUPTED
     if turned.paused:
         return turned.paused, PAUSED
+    if turned.away:
+        return posting.words(turned.away), WAITING
     if turned.asked or turned.given_up:
         return None  # what came to nothing goes up the ladder
     if turned.waiting and ground.answerer is None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from agent import certify, data, intake, plugins, prompt
 from agent import config as settings
+from agent.batch import Post
 from agent.board import Board
 from agent.config import Config, Rung
 from agent.errors import ConfigError, DataError
@@ -84,6 +85,8 @@ class Ground:
     looked_at: float = 1.0
     """Expected error at the last look at a certificate."""
     values: dict[bytes, Any] = field(default_factory=dict)
+    post: Post | None = None
+    """Takes questions out in files, where the run was told to."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set by the first Ctrl-C: whatever takes long looks at it."""
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from agent import ask, teach
 from agent.belief import Belief, believe
-from agent.loop import asks, forming, people
+from agent.loop import asks, forming, people, posting
 from agent.loop.decisions import Last, decide, write_decisions
 from agent.loop.ground import Ground, Machine
 from agent.loop.measure import numbers, only, soft
@@ -54,6 +54,8 @@ class Turned:
     paused: str = ""
     refused: int = 0
     given_up: int = 0
+    away: list[str] = field(default_factory=list)
+    """Batches whose answers are still to come: one line each."""
     numbers: dict[str, Any] = field(default_factory=dict)
 
 
@@ -76,6 +78,9 @@ def learn(ground: Ground, report: Report, turn: int) -> None:
     ground.student_says = teach.teach(student, ground.features, lesson, ground.n, folds=5, seed=ground.config.run.seed)
     ground.taught = state
     student.save(str(ground.folder / "model"))
+    heard = [m.rung.name for m in allowed if board.machine[m.rung.name].any.any()]
+    people = [ground.person.name] if ground.person is not None and board.spoken.any() else []
+    teach.sign(ground.folder / "model", heard + people, [m.rung.name for m in ground.machines if m not in allowed])
 
 
 def _read_pool(ground: Ground, student: Student, report: Report, turn: int) -> Any:
@@ -180,6 +185,14 @@ async def put(
     if cap is not None:
         jobs = jobs[: max(cap - out.asked, 0)]
     if not jobs:
+        return
+    if ground.post is not None and (oracle := posting.filed(machine, ground.post.submit)) is not None:
+        sent = await posting.put(ground, machine, ground.post, oracle, jobs, policy.budget)
+        out.asked += sent.answered + sent.failed + sent.again
+        out.given_up, out.refused = out.given_up + len(sent.tired), out.refused + sent.refused
+        out.paused, out.away = sent.paused, out.away + sent.waiting
+        if sent.refused and not machine.shut:
+            machine.shut = OUT_OF[sent.short]
         return
     report(
         Event(
