@@ -10,7 +10,7 @@ import ipaddress
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from agent.errors import DataError
@@ -34,6 +34,10 @@ class Token:
 
 def chosen(question: Question, text: str) -> str | None:
     """The code of the option that `text` is (its code or its name, edges and letter case aside), or None."""
+    plain = text.strip()
+    for option in question.options:
+        if option.code == plain:
+            return plain
     found = {
         option.code
         for option in question.options
@@ -51,17 +55,17 @@ def read_codes(question: Question, text: str, tokens: Sequence[Token]) -> tuple[
     tokens long, the answer's own probability is the product over its tokens and the rest is shared evenly.
     """
     code = chosen(question, text)
-    said = [token for token in tokens if token.text.strip(EDGES)]
+    said = [token for token in tokens if _plain(token.text)]
     if code is None or not said:
         return None
-    if _same(said[0].text, code):
+    codes = {option.code.casefold(): option.code for option in question.options}
+    if codes.get(_plain(said[0].text)) == code:
+        listed = {**said[0].others, said[0].text: said[0].logprob}
         found: dict[str, float] = {}
-        for spelling, value in {**said[0].others, said[0].text: said[0].logprob}.items():
-            for option in question.options:
-                if _same(spelling, option.code):
-                    before = found.get(option.code, -math.inf)
-                    found[option.code] = _add(before, max(float(value), LEAST))
-        floor = max(min([said[0].logprob, *said[0].others.values()]) - 1.0, LEAST)
+        for spelling, value in listed.items():
+            if (name := codes.get(_plain(spelling))) is not None:
+                found[name] = _add(found.get(name, -math.inf), max(value, LEAST))
+        floor = max(min(listed.values()) - 1.0, LEAST)
         mass = min(sum(math.exp(value) for value in found.values()), 1.0)
         return {option.code: min(found.get(option.code, floor), 0.0) for option in question.options}, mass
     return certain(question, code, math.exp(max(sum(token.logprob for token in said), LEAST))), 1.0
@@ -88,17 +92,22 @@ def counted(question: Question, texts: Sequence[str]) -> tuple[str, dict[str, fl
     return max(votes, key=votes.count), scores
 
 
-def _same(token: str, code: str) -> bool:
-    return token.strip(EDGES).casefold() == code.casefold()
+def _plain(token: str) -> str:
+    return token.strip(EDGES).casefold()
 
 
 def _add(left: float, right: float) -> float:
+    if left == -math.inf:
+        return right
     top = max(left, right)
     return top + math.log(math.exp(left - top) + math.exp(right - top))
 
 
-def nearness(url: str) -> str:
-    """ "here" for this machine, "near" for a private network's address, "far" for all others."""
+def nearness(url: str | Sequence[str]) -> Literal["here", "near", "far"]:
+    """ "here" for this machine, "near" for a private network's address, "far" for all others; of several the worst."""
+    if not isinstance(url, str):
+        found = {nearness(one) for one in url}
+        return "far" if "far" in found else "near" if "near" in found else "here"
     host = (urlsplit(url).hostname or "").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return "here"

@@ -13,25 +13,27 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agent.errors import CallFailed, EndpointDown, Transient, TutelageError
+from agent.oracles._http import Cut
 
 LONG = re.compile(
     r"context.?length|input_tokens|too (long|many tokens)|maximum (context|input)|string_above_max|reduce the length",
     re.I,
 )
 QUOTA = re.compile(r"insufficient_quota|current quota|insufficient.(balance|credit|funds)|billing_(hard|not)", re.I)
+BUSY = (408, 409, 425, 429)
+"""Statuses of a server that is well and wants to be left alone for a while."""
+
 WORDS = 2_000
 """Characters of a refusal that are searched for the field it names."""
 
-UNSENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError")
-"""Causes under which the request never reached the engine."""
-
 
 class Refused(CallFailed):
-    """A question refused as it stands. `words`: what the server said of it, never shown; `status`: of HTTP."""
+    """A question refused as it stands. `words`: what the server said of it, never shown; `status`: of HTTP; `param`:
+    the field it names."""
 
-    def __init__(self, message: str, status: int, words: str) -> None:
-        super().__init__(message)
-        self.status, self.words = status, words
+    def __init__(self, message: str, status: int, words: str, param: str = "") -> None:
+        super().__init__(message, billed=False)
+        self.status, self.words, self.param = status, words, param
 
 
 def where(url: str) -> str:
@@ -46,7 +48,8 @@ def identifiers(body: Any) -> str:
     inner = body.get("error", body) if isinstance(body, Mapping) else {}
     inner = inner if isinstance(inner, Mapping) else {}
     found = [str(inner.get(key)) for key in ("code", "type", "param") if inner.get(key)]
-    return ", ".join(part for part in found if re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", part))
+    # No digits in words: what echoes a key or an item's text is no identifier.
+    return ", ".join(part for part in found if re.fullmatch(r"[A-Za-z_.]{1,40}|[0-9]{1,5}", part))
 
 
 def wait(headers: Mapping[str, str]) -> float | None:
@@ -78,18 +81,23 @@ def of_status(status: int, text: str, body: Any, headers: Mapping[str, str], url
             f"{where(url)} refuses the key ({said}): put a good one into the environment variable {key}"
         )
     if status == 413 or (status in (400, 422) and LONG.search(text)):
-        return CallFailed(f"the text is too long for the model ({said}): lower max_chars of this rung", billed=False)
-    if status in (408, 409, 425, 429) or status >= 500:
+        mend = 'lower max_chars of this rung, or write overflow = "chunk"'
+        return CallFailed(f"the text is too long for the model ({said}): {mend}", billed=False)
+    if status in BUSY or (status != 501 and status >= 500) or status < 200:
         return Transient(f"{where(url)} cannot take the question now ({said})", after=wait(headers))
-    return Refused(f"{where(url)} refuses the question ({said})", status, text[:WORDS])
+    inner = body.get("error", body) if isinstance(body, Mapping) else {}
+    param = str(inner.get("param") or "") if isinstance(inner, Mapping) else ""
+    return Refused(f"{where(url)} refuses the question ({said})", status, text[:WORDS], param)
 
 
-def of_connection(error: BaseException, url: str, known: bool, deadline: float) -> TutelageError:
+def of_cut(cut: Cut, url: str, known: bool, deadline: float) -> TutelageError:
     """The error for a request that got no whole answer. `known`: the endpoint has answered before."""
-    cause = type(error.__cause__).__name__
-    unsent = cause in UNSENT
-    if unsent and not known:
+    if cut.kind == "unsent" and not known:
         return EndpointDown(f"no endpoint answers at {where(url)}; start the server or mend base_url")
-    if "Timeout" in type(error).__name__ or isinstance(error, TimeoutError):
-        return Transient(f"{where(url)} gave no answer within {deadline:g} s (deadline)", billed=not unsent)
-    return Transient(f"the connection to {where(url)} broke ({cause})", billed=not unsent)
+    if cut.kind == "files":
+        return Transient("this process has too many files open: lower in_flight, or raise the limit (ulimit -n)")
+    if cut.kind == "late":
+        return Transient(f"{where(url)} gave no answer within {deadline:g} s (deadline)", billed=True)
+    if cut.kind == "large":
+        return Transient(f"{where(url)} answered with {cut.why}, which is no answer to the question", billed=True)
+    return Transient(f"the connection to {where(url)} broke ({cut.why})", billed=cut.kind != "unsent")

@@ -1,23 +1,29 @@
-"""One connection to an OpenAI-compatible chat server: requests out, checked replies in. Knows nothing of questions.
+"""One model behind one or several OpenAI-compatible addresses: requests out, checked replies in. Knows no question.
 
-The `openai` package sends; bodies are read here, because it hands on a proxy's login page or `choices: null` as
-success. No redirect is followed and nothing is retried. A field that the server refuses is left out from then on.
+The `openai` package says how a request is addressed and signed (keys, organisations, Azure); it is sent by `_http`, and
+bodies are read here, because the package hands on a proxy's login page or `choices: null` as success. Nothing is
+retried. A field that the server refuses is left out from then on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import math
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from agent.errors import CallFailed, EndpointDown, Transient, TutelageError
-from agent.oracles import Token, _faults, nearness
+from agent.oracles import _faults, nearness
+from agent.oracles._endpoints import Endpoint, Endpoints
 from agent.oracles._faults import Refused
+from agent.oracles._http import Cut, Got, Http
+from agent.oracles._replies import Reply, reply
+
+T = TypeVar("T")
 
 REFUSALS = {
     "logprob_token_ids": ("logprob_token_ids",),
@@ -31,58 +37,77 @@ REFUSALS = {
 }
 """Fields that a server may refuse, and the words in its HTTP 400 by which it says so."""
 
+SPARE = 4
+"""Requests that the first question may take in addition, to find out which fields the server refuses."""
+
+MOST_CODES = 64
+"""Codes, each with two tokens, whose log-probabilities vLLM gives at once (128)."""
+
+ASIDE = 10.0
+"""Seconds for what is asked beside questions: the list of models, the tokens of a code."""
+
+LATER = 30.0
+"""Seconds after which a server whose list of models did not come is looked at again."""
+
+ABSENT = (404, 405, 501)
+"""Statuses of a server that has no such model, or does not speak this wire."""
+
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What came back of one request: the first text, all texts (n > 1), the first one's tokens, and what it took."""
+class Door:
+    """How one address is knocked at. `base`: with its version path; `root`: without; `query`: put behind the path."""
 
-    text: str
-    texts: tuple[str, ...]
-    tokens: tuple[Token, ...]
-    tokens_in: int
-    tokens_out: int
-    cached: int
-    model: str
+    base: str
+    root: str
+    query: str
+    headers: Mapping[str, str]
 
 
 class Wire:
-    """A server, and what has been learnt of it. `vllm`: it is vLLM; `without`: fields it refused."""
+    """A model's servers, and what has been learnt of them: one software behind all addresses is assumed.
 
-    def __init__(self, model: str, base_url: str, api_key_env: str, deadline: float) -> None:
-        self.model, self.url, self.key, self.deadline = model, base_url.rstrip("/"), api_key_env, deadline
-        self.vllm = False
+    `met`: it has been looked at; `vllm`: it is vLLM; `without`: fields it refused; `codes`: token numbers of sorted
+    codes; `settled`: a question has been answered, so what it refuses is known. `lacks`: what to do where a server
+    does not speak this wire.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str | Sequence[str],
+        api_key_env: str,
+        deadline: float,
+        azure: str = "",
+        lacks: str = "mend model or base_url (does it end in /v1?)",
+    ) -> None:
+        urls = (base_url,) if isinstance(base_url, str) else tuple(base_url)
+        self.model, self.key, self.deadline, self.azure, self.lacks = model, api_key_env, deadline, azure, lacks
+        self.places = Endpoints(urls)
+        self.vllm = self.met = self.settled = False
         self.without: set[str] = set()
         self.top = 20
-        self._known = False
-        self._met = False
-        self._client: Any = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._lock = asyncio.Lock()
+        self._http = Http(deadline)
+        self._doors: dict[str, Door] = {}
+        self._ids: dict[str, list[int]] = {}
+        self.codes: dict[tuple[str, ...], list[int]] = {}
+        self._meeting: asyncio.Future[None] | None = None
+        self._later = 0.0
 
     @property
     def where(self) -> str:
-        """The address, fit to be shown."""
-        return _faults.where(self.url)
+        """The addresses, fit to be shown."""
+        return ", ".join(place.where for place in self.places.all)
 
-    def _open(self) -> Any:
-        loop = asyncio.get_running_loop()
-        if self._client is None or self._loop is not loop:
-            import openai
-
-            near = nearness(self.url) != "far"
+    def _door(self, endpoint: Endpoint) -> Door:
+        found = self._doors.get(endpoint.url)
+        if found is None:
             key = os.environ.get(self.key, "")
-            if not key and not near:
-                raise EndpointDown(f"{self.where} needs a key: put it into the environment variable {self.key}")
-            http = openai.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not near)
-            self._client = openai.AsyncOpenAI(
-                api_key=key or "none",
-                base_url=self.url,
-                max_retries=0,
-                timeout=openai.Timeout(self.deadline, connect=min(10.0, self.deadline)),
-                http_client=http,
-            )
-            self._loop, self._lock = loop, asyncio.Lock()
-        return self._client
+            if not key and nearness(endpoint.url) == "far":
+                raise EndpointDown(f"{endpoint.where} needs a key: put it into the environment variable {self.key}")
+            found = self._doors[endpoint.url] = _door(endpoint.url, key or "none", self.model, self.azure)
+        return found
+
+    # What is asked beside questions -------------------------------------------------------------------------------
 
     async def meet(self) -> None:
         """Learn once who is there. A server without a list of models is none the worse for it.
@@ -90,56 +115,121 @@ class Wire:
         Raises:
             EndpointDown: nobody is there.
         """
-        self._open()
-        async with self._lock:
-            if self._met:
-                return
-            try:
-                listed = await self._listed()
-            except Transient:
-                return
-            except TutelageError:
-                if not self._known:
-                    raise
-                listed = []
-            self.vllm = any(entry.get("owned_by") == "vllm" for entry in listed)
-            self._met = True
+        if self.met or time.monotonic() < self._later:
+            return
+        loop = asyncio.get_running_loop()
+        if self._meeting is not None and not self._meeting.done() and self._meeting.get_loop() is loop:
+            await asyncio.wait([self._meeting])
+            return
+        self._meeting = meeting = loop.create_future()
+        try:
+            await self._look()
+        finally:
+            if not meeting.done():
+                meeting.set_result(None)
+
+    async def _look(self) -> None:
+        try:
+            listed = [] if self.azure else await self.listed()
+        except Transient:
+            self._later = time.monotonic() + LATER
+            return
+        except (CallFailed, EndpointDown):
+            if not any(place.known for place in self.places.all):
+                raise
+            listed = []
+        self.vllm = any(entry.get("owned_by") == "vllm" for entry in listed)
+        self.met = True
 
     async def models(self) -> list[str]:
         """The models the server says it serves; empty where it does not say."""
-        return [str(entry.get("id")) for entry in await self._listed()]
+        return [str(entry.get("id")) for entry in await self.listed()]
 
-    async def _listed(self) -> list[Mapping[str, Any]]:
-        listed = (await self._request("GET", "/models")).get("data")
-        return [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []
+    async def listed(self, endpoint: Endpoint | None = None) -> list[Mapping[str, Any]]:
+        """The entries of the server's list of models, as they came."""
+        listed = _object(await self._beside("GET", "/models", None, endpoint)).get("data")
+        return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
 
-    async def tokens(self, text: str) -> list[int]:
-        """The token numbers of a text by vLLM's /tokenize; empty where the server has none."""
-        asked = {"model": self.model, "prompt": text, "add_special_tokens": False}
-        try:
-            found = (await self._request("POST", self.url.removesuffix("/v1") + "/tokenize", asked)).get("tokens")
-        except (CallFailed, Transient, Refused, EndpointDown):
+    async def tokens(self, text: str) -> list[int] | None:
+        """The token numbers of a text by vLLM's /tokenize; empty where there is none, None where it cannot say now."""
+        if text not in self._ids:
+            asked = {"model": self.model, "prompt": text, "add_special_tokens": False}
+            try:
+                found = _object(await self._beside("POST", "/tokenize", asked, root=True)).get("tokens")
+            except (Transient, EndpointDown):
+                return None
+            except CallFailed:
+                found = None
+            self._ids[text] = found if isinstance(found, list) and all(type(i) is int for i in found) else []
+        return self._ids[text]
+
+    async def numbers(self, codes: tuple[str, ...]) -> list[int]:
+        """The tokens of all codes, bare and after a space; empty where one has none of its own, or none can tell."""
+        if not self.vllm or len(codes) > MOST_CODES:
             return []
-        return found if isinstance(found, list) and all(isinstance(i, int) for i in found) else []
+        if codes not in self.codes:
+            forms = await asyncio.gather(*(self.tokens(form) for code in codes for form in (code, f" {code}")))
+            if None in forms:
+                return []
+            pairs = zip(forms[::2], forms[1::2], strict=True)
+            ones = [[ids[0] for ids in pair if ids and len(ids) == 1] for pair in pairs]
+            self.codes[codes] = sorted({i for pair in ones for i in pair}) if all(ones) else []
+        return self.codes[codes]
+
+    async def get(self, path: str) -> str:
+        """The text under a path beside the version path, such as "/metrics".
+
+        Raises:
+            EndpointDown, Transient, CallFailed: there is none.
+        """
+        return (await self._beside("GET", path, None, root=True)).body.decode("utf-8", "replace")
+
+    async def _beside(
+        self, method: str, path: str, body: Any, endpoint: Endpoint | None = None, root: bool = False
+    ) -> Got:
+        """A request that asks no question, at the first address that answers. It says nothing of an engine's health."""
+        left = [p for p in self.places.all if not p.refused] or self.places.all
+        fault: TutelageError = EndpointDown(f"no endpoint answers at {self.where}")
+        for place in [endpoint] if endpoint else sorted(left, key=lambda p: (p.tripped, p.flying)):
+            door = self._door(place)
+            url = (door.root if root else door.base) + path + door.query
+            sent = None if body is None else json.dumps(body).encode()
+            try:
+                got = await self._http.send(method, url, door.headers, sent, min(self.deadline, ASIDE))
+            except Cut as cut:
+                fault = _faults.of_cut(cut, place.url, place.known, min(self.deadline, ASIDE))
+                continue
+            place.known = True
+            if 200 <= got.status < 300:
+                return got
+            fault = self._status(got, place)
+        raise fault
+
+    # Questions ----------------------------------------------------------------------------------------------------
 
     async def chat(self, body: Mapping[str, Any]) -> Reply:
-        """One chat completion, again without a field the server refuses (a refusal is not charged for).
+        """One chat completion; while nothing is settled, again without a field the server refuses (free of charge).
 
         Raises:
             EndpointDown, Transient, CallFailed: as `answer` of the oracle `openai` documents them.
+            Short: no answer within max_tokens.
         """
-        for _ in range(len(REFUSALS) + 2):
-            sent = self._accepted(body)
+        for sent_before in range(SPARE + 1):
+            sent = self.accepted(body)
             try:
-                return _reply(await self._request("POST", "/chat/completions", sent), self.where)
+                found = await self.ask("/chat/completions", sent, reply)
             except Refused as refused:
-                if refused.status == 404:
-                    raise await self._missing() from None
-                if not self._learn(refused.words, sent):
+                name = self._learn(refused, sent)
+                if not name:
                     raise CallFailed(str(refused), billed=False) from None
-        raise CallFailed(f"{self.where} refuses the question, whatever is left out of it", billed=False)
+                if self.settled or sent_before == SPARE:
+                    break
+            else:
+                return found if not sent_before else replace(found, requests=1 + sent_before)
+        raise Transient(f"{self.where} refuses the field {name}, which is left out from now on", after=0.0)
 
-    def _accepted(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def accepted(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A body without the fields that were refused before."""
         sent = {name: value for name, value in body.items() if name not in self.without}
         if "max_tokens" in self.without:
             sent["max_completion_tokens"] = body["max_tokens"]
@@ -149,115 +239,112 @@ class Wire:
             sent["top_logprobs"] = self.top
         return sent
 
-    def _learn(self, words: str, sent: Mapping[str, Any]) -> bool:
-        """Whether a refusal named a field that can be left out; it is, from now on."""
+    def _learn(self, refused: Refused, sent: Mapping[str, Any]) -> str:
+        """The field that a refusal named and that can be left out; it is, from now on. Empty where it named none."""
+        words = refused.words
         if "top_logprobs" in words and sent.get("top_logprobs") == 20 and re.search(r"\b[5-9]\b|\b1\d\b", words):
             self.top = 5
-            return True
+            return "top_logprobs"
+        named = refused.param if refused.param in REFUSALS else ""
         for name, signs in REFUSALS.items():
-            if name in sent and any(sign in words for sign in signs):
+            # A text that is refused may hold any of these words: where the server names the field, that counts.
+            if name in sent and (name == named if named else any(sign in words for sign in signs)):
                 self.without.add(name)
-                return True
-        return False
+                return name
+        return ""
 
-    async def _missing(self) -> EndpointDown:
+    async def ask(self, path: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any], str], T]) -> T:
+        """Send a question to the address that has the least to do, and read the body that comes back.
+
+        Raises:
+            EndpointDown: every address has refused us for good; or the only one is not there.
+            Transient: this attempt failed, or all addresses are parked.
+            CallFailed: this question cannot be answered.
+        """
+        place = await self.places.take()
+        era, strike = place.era, True
+        fault: TutelageError
         try:
-            served = await self.models()
+            door = self._door(place)
+            data = json.dumps(body, separators=(",", ":")).encode()
+            got = await self._http.send("POST", door.base + path + door.query, door.headers, data)
+            place.known = True
+            if got.status in ABSENT:
+                raise await self._absent(place, got)
+            if not 200 <= got.status < 300:
+                strike = got.status not in _faults.BUSY
+                raise self._status(got, place)
+            found = read(_object(got, place.where), place.where)
+        except Cut as cut:
+            strike = cut.kind != "files"
+            fault = _faults.of_cut(cut, place.url, place.known, self.deadline)
+        except (EndpointDown, Transient) as error:
+            fault = error
+        except CallFailed:
+            self.places.worked(place)
+            raise
+        except BaseException:
+            self.places.dropped(place)
+            raise
+        else:
+            self.places.worked(place)
+            return found
+        raise self.places.failed(place, era, fault, strike) from None
+
+    def _status(self, got: Got, place: Endpoint) -> TutelageError:
+        text = got.body.decode("utf-8", "replace")
+        try:
+            body = json.loads(text)
+        except (ValueError, RecursionError):
+            body = None
+        return _faults.of_status(got.status, text, body, got.headers, place.url, self.key)
+
+    async def _absent(self, place: Endpoint, got: Got) -> EndpointDown:
+        try:
+            served = [] if self.azure else [str(entry.get("id")) for entry in await self.listed(place)]
         except TutelageError:
             served = []
-        known = f"it serves {', '.join(served[:20])}" if served else "mend model or base_url (does it end in /v1?)"
-        return EndpointDown(f"{self.where} has no model {self.model!r} (HTTP 404); {known}")
-
-    async def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-        """Send, within the deadline in all, and give the JSON object that came back."""
-        client = self._open()
-        import openai
-
-        try:
-            async with asyncio.timeout(self.deadline):
-                if method == "GET":
-                    got = await client.get(path, cast_to=object)
-                else:
-                    got = await client.post(path, cast_to=object, body=body)
-        except openai.APIStatusError as error:
-            self._known = True
-            text = error.response.text
-            fault = _faults.of_status(error.status_code, text, error.body, error.response.headers, self.url, self.key)
-            raise fault from None
-        except (openai.APIConnectionError, TimeoutError) as error:
-            raise _faults.of_connection(error, self.url, self._known, self.deadline) from None
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            self._known = True
-            raise Transient(f"{self.where} answered with broken JSON", billed=True) from None
-        self._known = True
-        if isinstance(got, str):
-            raise Transient(f"{self.where} answered with a page, not JSON: is base_url right, or a proxy in between?")
-        if not isinstance(got, Mapping):
-            raise Transient(f"{self.where} answered with JSON that is no object", billed=True)
-        return got
+        if got.status == 404 and served:
+            known = f"it serves {', '.join(served[:20])}"
+            return EndpointDown(f"{place.where} has no model {self.model!r} (HTTP 404); {known}")
+        return EndpointDown(f"{place.where} does not answer for model {self.model!r} (HTTP {got.status}): {self.lacks}")
 
     async def close(self) -> None:
-        """Close the connections; a later request opens new ones."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        """Close the connections and forget who was parked; a later request opens new ones."""
+        self.places.forget()
+        await self._http.close()
 
 
-def _reply(body: Mapping[str, Any], where: str) -> Reply:
-    """The reply in a body, or the fault it is."""
-    if body.get("error"):
-        said = f"{where} answered HTTP 200 with an error: {_faults.identifiers(body) or 'unnamed'}"
-        raise EndpointDown(said) if _faults.QUOTA.search(str(body["error"])) else Transient(said)
-    choices = [choice for choice in body.get("choices") or () if isinstance(choice, Mapping)]
-    if not choices:
-        raise Transient(f"{where} answered without choices", billed=True)
-    texts = [_content(choice) for choice in choices]
-    if not any(texts):
-        reason = str(choices[0].get("finish_reason"))
-        if reason == "length":
-            mend = "raise max_tokens of this rung, or switch the model's thinking off"
-            raise CallFailed(f"the model at {where} used up max_tokens before it answered: {mend}")
-        raise CallFailed(f"the model at {where} answered nothing (finish_reason {reason[:20]})")
-    usage = body.get("usage")
-    usage = usage if isinstance(usage, Mapping) else {}
-    details = usage.get("prompt_tokens_details")
-    return Reply(
-        text=texts[0],
-        texts=tuple(text for text in texts if text),
-        tokens=_tokens(choices[0].get("logprobs")),
-        tokens_in=_count(usage, "prompt_tokens"),
-        tokens_out=_count(usage, "completion_tokens"),
-        cached=_count(details, "cached_tokens") if isinstance(details, Mapping) else 0,
-        model=str(body.get("model") or ""),
-    )
+def _door(url: str, key: str, model: str, azure: str) -> Door:
+    """What the `openai` package makes of an address and a key. Its client is asked, never used."""
+    import openai
+
+    if azure:
+        client: openai.AsyncOpenAI = openai.AsyncAzureOpenAI(
+            azure_endpoint=url.removesuffix("/openai"), azure_deployment=model, api_key=key, api_version=azure
+        )
+    else:
+        client = openai.AsyncOpenAI(api_key=key, base_url=url)
+    given = {**client.default_headers, **client.auth_headers, **({"api-key": key} if azure else {})}
+    headers = {
+        name: value for name, value in given.items() if isinstance(value, str) and "stainless" not in name.lower()
+    }
+    # A packed body saves nothing at this size, and its length could no longer be told beforehand.
+    headers |= {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+    query = "&".join(f"{name}={value}" for name, value in client.default_query.items())
+    base = str(client.base_url).rstrip("/")
+    return Door(base, base.removesuffix("/v1"), f"?{query}" if query else "", headers)
 
 
-def _content(choice: Mapping[str, Any]) -> str:
-    message = choice.get("message")
-    content = message.get("content") if isinstance(message, Mapping) else None
-    return content if isinstance(content, str) else ""
-
-
-def _count(usage: Mapping[str, Any], name: str) -> int:
-    value = usage.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
-
-
-def _tokens(logprobs: Any) -> tuple[Token, ...]:
-    """The tokens of `choices[0].logprobs`; those that are not as documented are passed over."""
-    listed = logprobs.get("content") if isinstance(logprobs, Mapping) else None
-    found = []
-    for entry in listed if isinstance(listed, list) else ():
-        pair = _pair(entry)
-        if pair is not None:
-            others = entry.get("top_logprobs")
-            found.append(Token(*pair, dict(p for o in others if (p := _pair(o))) if isinstance(others, list) else {}))
-    return tuple(found)
-
-
-def _pair(entry: Any) -> tuple[str, float] | None:
-    if not isinstance(entry, Mapping):
-        return None
-    token, value = entry.get("token"), entry.get("logprob")
-    usable = isinstance(token, str) and isinstance(value, int | float) and not math.isnan(value)
-    return (str(token), min(float(value), 0.0)) if usable and isinstance(value, int | float) else None
+def _object(got: Got, where: str = "the server") -> Mapping[str, Any]:
+    if not got.body:
+        raise Transient(f"{where} answered HTTP {got.status} without a body", billed=True)
+    if not got.is_json:
+        raise Transient(f"{where} answered with a page, not JSON: is base_url right, or a proxy in between?")
+    try:
+        found = json.loads(got.body)
+    except (ValueError, RecursionError):
+        raise Transient(f"{where} answered with broken JSON", billed=True) from None
+    if not isinstance(found, dict):
+        raise Transient(f"{where} answered with JSON that is no object", billed=True)
+    return found

@@ -10,22 +10,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from agent.errors import CallFailed, Transient, TutelageError
-from agent.oracles import counted, nearness, read_codes
+from agent.errors import CallFailed, EndpointDown, Transient, TutelageError
+from agent.oracles import _bodies, _endpoints, _prices, _readings, nearness
+from agent.oracles._bodies import Bodies
 from agent.oracles._probe import probe
-from agent.oracles._wire import Reply, Wire
+from agent.oracles._replies import Reply, Short, reply
+from agent.oracles._wire import SPARE, Wire
 from agent.types import Answer, Context, Most, Prompt, Traits
 
 __all__ = ["OpenAI", "Settings", "build", "probe"]
 
 log = logging.getLogger("tutelage")
 
-CONSTRAINED = 26
-"""No grammar is sent for more options than this: engines stall on large ones."""
+ODD = 3
+"""Answers in a row without log-probabilities, of a server that gave them, after which the run pauses."""
+
+REFUSED = 10
+"""Questions refused in a row, none answered before, after which it is the set-up that is wrong and not the texts."""
+
+PATIENCE = 10.0
+"""Seconds that the others wait while the first question finds out what the server can do."""
 
 
 @dataclass(frozen=True)
@@ -33,56 +42,73 @@ class Settings:
     """Keys of a `[[rung]]` with oracle = "openai".
 
     model: the model's name at the server.
-    base_url: where the server is, with its version path ("…/v1").
+    base_url: where the server is, with its version path ("…/v1"); or a list of such, all with the same model.
     api_key_env: the environment variable that holds the key; a server on this machine or a private network needs none.
+    azure_api_version: for Azure OpenAI; base_url is then the resource, and model the deployment.
     in_flight: questions asked at once.
+    requests_per_minute, tokens_per_minute: limits of your account; None is none.
     temperature: of the one asked answer; votes are drawn at .7.
     max_tokens: most tokens an answer may have; for kind multi it is raised to 8 for each option.
     logprobs: "auto" reads them where they are given, "yes" insists, "no" counts votes at once.
     votes: answers drawn for one question where there are no log-probabilities.
     structured: "auto" asks the server to allow options only, where it is known to help; "no" never does.
-    usd_per_mtok_in, usd_per_mtok_out: US dollars per million tokens; 0 is assumed only for private addresses.
+    extra: fields added to every request, such as {reasoning_effort = "none"}.
+    usd_per_mtok_in, usd_per_mtok_out: US dollars per million tokens; None looks into the table of known prices, and is
+        0 for private addresses.
     deadline: seconds one request may take in all.
     template: prompt template, one of ours or a path.
     max_chars: characters of an item that are shown; of a longer one the middle is left out.
     may_train_student: whether the provider's terms allow to train on the answers.
+    revision: a word of your own; change it to have everything asked again, as after new weights under an old name.
+    pin: pause when another model answers than did at first; else it is said once and such answers are flagged.
     """
 
     model: str
-    base_url: str = "https://api.openai.com/v1"
+    base_url: str | tuple[str, ...] = "https://api.openai.com/v1"
     api_key_env: str = "OPENAI_API_KEY"
-    in_flight: int = 8
+    azure_api_version: str = ""
+    in_flight: int = 64
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
     temperature: float = 0.0
     max_tokens: int = 16
     logprobs: Literal["auto", "yes", "no"] = "auto"
     votes: int = 5
     structured: Literal["auto", "no"] = "auto"
+    extra: Mapping[str, Any] = field(default_factory=dict)
     usd_per_mtok_in: float | None = None
     usd_per_mtok_out: float | None = None
     deadline: float = 60.0
     template: str = "codes.j2"
     max_chars: int = 6_000
     may_train_student: bool = True
+    revision: str = ""
+    pin: bool = False
 
     def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
-            raise ValueError('base_url must be an address, as in base_url = "http://127.0.0.1:8000/v1"')
-        if nearness(self.base_url) == "far" and None in (self.usd_per_mtok_in, self.usd_per_mtok_out):
-            raise ValueError(
-                "the price is unknown: write usd_per_mtok_in and usd_per_mtok_out, in US dollars per million tokens "
-                "(0 where calls cost nothing)"
-            )
+        _endpoints.check(self.base_url)
         for name in ("in_flight", "max_tokens", "votes", "deadline", "max_chars"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be more than 0")
+        for name in ("requests_per_minute", "tokens_per_minute"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be more than 0, or left out where there is no limit")
         if min(self.usd_per_mtok_in or 0.0, self.usd_per_mtok_out or 0.0) < 0:
             raise ValueError("a price cannot be less than 0")
+        if taken := sorted(_bodies.OURS & set(self.extra)):
+            raise ValueError(f"extra.{taken[0]} cannot be set: it is decided question by question")
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All addresses."""
+        return (self.base_url,) if isinstance(self.base_url, str) else self.base_url
 
     @property
     def recipe(self) -> dict[str, str]:
-        """What could change an answer."""
-        names = ("model", "base_url", "temperature", "max_tokens", "logprobs", "votes", "structured", "max_chars")
-        return {name: str(getattr(self, name)) for name in names}
+        """What could change an answer. Not the address: a model that moves is still the same."""
+        names = ("model", "revision", "temperature", "max_tokens", "logprobs", "votes", "structured", "max_chars")
+        extra = {"extra": repr(sorted(self.extra.items()))} if self.extra else {}
+        return {name: str(getattr(self, name)) for name in names} | extra
 
 
 def build(settings: Settings, context: Context) -> OpenAI:
@@ -91,74 +117,149 @@ def build(settings: Settings, context: Context) -> OpenAI:
 
 
 class OpenAI:
-    """One model at one server. What the server can do is learnt from its answers and kept for this process."""
+    """One model at its servers. What they can do is learnt from their answers and kept for this process."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.wire = Wire(settings.model, settings.base_url, settings.api_key_env, settings.deadline)
-        self._logprobs: Literal["unknown", "given", "none"] = "none" if settings.logprobs == "no" else "unknown"
-        self._ids: dict[tuple[str, ...], list[int]] = {}
-
-    @property
-    def traits(self) -> Traits:
-        """What the house must know of it."""
-        at = self.settings
-        return Traits(
+        at = self.settings = settings
+        self.wire = Wire(at.model, at.urls, at.api_key_env, at.deadline, at.azure_api_version)
+        self._bodies = Bodies(self.wire, at.temperature, at.max_tokens, at.structured == "auto", at.extra)
+        self.price = _prices.price_of(at.model, at.urls, at.usd_per_mtok_in, at.usd_per_mtok_out)
+        self.traits = Traits(
             annotator=at.model,
             recipe=at.recipe,
             template=at.template,
             in_flight=at.in_flight,
-            local=nearness(at.base_url) == "here",
+            local=nearness(at.urls) == "here",
             may_train_student=at.may_train_student,
+            hosts=tuple(dict.fromkeys(urlsplit(url).hostname or "" for url in at.urls)),
+            requests_per_minute=at.requests_per_minute,
+            tokens_per_minute=at.tokens_per_minute,
         )
+        self._logprobs: Literal["unknown", "given", "none"] = "none" if at.logprobs == "no" else "unknown"
+        self._roomy = False
+        self._odd = self._refused = self._lengthened = 0
+        self._first: asyncio.Future[None] | None = None
+        self._model = ""
+        self._others: set[str] = set()
+        self._drifted = ""
+
+    @property
+    def unpriced(self) -> str:
+        """The model's name where nobody knows what its tokens cost; else empty."""
+        return "" if self.price else self.settings.model
+
+    # What it may take ---------------------------------------------------------------------------------------------
 
     def most(self, prompt: Prompt) -> Most:
         """The most this question can take: half a token a byte (twice what English needs), every answer at full
-        length, and all votes for as long as it is not known that log-probabilities come."""
-        rounds = {"given": 1, "none": self.settings.votes, "unknown": 1 + self.settings.votes}[self._logprobs]
-        if prompt.question.many or self.settings.logprobs == "yes":
-            rounds = 1
-        tokens, room = self._tokens(prompt), self._room(prompt)
-        return Most(rounds * self._usd(tokens, room), rounds * (tokens + room), rounds)
+        length, all votes for as long as it is not known that log-probabilities come, and one longer second answer."""
+        votes = 0 if prompt.question.many or self.settings.logprobs == "yes" else self.settings.votes
+        rounds = {"given": 1, "none": votes or 1, "unknown": 1 + votes}[self._logprobs]
+        drawn = 1 if self._logprobs == "given" else max(votes, 1)
+        tokens, room, longer = _bodies.tokens(prompt), self._room(prompt), 0 if self._roomy else self._longer(prompt)
+        tokens_in, tokens_out = (rounds + bool(longer)) * tokens, rounds * room + drawn * longer
+        requests = rounds + bool(longer) + (0 if self.wire.settled else SPARE)
+        return Most(self._usd(tokens_in, tokens_out), tokens_in + tokens_out, requests)
 
-    def _tokens(self, prompt: Prompt) -> int:
-        return sum(len(m.content.encode("utf-8", "replace")) // 2 + 16 for m in prompt.messages)
-
-    def _usd(self, tokens_in: int, tokens_out: int) -> float:
-        at = self.settings
-        return (tokens_in * (at.usd_per_mtok_in or 0.0) + tokens_out * (at.usd_per_mtok_out or 0.0)) / 1e6
+    def _usd(self, tokens_in: int, tokens_out: int, cached: int = 0) -> float:
+        return self.price.bill(tokens_in, tokens_out, cached) if self.price else 0.0
 
     def _room(self, prompt: Prompt) -> int:
-        return max(self.settings.max_tokens, 8 * len(prompt.question.options) * prompt.question.many)
+        room = _bodies.room(prompt, self.settings.max_tokens)
+        return max(room, self._longer(prompt)) if self._roomy else room
+
+    def _longer(self, prompt: Prompt) -> int:
+        return _bodies.longer(_bodies.room(prompt, self.settings.max_tokens))
+
+    # Asking -------------------------------------------------------------------------------------------------------
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Ask once (or for votes).
 
         Raises:
-            EndpointDown: refused for good: nobody there, key, credit, model, redirect.
+            EndpointDown: refused for good: nobody there, key, credit, model, redirect; or not what it was.
             Transient: this attempt failed; `billed` where the engine may have worked.
             CallFailed: this question cannot be answered: too long, refused, no answer within max_tokens.
         """
-        await self.wire.meet()
-        if prompt.question.many:
-            return self._collect(prompt, [await self.wire.chat(self._many(prompt))], None, ())
-        if self._logprobs == "none":
-            return await self._vote(prompt, [])
-        reply = await self.wire.chat(await self._single(prompt))
-        if not reply.tokens and self.settings.logprobs == "yes":
-            raise CallFailed(f'{self.wire.where} gives no log-probabilities: write logprobs = "auto" to count votes')
-        if not reply.tokens:
-            self._settle_for_votes()
-            return await self._vote(prompt, [reply])
-        self._logprobs = "given"
-        read = read_codes(prompt.question, reply.text, reply.tokens)
-        if read is None:
-            return self._collect(prompt, [reply], None, ())
-        scores, mass = read
-        return self._collect(prompt, [reply], scores, (f"mass={mass:.2f}",) if mass < 0.995 else ())
+        if self._drifted:
+            raise EndpointDown(self._drifted)
+        if not self.wire.settled:
+            return await self._find_out(prompt)
+        if not self.wire.met:
+            await self.wire.meet()
+        return await self._checked(prompt)
 
-    def _settle_for_votes(self) -> None:
-        if self._logprobs != "none":
+    async def _find_out(self, prompt: Prompt) -> Answer:
+        """The first question goes alone, so that one and not 64 meet what the server refuses; the others wait."""
+        loop = asyncio.get_running_loop()
+        if self._first is not None and self._first.get_loop() is loop:
+            await asyncio.wait([self._first], timeout=min(PATIENCE, self.settings.deadline))
+            mine = None
+        else:
+            mine = self._first = loop.create_future()
+        try:
+            await self.wire.meet()
+            answer = await self._checked(prompt)
+        finally:
+            if mine is not None and not mine.done():
+                mine.set_result(None)
+        self.wire.settled = True
+        return answer
+
+    async def _checked(self, prompt: Prompt) -> Answer:
+        try:
+            answer = await self._answer(prompt)
+        except CallFailed as failed:
+            if not failed.billed and not self.wire.settled:
+                self._refused += 1
+                if self._refused >= REFUSED:
+                    raise EndpointDown(f"the first {self._refused} questions were all refused: {failed}") from None
+            raise
+        return self._same_model(answer)
+
+    def _same_model(self, answer: Answer) -> Answer:
+        """Flags an answer of another model than answered at first, and says so once for each."""
+        model = answer.served_model
+        if not self._model or model in ("", self._model):
+            self._model = self._model or model
+            return answer
+        if model not in self._others:
+            self._others.add(model)
+            said = f"{self.wire.where} answered as {self._model!r} at first and now as {model!r}"
+            log.warning("%s: such answers are flagged", said)
+            if self.settings.pin:
+                mend = "run again to go on with it, or set revision to ask everything again"
+                self._drifted = f"{said} (pin = true): {mend}"
+        return replace(answer, flags=(*answer.flags, f"model={model}"))
+
+    async def _answer(self, prompt: Prompt) -> Answer:
+        paid: list[Reply] = []
+        room = self._room(prompt)
+        if prompt.question.many:
+            await self._chat(self._bodies.many(prompt, room), prompt, paid)
+            return _readings.collect(prompt, paid, self.price, room)
+        if self._logprobs == "none":
+            return await self._vote(prompt, paid)
+        ids = await self.wire.numbers(tuple(sorted(_bodies.codes(prompt))))
+        found = await self._chat(self._bodies.single(prompt, room, ids), prompt, paid)
+        if found.tokens:
+            self._logprobs, self._odd = "given", 0
+            return _readings.scored(prompt, paid, self.price, room)
+        self._missing(found)
+        return await self._vote(prompt, paid)
+
+    def _missing(self, found: Reply) -> None:
+        """No log-probabilities came: for good where none ever did; one odd answer is none to learn from."""
+        if self.settings.logprobs == "yes":
+            mend = 'write logprobs = "auto" to count votes'
+            raise EndpointDown(f"{self.wire.where} gives no log-probabilities: {mend}")
+        if self._logprobs == "given":
+            self._odd += 1
+            if self._odd >= ODD:
+                mend = "start the server as it was, or run again to count votes"
+                raise EndpointDown(f"{self.wire.where} gives no log-probabilities any more: {mend}")
+            raise Transient(f"{self.wire.where} gave no log-probabilities this time", billed=True)
+        if self._logprobs == "unknown":
             self._logprobs = "none"
             log.warning(
                 "%s gives no log-probabilities: asking %d times and counting votes",
@@ -166,89 +267,83 @@ class OpenAI:
                 self.settings.votes,
             )
 
+    async def _chat(self, body: dict[str, Any], prompt: Prompt, paid: list[Reply]) -> Reply:
+        """One reply; where it was cut short, once more with more room. All that was paid for is added to `paid`."""
+        try:
+            found = await self.wire.chat(body)
+            paid.append(found)
+            if not (prompt.question.many and _bodies.is_cut(found.text, found.finish)):
+                return found
+            short = Short("", found)
+        except Short as error:
+            paid.append(error.reply)
+            short = error
+        if self._roomy or any(earlier.finish == "length" for earlier in paid[:-1]):
+            raise CallFailed(str(short) or self._cut(self._room(prompt)))
+        try:
+            found = await self.wire.chat(body | {"max_tokens": self._longer(prompt)})
+        except Short as error:
+            raise CallFailed(str(error)) from None
+        except Transient as error:
+            raise Transient(str(error), error.after, billed=True) from None
+        paid.append(found)
+        if prompt.question.many and _bodies.is_cut(found.text, found.finish):
+            raise CallFailed(self._cut(self._longer(prompt)))
+        self._lengthened += 1
+        self._roomy = self._lengthened >= ODD
+        return found
+
+    def _cut(self, room: int) -> str:
+        return f"the model at {self.wire.where} gave an answer longer than {room} tokens: raise max_tokens of this rung"
+
     async def _vote(self, prompt: Prompt, paid: list[Reply]) -> Answer:
         """Sample answers until there are enough; what was paid for counts even if a later request fails."""
         texts: list[str] = []
+        room = self._room(prompt)
         for attempt in range(self.settings.votes):
             missing = self.settings.votes - len(texts)
             if missing <= 0:
                 break
-            seed = (prompt.seed + attempt * 0x9E3779B1) % 2**31  # engines use seed + i for the i-th answer: keep apart
-            body = self._body(prompt) | {"temperature": 0.7, "n": missing, "seed": seed}
             try:
-                reply = await self.wire.chat(body | self._choice(prompt))
+                body = self._bodies.votes(prompt, room, missing, attempt)
+                texts.extend((await self._chat(body, prompt, paid)).texts)
             except TutelageError as error:
                 if texts:
                     break
                 if paid and isinstance(error, Transient):
                     raise Transient(str(error), error.after, billed=True) from error
                 raise
-            paid.append(reply)
-            texts.extend(reply.texts)
-        result = counted(prompt.question, texts)
-        answer = self._collect(prompt, paid, result[1] if result else None, ("votes",))
-        return replace(answer, text=result[0]) if result else answer
+        return _readings.drawn(prompt, paid, texts, self.price, room)
 
-    def _collect(
-        self, prompt: Prompt, replies: Sequence[Reply], scores: Mapping[str, float] | None, flags: tuple[str, ...]
-    ) -> Answer:
-        """All that was paid for one question, as one answer."""
-        last, worst = replies[-1], self._usd(self._tokens(prompt), self._room(prompt))
-        return Answer(
-            text=last.text,
-            logprobs=scores,
-            usd=sum(self._usd(r.tokens_in, r.tokens_out) if r.tokens_in else worst for r in replies),
-            tokens_in=sum(r.tokens_in for r in replies),
-            tokens_out=sum(r.tokens_out for r in replies),
-            tokens_cached=sum(r.cached for r in replies),
-            served_model=last.model,
-            flags=prompt.flags + flags,
-            requests=len(replies),
-        )
+    # By file ------------------------------------------------------------------------------------------------------
 
-    def _body(self, prompt: Prompt) -> dict[str, Any]:
-        return {
-            "model": self.settings.model,
-            "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
-            "temperature": self.settings.temperature,
-            "max_tokens": self._room(prompt),
-            "seed": prompt.seed,
-        }
+    def read(self, prompt: Prompt, response: Mapping[str, Any]) -> Answer:
+        """The answer in the body of a chat completion that came by file, at the price of a batch.
 
-    def _choice(self, prompt: Prompt) -> dict[str, Any]:
-        codes = [option.code for option in prompt.question.options]
-        wanted = self.settings.structured == "auto" and self.wire.vllm and len(codes) <= CONSTRAINED
-        return {"structured_outputs": {"choice": codes}} if wanted else {}
+        Raises:
+            EndpointDown, Transient, CallFailed: as `answer`.
+        """
+        paid, room = [reply(response, self.wire.where)], self._room(prompt)
+        if paid[0].tokens and not prompt.question.many:
+            answer = _readings.scored(prompt, paid, self.price, room)
+        elif self._logprobs == "none" and not prompt.question.many:
+            answer = _readings.drawn(prompt, paid, paid[0].texts, self.price, room)
+        else:
+            flags = () if prompt.question.many else ("no log-probabilities",)
+            answer = _readings.collect(prompt, paid, self.price, room, flags=flags)
+        return replace(answer, usd=answer.usd * (self.price.batch if self.price else 1.0))
 
-    async def _single(self, prompt: Prompt) -> dict[str, Any]:
-        body = self._body(prompt) | self._choice(prompt) | {"logprobs": True}
-        ids = await self._code_ids(tuple(sorted(option.code for option in prompt.question.options)))
-        if ids and "logprob_token_ids" not in self.wire.without:
-            return body | {"logprob_token_ids": ids}
-        return body
-
-    def _many(self, prompt: Prompt) -> dict[str, Any]:
-        body, codes = self._body(prompt), [option.code for option in prompt.question.options]
-        if self.settings.structured == "no" or len(codes) > CONSTRAINED:
-            return body
-        listed = {"type": "array", "items": {"type": "string", "enum": sorted(codes)}}
-        if self.wire.vllm:
-            return body | {"structured_outputs": {"json": listed}}
-        schema = {"type": "object", "properties": {"labels": listed}, "required": ["labels"]}
-        named = {"name": "labels", "strict": True, "schema": schema | {"additionalProperties": False}}
-        return body | {"response_format": {"type": "json_schema", "json_schema": named}}
-
-    async def _code_ids(self, codes: tuple[str, ...]) -> list[int]:
-        """The tokens of all codes, bare and after a space; empty where one has none of its own, or none can tell."""
-        if not self.wire.vllm or len(codes) > 64:
-            return []
-        if codes not in self._ids:
-            forms = await asyncio.gather(*(self.wire.tokens(form) for code in codes for form in (code, f" {code}")))
-            pairs = zip(forms[::2], forms[1::2], strict=True)
-            ones = [[ids[0] for ids in pair if len(ids) == 1] for pair in pairs]
-            self._ids[codes] = sorted({i for pair in ones for i in pair}) if all(ones) else []
-        return self._ids[codes]
+    def body(self, prompt: Prompt) -> dict[str, Any]:
+        """The JSON body of the one request that asks this question, for a batch file; nothing is found out for it."""
+        room = self._room(prompt)
+        if prompt.question.many:
+            return self.wire.accepted(self._bodies.many(prompt, room))
+        if self._logprobs == "none":
+            return self.wire.accepted(self._bodies.votes(prompt, room, self.settings.votes))
+        ids = self.wire.codes.get(tuple(sorted(_bodies.codes(prompt))), [])
+        return self.wire.accepted(self._bodies.single(prompt, room, ids))
 
     async def close(self) -> None:
         """Close the connections."""
+        self._first = None
         await self.wire.close()

@@ -1,0 +1,136 @@
+"""A prompt to the JSON body of a chat completion, and how many tokens that may take. Sends nothing, learns nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.oracles._wire import Wire
+from agent.types import Prompt
+
+CONSTRAINED = 26
+"""No grammar is sent for more options than this: engines stall on large ones."""
+
+WHY = 80
+"""Tokens an answer has at the least where it is to say why."""
+
+LONGER = 256
+"""Tokens at the least for the second answer to a question whose first was cut short."""
+
+HEAT = 0.7
+"""Temperature at which votes are drawn."""
+
+OURS = frozenset({
+    "model", "messages", "stream", "n", "seed", "temperature", "max_tokens", "max_completion_tokens", "logprobs",
+    "top_logprobs", "logprob_token_ids", "structured_outputs", "response_format",
+})  # fmt: skip
+"""Fields that are decided question by question."""
+
+
+def tokens(prompt: Prompt) -> int:
+    """The most tokens a prompt may be: half a token a byte, twice what English needs, and some for each message."""
+    return sum(len(m.content.encode("utf-8", "replace")) // 2 + 16 for m in prompt.messages)
+
+
+def room(prompt: Prompt, max_tokens: int) -> int:
+    """The most tokens an answer is given."""
+    return max(max_tokens, WHY * prompt.rationale, 8 * len(prompt.question.options) * prompt.question.many)
+
+
+def longer(room: int) -> int:
+    """And a second one, after the first was cut short."""
+    return max(4 * room, LONGER)
+
+
+def codes(prompt: Prompt) -> list[str]:
+    """The codes of the options, in their order."""
+    return [option.code for option in prompt.question.options]
+
+
+def schema(prompt: Prompt, vllm: bool) -> dict[str, Any]:
+    """A JSON schema that allows options only: a list of codes for `many`, else one code."""
+    code = {"type": "string", "enum": sorted(codes(prompt))}
+    listed = {"type": "array", "items": code}
+    if vllm and prompt.question.many:
+        return {"structured_outputs": {"json": listed}}
+    name, value = ("labels", listed) if prompt.question.many else ("label", code)
+    inner = {"type": "object", "properties": {name: value}, "required": [name], "additionalProperties": False}
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": inner}}}
+
+
+def unwrapped(text: str) -> str:
+    """The code in an answer that obeys `schema`; other text as it is."""
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        held = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    value = held.get("label") if isinstance(held, dict) else None
+    return value if isinstance(value, str) else text
+
+
+def is_cut(text: str, finish: str) -> bool:
+    """Whether a list of codes was cut off in the middle."""
+    if finish != "length":
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
+def two(text: str) -> tuple[str, str]:
+    """The label and the reason of an answer that was to give both: its first line, and the rest."""
+    first, _, rest = text.strip().partition("\n")
+    return (text, "") if first.startswith("```") else (first.strip(), rest.strip())
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """The bodies that ask one model. structured: options may be forced; extra: fields of the user's own."""
+
+    wire: Wire
+    temperature: float
+    max_tokens: int
+    structured: bool
+    extra: Mapping[str, Any]
+
+    def _body(self, prompt: Prompt, room: int) -> dict[str, Any]:
+        return {
+            "model": self.wire.model,
+            "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
+            "temperature": self.temperature,
+            "max_tokens": room,
+            "seed": prompt.seed,
+            **self.extra,
+        }
+
+    def _forced(self, prompt: Prompt) -> bool:
+        return self.structured and len(prompt.question.options) <= CONSTRAINED and not prompt.rationale
+
+    def single(self, prompt: Prompt, room: int, ids: Sequence[int]) -> dict[str, Any]:
+        """One code with its log-probabilities: those of the tokens `ids` where any are given."""
+        body = self._body(prompt, room) | {"logprobs": True}
+        if self.wire.vllm and self._forced(prompt):
+            body["structured_outputs"] = {"choice": codes(prompt)}
+        if ids:
+            body["logprob_token_ids"] = ids
+        return body
+
+    def votes(self, prompt: Prompt, room: int, count: int, attempt: int = 0) -> dict[str, Any]:
+        """Several codes, drawn."""
+        seed = (prompt.seed + attempt * 0x9E3779B1) % 2**31  # engines use seed + i for the i-th answer: keep apart
+        body = self._body(prompt, room) | {"temperature": HEAT, "n": count, "seed": seed}
+        if self._forced(prompt) and self.wire.vllm:
+            body["structured_outputs"] = {"choice": codes(prompt)}
+        elif self._forced(prompt):
+            body |= schema(prompt, False)
+        return body
+
+    def many(self, prompt: Prompt, room: int) -> dict[str, Any]:
+        """A list of codes."""
+        return self._body(prompt, room) | (schema(prompt, self.wire.vllm) if self._forced(prompt) else {})

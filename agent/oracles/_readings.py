@@ -1,0 +1,70 @@
+"""Checked replies to one answer: what was said or drawn, how sure, and what it took. Sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from agent.oracles import Token, _bodies, counted, read_codes
+from agent.oracles._prices import Price
+from agent.oracles._replies import Reply
+from agent.types import Answer, Prompt
+
+
+def scored(prompt: Prompt, paid: Sequence[Reply], price: Price | None, room: int) -> Answer:
+    """One code, read from log-probabilities; without them where what was written is no option."""
+    text, tokens = paid[-1].text, paid[-1].tokens
+    if prompt.rationale:
+        text, tokens = _bodies.two(text)[0], _first_line(tokens)
+    read = read_codes(prompt.question, text, tokens)
+    if read is None:
+        return collect(prompt, paid, price, room)
+    scores, mass = read
+    return collect(prompt, paid, price, room, scores, (f"mass={mass:.2f}",) if mass < 0.995 else ())
+
+
+def drawn(prompt: Prompt, paid: Sequence[Reply], texts: Sequence[str], price: Price | None, room: int) -> Answer:
+    """The most frequent of several drawn codes."""
+    plain = [_bodies.two(text)[0] if prompt.rationale else _bodies.unwrapped(text) for text in texts]
+    result = counted(prompt.question, plain)
+    answer = collect(prompt, paid, price, room, result[1] if result else None, ("votes",))
+    return replace(answer, text=result[0]) if result else answer
+
+
+def collect(
+    prompt: Prompt,
+    paid: Sequence[Reply],
+    price: Price | None,
+    room: int,
+    scores: Mapping[str, float] | None = None,
+    flags: tuple[str, ...] = (),
+) -> Answer:
+    """All that was paid for one question, as one answer. What a server does not count is charged at its most."""
+    last = paid[-1]
+    text, why = _bodies.two(last.text) if prompt.rationale else (last.text, "")
+    usd = 0.0
+    if price is not None:
+        worst = price.bill(_bodies.tokens(prompt), room)
+        usd = sum(price.bill(r.tokens_in, r.tokens_out, r.cached) if r.tokens_in else worst for r in paid)
+    return Answer(
+        text=text,
+        logprobs=scores,
+        usd=usd,
+        tokens_in=sum(r.tokens_in for r in paid),
+        tokens_out=sum(r.tokens_out for r in paid),
+        tokens_cached=sum(r.cached for r in paid),
+        served_model=last.model,
+        flags=prompt.flags + flags,
+        requests=sum(r.requests for r in paid),
+        rationale=why,
+    )
+
+
+def _first_line(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+    """The tokens up to the first line's end, which may hang on the last of them."""
+    begun = False
+    for i, token in enumerate(tokens):
+        begun = begun or bool(token.text.strip())
+        if begun and "\n" in token.text:
+            return tokens[: i + 1]
+    return tokens
