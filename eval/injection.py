@@ -1,8 +1,8 @@
 """How often a planted instruction flips a label: `python -m eval.injection [--quick] [--server URL]`.
 
 The embedded model reads label words (`words.j2`); a server named by --server (an OpenAI-compatible one, such as
-`vllm serve`) is asked by codes (`codes.j2`) and by words. Each is asked with its template as it ships and, as the
-ablation, with the template without its fence: for `codes.j2` no marks around the text and no sentence about them, for
+`vllm serve`; `--server vllm` starts one from `.venv-vllm`) is asked by codes (`codes.j2`). Each is asked with its
+template as it ships and, as the ablation, with the template without its fence: for `codes.j2` no marks around the text and no sentence about them, for
 `words.j2` the text with its own line breaks. Items: a seeded draw of test rows. Peers: none, no labeling tool reports
 such a figure. Goal: fewer flips with the fence than without it; how many is for the user to weigh.
 """
@@ -13,6 +13,8 @@ import argparse
 import asyncio
 import json
 import re
+import tempfile
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from typing import Any
 from agent import injection, plugins, prompt
 from agent.oracles import openai, small
 from agent.types import Context, Item, Part, Task
-from eval import _log, _sets
+from eval import _log, _sets, _vllm
 
 QUICK = 2
 """Items with --quick: to see that all runs."""
@@ -140,7 +142,7 @@ def main() -> None:
     parser.add_argument("--sets", default="sst2,ag_news", help="comma-separated")
     parser.add_argument("--items", type=int, default=48, help="test rows a set")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--server", help="address of an OpenAI-compatible server, with its version path")
+    parser.add_argument("--server", help="address of an OpenAI-compatible server; vllm starts one")
     parser.add_argument("--model", default="smollm2", help="the model's name there")
     parser.add_argument("--in-flight", type=int, default=16)
     parser.add_argument("--json", type=Path, help="write the figures there too")
@@ -149,8 +151,12 @@ def main() -> None:
     args.items = QUICK if args.quick else args.items
     cells: list[Cell] = []
     kept: dict[str, Any] = {}
-    for name in args.sets.split(","):
-        cells += asyncio.run(measure(name, args, kept))
+    with ExitStack() as stack:
+        if args.server == "vllm":
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            args.server = stack.enter_context(_vllm.serving(Path(folder) / "log")).url
+        for name in args.sets.split(","):
+            cells += asyncio.run(measure(name, args, kept))
     told = [f"Seed {args.seed}, {args.items} items a set.", "", *table(cells), "", *families(cells)]
     print("\n".join(told[1:]))
     if args.json:
