@@ -57,7 +57,14 @@ def asked(url: str, count: int) -> Sequence[str]:
 
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "ledger.db") as store:
         jobs = [job(number, text) for number, text in enumerate(texts(count))]
-        done = asyncio.run(ask.ask(store, oracle, jobs, read=read))
+
+        async def whole() -> ask.Asked:
+            try:
+                return await ask.ask(store, oracle, jobs, read=read)
+            finally:
+                await oracle.close()
+
+        done = asyncio.run(whole())
         assert done.answered == count == store.spend().answers, done
     return said
 
