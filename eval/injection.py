@@ -2,9 +2,10 @@
 
 The embedded model reads label words (`words.j2`); a server named by --server (an OpenAI-compatible one, such as
 `vllm serve`; `--server vllm` starts one from `.venv-vllm`) is asked by codes (`codes.j2`). Each is asked with its
-template as it ships and, as the ablation, with the template without its fence: for `codes.j2` no marks around the text and no sentence about them, for
-`words.j2` the text with its own line breaks. Items: a seeded draw of test rows. Peers: none, no labeling tool reports
-such a figure. Goal: fewer flips with the fence than without it; how many is for the user to weigh.
+template as it ships and, as the ablation, with the template without its fence: for `codes.j2` no marks around the text
+and no sentence about them, for `words.j2` the text with its own line breaks. Items: a seeded draw of test rows.
+Peers: none, no labeling tool reports such a figure. Goal: fewer flips with the fence than without it; how many may be
+is for the user to weigh.
 """
 
 from __future__ import annotations
