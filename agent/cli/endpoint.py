@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agent.oracles._found import Facts
 
 LOW_MASS = 0.5
+MEND = "correct base_url, model or api_key_env of this rung, or start its server"
 CHARS_A_TOKEN = 2.5
 """Characters a token may stand for in the text that is longest for the model; English has about four."""
 VOTES = (
@@ -54,7 +55,8 @@ class Looked:
 def rows(what: str, facts: Facts, rung: Rung) -> Iterator[Check]:
     """One line for each thing found of an endpoint."""
     if facts.trouble:
-        mend = "correct base_url, model or api_key_env of this rung, or start its server"
+        busy = "cannot take the question now" in facts.trouble
+        mend = "wait until it can, then run doctor again" if busy else MEND
         yield Check(f"{what}: endpoint", "fail", facts.trouble, mend)
         return
     server = " ".join(part for part in (facts.server, facts.version) if part)
@@ -75,6 +77,11 @@ def _model(what: str, facts: Facts, asked: str) -> Check:
     if facts.listed and asked not in facts.listed:
         mend = "see that it is the model you mean: write model as the server lists it"
         return Check(f"{what}: model", "warn", f"{asked} is not listed, yet it answers; listed: {listed}", mend)
+    if facts.changed:
+        mend = "an answer must not depend on when it was asked: write the name of one snapshot as model"
+        return Check(
+            f"{what}: model", "warn", f"several models answer: {facts.served}, {', '.join(facts.changed)}", mend
+        )
     if facts.served and facts.served != asked:
         return Check(f"{what}: model", "ok", f"{asked}, served as {facts.served}")
     return Check(f"{what}: model", "ok", f"{asked} is served")

@@ -30,6 +30,8 @@ class Facts:
     version: str = ""
     listed: tuple[str, ...] = ()
     served: str = ""
+    changed: tuple[str, ...] = ()
+    """Other models that answered some of the questions."""
     right: bool = False
     """The answer was one of the codes."""
     seconds: float = 0.0

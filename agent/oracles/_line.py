@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,9 +80,10 @@ class Seen:
 
 
 def _pair(entry: Any) -> tuple[str, float] | None:
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("logprob"), int | float):
+    value = entry.get("logprob") if isinstance(entry, Mapping) else None
+    if not isinstance(value, int | float) or math.isnan(value):
         return None
-    return str(entry.get("token")), min(float(entry["logprob"]), 0.0)
+    return str(entry.get("token")), min(float(value), 0.0)
 
 
 @dataclass

@@ -102,6 +102,9 @@ class _Look:
             if "max_tokens" in gone:
                 sent["max_completion_tokens"] = body["max_tokens"]
             seen = await self.line.chat(sent)
+            named = str(seen.body.get("model") or "")
+            if named and self.facts.served not in ("", named):
+                self.facts.changed = tuple(dict.fromkeys((*self.facts.changed, named)))
             refused = next((n for n, s in REFUSALS.items() if n in sent and any(w in seen.text for w in s)), None)
             if seen.status not in (400, 422) or refused is None:
                 break
