@@ -23,7 +23,7 @@ FOLDS, ROUNDS = 5, 4
 FEWEST = 20
 """With fewer answered rows nothing can be told apart."""
 
-DOUBT = 0.5
+DOUBT = 0.25
 """Standard errors by which a dearer form must be better than a cheaper one. Chosen on train rows (docs/asking.md)."""
 
 SAME = 1e-3
