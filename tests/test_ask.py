@@ -399,3 +399,14 @@ print(limit.now)
     said, limit = done.stdout.splitlines()
     assert limit == "192"
     assert "ulimit -n 576" in said
+
+
+def test_where_every_call_fails_from_the_first_it_is_not_the_items(store: Store) -> None:
+    asked = run(store, Script(lambda key, time: CallFailed("the model answered nothing"), in_flight=1), 100)
+    assert asked.failed == FAST.unread
+    assert "the model answered nothing" in asked.paused
+
+
+def test_many_bad_items_in_a_row_are_no_reason_to_pause_once_others_were_answered(store: Store) -> None:
+    oracle = Script(lambda key, time: GOOD if key == "key0" else CallFailed("too long"), in_flight=1)
+    assert run(store, oracle, 60) == Asked(answered=1, failed=59)

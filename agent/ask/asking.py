@@ -185,7 +185,10 @@ class Asking:
             self._tell("given up", call, None)
             self._given_up_in_a_row += 1
             if self._given_up_in_a_row >= self._policy.breaker:
-                self._stop(f"{self._given_up_in_a_row} calls in a row came to nothing, the last one: {trouble}")
+                self._stop(
+                    f"{self._given_up_in_a_row} calls in a row came to nothing, the last one: {trouble}; "
+                    "run again when the endpoint is well"
+                )
         except Refused:
             self._asked.refused_by_budget += 1
             self._tell("refused", call, None)
@@ -294,7 +297,9 @@ class Asking:
         if trouble.after is not None:
             self._not_before = max(self._not_before, now + trouble.after)
             if trouble.after > self._policy.patience_s:
-                self._stop(f"the endpoint asks to wait {trouble.after:.0f} s: {trouble}; run again then")
+                self._stop(
+                    f"{trouble}; it is to be asked again in {trouble.after:.0f} s at the earliest: run again then"
+                )
 
     async def _note(self, call: Call, found: Verdict) -> None:
         await self._store.record(call.key, found.cost, found.status, found.why)
@@ -303,6 +308,8 @@ class Asking:
             return
         self._asked.failed += 1
         self._tell("failed", call, None)
+        if self._asked.failed >= self._policy.unread and not self._asked.answered:
+            self._stop(f"the first {self._asked.failed} questions all failed, the last one: {found.why}")
 
     async def _nothing(self, call: Call, why: str, billed: bool = False) -> None:
         """Closes a reservation without an answer; the call stays open."""

@@ -23,8 +23,9 @@ class Policy:
     double from wait_s to at most longest_wait_s, plus jitter. patience_s: an endpoint that wants us to wait longer is
     down. stall_s: nothing came back for so long (and for no less than a deadline) with questions under way, and the
     run pauses. breaker: so many calls in a row out of attempts, and the endpoint is down. strange: so many unforeseen
-    errors in a row pause the run, and so do `unread` answers in a row that are none of the options. grace_s: how long
-    calls in flight may still come in after an interruption. start: questions in flight at first.
+    errors in a row pause the run, and so do `unread` answers in a row that are none of the options, or as many failed
+    calls before the first answer. grace_s: how long calls in flight may still come in after an interruption. start:
+    questions in flight at first.
     """
 
     budget: Budget | None = None
