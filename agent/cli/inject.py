@@ -73,18 +73,12 @@ async def _measured(asker: Asker, items: list[Item], seed: int) -> Measured:
 def _asker(visit: Visit, rung: Rung) -> tuple[Asker, Mask]:
     """The rung as the run would ask it, and what it is not shown. Examples from the pilot are not there yet."""
     from agent import config as settings
-    from agent import injection, plugins, prompt
-    from agent.loop import private
-    from agent.types import Context
+    from agent import injection
+    from agent.cli.asking import asking
 
-    config = visit.config
-    task, layout = settings.the_task(config), settings.layout(config)
-    context = Context(task, layout, config.run.seed, str(config.folder / "cache"), str(config.root))
-    oracle = plugins.load("oracles", str(rung.oracle)).build(rung.settings, context)
-    traits, mask = private.admitted(config, rung, oracle.traits, private.mask_of(config))
-    traits = prompt.asking(traits, rung.templates[0] if rung.templates else "")
-    shown = mask.task(task)
-    return injection.Asker(shown, settings.kind(config), layout, oracle, traits, shown.examples), mask
+    how = asking(visit.config, rung)
+    layout = settings.layout(visit.config)
+    return injection.Asker(how.task, how.kind, layout, how.oracle, how.traits, how.task.examples), how.mask
 
 
 def _row(what: str, rate: Rate) -> Check:
