@@ -7,8 +7,10 @@ the eight nearest). Examples are pilot rows only, the rows that people answered.
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,10 +19,10 @@ from string import ascii_uppercase
 
 import numpy as np
 
-from agent import encode, plugins, prompt
+from agent import encode, prompt
 from agent.oracles import small
 from agent.oracles._scorer import Ids, Scorer
-from agent.types import Context, Example, Floats, Item, Option, Part, Prompt, Question, Task, Traits
+from agent.types import Example, Floats, Item, Option, Part, Prompt, Question, Task, Traits
 from eval import _decode, _sets
 
 CACHE = Path("~/.cache/tutelage/asked").expanduser()
@@ -54,9 +56,6 @@ class Form:
 
     def __str__(self) -> str:
         return f"{self.read}, {NAMES[self.shots]}"
-
-
-FORMS = (Form("words", "none"), Form("words", "fixed"), Form("words", "near"), Form("codes", "none"))
 
 
 @dataclass(frozen=True)
@@ -130,19 +129,36 @@ def _blocks(vectors: Floats) -> list[np.ndarray]:
     return blocks
 
 
-class Asked:
-    """One model, asked about rows; what it said before is read from the disk. `scorer` is loaded when it is needed."""
+class NotYet(Exception):
+    """The model was not asked that, and there is no time left to ask it."""
 
-    def __init__(self, model: str, load: Callable[[], Scorer], folder: Path = CACHE, batch: int = 16) -> None:
+
+class Asked:
+    """One model, asked about rows; what it said before is read from the disk.
+
+    `load` is called when the model must be asked. After `until` (of the monotonic clock) it is not asked any more, and
+    what is not kept raises `NotYet`.
+    """
+
+    def __init__(
+        self, model: str, load: Callable[[], Scorer], until: float = math.inf, folder: Path = CACHE, batch: int = 16
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._model = model
         self._load = load
+        self._until = until
         self._batch = batch
         self._kept = sqlite3.connect(folder / "asked.sqlite", timeout=60)
         self._kept.execute("CREATE TABLE IF NOT EXISTS said (key TEXT PRIMARY KEY, body BLOB)")
 
+    def silent(self) -> Asked:
+        """What is kept of this model; nothing more is asked."""
+        self._until = 0.0
+        return self
+
     @cached_property
     def scorer(self) -> Scorer:
+        """The loaded model."""
         return self._load()
 
     def logprobs(self, draw: Draw, wording: Wording, form: Form) -> Floats:
@@ -162,6 +178,7 @@ class Asked:
         key, likely = f"decode|{names}", f"likelihood|{names}"
         missing = [one for one in asked if self._get(key, one) is None]
         for part, prefix in self._parts(missing):
+            self._in_time()
             free, forced, rows = _decode.all_ways(self.scorer, [self._text(p) for p in part], prefix, names)
             self._put(likely, part, [np.asarray(row, dtype=np.float32).tobytes() for row in rows])
             self._put(key, part, [f"{a}\0{b}".encode() for a, b in zip(free, forced, strict=True)])
@@ -177,16 +194,23 @@ class Asked:
         key = f"likelihood|{said}"
         missing = list({one.messages[0].content: one for one in asked if self._get(key, one) is None}.values())
         for part, prefix in self._parts(missing):
+            self._in_time()
             rows, _ = self.scorer.score([self._text(p) for p in part], small.labels(self.scorer, said), prefix)
             self._put(key, part, [np.asarray(row, dtype=np.float32).tobytes() for row in rows])
         found = np.stack([np.frombuffer(self._get(key, one) or b"", dtype=np.float32) for one in asked])
         return found[:, [choices.index(wording.names[label]) for label in draw.labels]]
+
+    def _in_time(self) -> None:
+        if time.monotonic() > self._until:
+            raise NotYet
 
     def _text(self, one: Prompt) -> Ids:
         return self.scorer.encode(one.messages[0].content)
 
     def _parts(self, asked: Sequence[Prompt]) -> list[tuple[list[Prompt], Ids]]:
         """Batches of one prefix and similar length."""
+        if asked:
+            self._in_time()  # before the model is loaded for nothing
         groups: dict[str, list[Prompt]] = {}
         for one in sorted(asked, key=lambda one: len(one.messages[0].content)):
             groups.setdefault(one.prefix, []).append(one)
@@ -234,13 +258,11 @@ def prompts(
     options = tuple(Option(code, name) for code, name in zip(ascii_uppercase, the_task.labels, strict=False))
     out = []
     for number, (text, rows) in enumerate(zip(texts, examples, strict=True)):
-        item = Item(str(number), (Part("text/plain", text),))
         shots = tuple(Example(draw.pilot[row].text, wording.names[draw.pilot[row].label]) for row in rows)
-        out.append(prompt.render(the_task, Question(item, options), traits, "", 0, shots))
+        out.append(prompt.render(the_task, Question(item(str(number), text), options), traits, "", 0, shots))
     return out
 
 
-def context(draw: Draw, wording: Wording) -> Context:
-    """What the oracle is built with."""
-    the_task = task(draw, wording)
-    return Context(the_task, plugins.load("kinds", "single").choices(the_task))
+def item(name: str, text: str) -> Item:
+    """A text as an item."""
+    return Item(name, (Part("text/plain", text),))

@@ -1,9 +1,8 @@
-"""The data sets of the evaluations as plain rows. Knows nothing of the package; finds data, never fetches but `movie`.
+"""The data sets of the evaluations as plain rows. Knows nothing of the package; finds data, never fetches it.
 
-`sst2` and `ag_news` are read from `<folder>/<name>/data.parquet` (columns text, label, split), where the folder is
-`$TUTELAGE_DATA` or `../shared/data` beside the repository. `movie` comes from `eval._movie`, label = sign of the mean
-rating, the 37 sentences with a mean of exactly zero left out, and split once by a fixed seed: 7,000 train, the rest
-test. `news4` is four groups of `20newsgroups`, those a person tells apart at a glance. Wording is chosen on train only.
+A set is read from `<folder>/<name>/data.parquet` (columns text, label, split), where the folder is `$TUTELAGE_DATA` or
+`../shared/data` beside the repository. `news4` is four groups of `20newsgroups`, those a person tells apart at a
+glance. Wording is chosen on train only.
 """
 
 from __future__ import annotations
@@ -13,9 +12,6 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval import _movie
-
-SPLIT_SEED = 20140601
 NEWS = ("rec.autos", "rec.sport.hockey", "sci.med", "sci.space")
 
 
@@ -47,11 +43,10 @@ def load(name: str) -> Set:
 
     Raises:
         FileNotFoundError: it does not lie in the data folder.
-        RuntimeError: the movie sentences could not be fetched.
     """
     if name == "news4":
         return _groups(_parquet("20newsgroups"))
-    return _movies() if name == "movie" else _parquet(name)
+    return _parquet(name)
 
 
 def _groups(every: Set) -> Set:
@@ -68,13 +63,6 @@ def _parquet(name: str) -> Set:
     table = pq.read_table(path, columns=["text", "label", "split"]).to_pylist()
     train, test = ([Row(r["text"], r["label"]) for r in table if r["split"] == s] for s in ("train", "test"))
     return Set(name, tuple(sorted({row.label for row in train})), train, test)
-
-
-def _movies() -> Set:
-    signed = [Row(text, _movie.sign(ratings)) for _, text, ratings in _movie.load()]
-    rows = [row for row in signed if row.label]
-    random.Random(SPLIT_SEED).shuffle(rows)
-    return Set("movie", ("negative", "positive"), rows[:7000], rows[7000:])
 
 
 def sample(rows: list[Row], size: int, seed: int) -> list[Row]:

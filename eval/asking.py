@@ -1,185 +1,318 @@
 """What a small LLM's labels are worth by the way it is asked: `python -m eval.asking [--quick]`.
 
-SmolLM2-135M on sst2, ag_news and movie sentences, with 0 and 8 examples: plain generation, forced choice, label
-log-likelihood, and the last with batch calibration. The two log-likelihood columns run the product's own path
-(`prompts/words.j2`, oracle `small`, `agent.calibrate.batch`). Wording was chosen on train rows; figures are of a
-seeded sample of the test rows. Examples: train rows, evenly over the labels, the same for all items of a cell.
+Six sets, two models. Of each set 100 random test rows are the pilot: people (here: gold) answer them, and they are not
+scored; 120 more are. The default is what the product does: the pilot is asked in every form, `agent.forms` chooses
+one, `agent.calibrate.damped` calibrates it with the pilot's answers. Wordings and constants were chosen on train rows.
+What a model says is kept on disk (`eval._asked`), so a run can be cut short (`--minutes`) and taken up again.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from agent import calibrate, plugins, prompt
-from agent.errors import Unparsable
+from agent import calibrate, forms, plugins
+from agent.errors import MissingExtra, Unparsable
 from agent.oracles import small
 from agent.oracles._scorer import Scorer
-from agent.types import Answer, Context, Example, Item, Part, Prompt, Task, Value
-from eval import _decode, _log, _sets
+from agent.types import Answer, Bools, Context, Floats, Ints, Layout, Question, Task
+from eval import _asked, _log
+from eval._asked import Asked, Draw, Form, NotYet, Wording
 
-QUICK = 24
-"""Rows a cell with --quick: enough to see that all runs, too few to compare."""
+MODELS = {"SmolLM2-135M-Instruct": "auto", "gemma3-270m": "gemma3-270m"}
+PILOT, SCORED, SEED = 100, 120, 1
+QUICK = (20, 8)
+"""Pilot and scored rows with --quick: enough to see that all runs, too few to compare."""
 
-METHODS = ("plain generation", "forced choice", "label likelihood", "+ batch calibration")
+WORDS, CODES = Form("words", "none"), Form("codes", "none")
+FORMS = (WORDS, CODES, Form("words", "fixed"), Form("words", "near"))
+"""Cheapest first."""
 
+STEPS = ("likelihood", "+ contextual calibration", "+ batch calibration", "+ people's answers")
+DEFAULT = "default"
+POOLED = "all forms, pooled"
+"""Each form a rung of its own: what several calls an item would give."""
 
-@dataclass(frozen=True, slots=True)
-class Wording:
-    """How a set is asked about: the task's question, the words before text and label, and the labels' names."""
-
-    question: str
-    subject: str
-    ask: str
-    names: dict[str, str]
-
-
+MOODS = {"negative": "negative", "positive": "positive"}
 WORDINGS = {
-    "sst2": Wording(
-        "Does this sentence from a review speak badly or well of the movie?",
-        "Review",
-        "Sentiment",
-        {"negative": "negative", "positive": "positive"},
-    ),
+    "sst2": Wording("Does this sentence from a review speak badly or well of the movie?", "Review", "Sentiment", MOODS),
     "ag_news": Wording(
         "",
         "Article",
         "Topic",
         {"World": "World", "Sports": "Sports", "Business": "Business", "Sci/Tech": "Technology"},
     ),
+    "trec6": Wording(
+        "What kind of answer does each question ask for: a person, a place, a number, a thing, a description or an"
+        " abbreviation?",
+        "Question",
+        "Kind of answer",
+        {
+            "ABBR": "abbreviation",
+            "DESC": "description",
+            "ENTY": "thing",
+            "HUM": "person",
+            "LOC": "place",
+            "NUM": "number",
+        },
+    ),
+    "sms_spam": Wording("", "Message", "Type", {"ham": "normal", "spam": "spam"}),
+    "news4": Wording(
+        "",
+        "Post",
+        "Topic",
+        {"rec.autos": "cars", "rec.sport.hockey": "hockey", "sci.med": "medicine", "sci.space": "space"},
+    ),
+    "zh_waimai": Wording(
+        "Does this Chinese review of a food delivery speak badly or well of it?", "Review", "Sentiment", MOODS
+    ),
 }
-WORDINGS["movie"] = WORDINGS["sst2"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Cell:
-    """One set with one number of examples. Accuracies are shares of `items`, in the order of METHODS."""
+    """One model on one set. `right`: method -> which scored rows it got right; a method that was not run is absent."""
 
+    model: str
     set: str
-    shots: int
-    items: int
-    accuracy: dict[str, float]
-    unreadable: float
-    seconds: float
-    """What the log-likelihoods of all items took, loading not counted."""
+    right: dict[str, Bools] = field(default_factory=dict)
+    sure: dict[str, Floats] = field(default_factory=dict)
+    """The probability that each method gives its label, for those that give one."""
+    chosen: str = ""
+    unreadable: float | None = None
+    """Share of plain generations without examples that name no label."""
 
 
-def measure(name: str, shots: int, size: int, seed: int, settings: small.Settings, scorer: Scorer) -> Cell:
-    """Ask about `size` test rows of a set in all four ways."""
-    data, wording = _sets.load(name), WORDINGS[name]
-    rows = _sets.sample(data.test, size, seed)
-    task = Task(name, "single", {wording.names[label]: "" for label in data.labels}, wording.question)
-    kind = plugins.load("kinds", "single")
-    context = Context(task, kind.choices(task))
-    oracle = small.build(settings, context)
-    shown = tuple(Example(row.text, wording.names[row.label]) for row in _sets.examples(data, shots, seed))
-    recipe = prompt.recipe(task, "single", oracle.traits, shown)
-    items = [Item(str(number), (Part("text/plain", row.text),)) for number, row in enumerate(rows)]
-    asked = [prompt.render(task, kind.question(task, item, 0), oracle.traits, recipe, 0, shown) for item in items]
-    truth: list[Value] = [wording.names[row.label] for row in rows]
-    oracle._scorer = scorer  # loaded once for all cells
-    began = time.perf_counter()
-    logprobs = asyncio.run(_likelihoods(oracle, asked, list(task.labels)))
-    seconds = time.perf_counter() - began
-    free, forced = _decoded(scorer, asked, list(task.labels), settings.batch)
-    said = [_parsed(task, one, text) for one, text in zip(asked, free, strict=True)]
-    names = list(task.labels)
-    guesses: list[list[Value | None]] = [
-        said,
-        list(forced),
-        [names[i] for i in logprobs.argmax(axis=1)],
-        [names[i] for i in calibrate.batch(logprobs, context.layout).argmax(axis=1)],
+def fill(asked: Asked, draw: Draw) -> None:
+    """Have the model say all that the table needs; what it said before is not asked again."""
+    wording = WORDINGS[draw.name]
+    for form in FORMS:
+        if form in (FORMS[0], FORMS[2]):
+            asked.written(draw, wording, form)
+        asked.logprobs(draw, wording, form)
+        asked.empty(draw, wording, form)
+
+
+def measure(model: str, asked: Asked, draw: Draw) -> Cell:
+    """All methods on one set, from what was said; those that were not asked are left out."""
+    cell, wording = Cell(model, draw.name), WORDINGS[draw.name]
+    layout = Layout(("label",), (draw.labels,))
+    truth = np.array([draw.labels.index(row.label) for row in draw.rows])
+    scored = np.arange(len(draw.pilot), len(draw.rows))
+    answered = np.setdiff1d(np.arange(len(draw.pilot)), draw.fixed)
+    said = np.eye(len(draw.labels), dtype=np.float32)[truth[answered]]
+    raw: dict[Form, Floats] = {}
+    best: dict[Form, Floats] = {}
+    for form in FORMS:
+        try:
+            _decoded(cell, asked, draw, form, truth[scored])
+            raw[form] = asked.logprobs(draw, wording, form)
+            steps = _steps(raw[form], asked.empty(draw, wording, form), layout, answered, said)
+        except NotYet:
+            continue
+        for step, p in zip(STEPS, steps, strict=True):
+            _note(cell, f"{form}: {step}", p[scored], truth[scored])
+            best[form] = p
+    if raw:
+        _pooled(cell, [calibrate.logs(one) for one in best.values()], layout, answered, said, truth[scored])
+        chosen = forms.choose([one[answered] for one in raw.values()], said, layout)
+        cell.chosen = str(list(raw)[chosen.index])
+        for step in (0, 2, 3):
+            if (name := f"{cell.chosen}: {STEPS[step]}") in cell.right:
+                told = DEFAULT if step == 3 else f"{DEFAULT}, {STEPS[step]} only"
+                cell.right[told], cell.sure[told] = cell.right[name], cell.sure[name]
+    return cell
+
+
+def _steps(raw: Floats, empty: Floats, layout: Layout, answered: Ints, said: Floats) -> list[Floats]:
+    """Probabilities by each calibration in turn. Contextual calibration (Zhao et al. 2021): divided by what the model
+    says of texts without content."""
+    of_nothing = layout.normalise(empty).mean(axis=0)
+    share = calibrate.shares(said, layout)
+    return [
+        layout.normalise(raw),
+        layout.normalise(raw - np.log(of_nothing)),
+        calibrate.batch(raw, layout),
+        calibrate.damped(raw, layout, answered, said, share),
     ]
-    right = [float(np.mean([g == t for g, t in zip(guess, truth, strict=True)])) for guess in guesses]
-    lost = sum(guess is None for guess in said) / len(said)
-    return Cell(name, shots, len(rows), dict(zip(METHODS, right, strict=True)), lost, seconds)
 
 
-async def _likelihoods(oracle: small.Small, asked: list[Prompt], names: list[str]) -> np.ndarray:
-    """Raw log-probabilities (n, labels) through the oracle, with as many questions in flight as it takes."""
-    gate = asyncio.Semaphore(oracle.traits.in_flight)
-
-    async def one(it: Prompt) -> list[float]:
-        async with gate:
-            answer = await oracle.answer(it)
-        by = {option.choice: (answer.logprobs or {})[option.code] for option in it.question.options}
-        return [by[name] for name in names]
-
-    rows = await asyncio.gather(*(one(it) for it in asked))
-    return np.array(rows, dtype=np.float32)
+def _pooled(cell: Cell, sources: list[Floats], layout: Layout, answered: Ints, said: Floats, truth: Ints) -> None:
+    """The log-linear pool of the forms, weighted by people's answers."""
+    weights = calibrate.fit_weights([one[answered] for one in sources], said, layout, [1 / len(sources)] * len(sources))
+    together = np.tensordot(np.float32(weights), np.stack(sources), axes=1)
+    _note(cell, POOLED, layout.normalise(together)[len(together) - len(truth) :], truth)
 
 
-def _decoded(scorer: Scorer, asked: list[Prompt], names: list[str], batch: int) -> tuple[list[str], list[str]]:
-    """What is generated and what is chosen, in the order of the prompts."""
-    prefix = scorer.encode(asked[0].prefix)
-    texts = [scorer.encode(it.messages[0].content) for it in asked]
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    free, forced = [""] * len(texts), [""] * len(texts)
-    for begin in range(0, len(order), batch):
-        part = order[begin : begin + batch]
-        written, chosen = _decode.generate_and_choose(scorer, [texts[i] for i in part], prefix, names)
-        for i, one, other in zip(part, written, chosen, strict=True):
-            free[i], forced[i] = one, other
-    return free, forced
+def _decoded(cell: Cell, asked: Asked, draw: Draw, form: Form, truth: Ints) -> None:
+    """Plain generation and constrained choice."""
+    if form.read != "words" or form.shots == "near":
+        return
+    free, forced = asked.written(draw, WORDINGS[draw.name], form)
+    names = list(_asked.task(draw, WORDINGS[draw.name]).labels)
+    read = [_parsed(draw, text) for text in free]
+    cell.right[f"plain generation, {_asked.NAMES[form.shots]}"] = np.array(
+        [name == names[t] for name, t in zip(read, truth, strict=True)]
+    )
+    cell.right[f"constrained choice, {_asked.NAMES[form.shots]}"] = np.array(
+        [name == names[t] for name, t in zip(forced, truth, strict=True)]
+    )
+    if form == FORMS[0]:
+        cell.unreadable = sum(name is None for name in read) / len(read)
 
 
-def _parsed(task: Task, asked: Prompt, text: str) -> Value | None:
+def _parsed(draw: Draw, text: str) -> str | None:
     """The label that generated text names, read by the product's own parser; None if it names none."""
     kind = plugins.load("kinds", "single")
+    the_task = _asked.task(draw, WORDINGS[draw.name])
+    question: Question = kind.question(the_task, _asked.item("", ""), 0)
     try:
-        read = kind.parse(task, asked.question, Answer(text))
+        read = kind.parse(the_task, question, Answer(text))
     except Unparsable:
         return None
     return max(read["label"], key=read["label"].get) if read else None
 
 
+def _note(cell: Cell, name: str, p: Floats, truth: Ints) -> None:
+    cell.right[name] = p.argmax(axis=1) == truth
+    cell.sure[name] = p.max(axis=1)
+
+
+def ece(sure: Floats, right: Bools, bins: int = 10) -> float:
+    """Expected calibration error (Naeini et al. 2015): mean gap of certainty and accuracy, in bins of equal width."""
+    place = np.minimum((sure * bins).astype(int), bins - 1)
+    gaps = [abs(float(sure[place == b].mean() - right[place == b].mean())) * (place == b).sum() for b in set(place)]
+    return float(sum(gaps) / len(sure))
+
+
+def methods() -> list[str]:
+    """The table's lines, in order."""
+    shots = [_asked.NAMES[s] for s in ("none", "fixed")]
+    decoded = [f"{way}, {s}" for way in ("plain generation", "constrained choice") for s in shots]
+    return [*decoded, *(f"{form}: {step}" for form in FORMS for step in STEPS), POOLED, DEFAULT]
+
+
 def table(cells: list[Cell]) -> list[str]:
-    """The figures as a Markdown table, standard errors in brackets."""
-    lines = ["| set | examples | items | " + " | ".join(METHODS) + " | generated text is no label | items/s |"]
-    lines.append("|---|---|---|" + "---|" * (len(METHODS) + 2))
-    for cell in cells:
-        shares = [f"{a:.3f} ({(a * (1 - a) / cell.items) ** 0.5:.3f})" for a in cell.accuracy.values()]
-        speed = f"{cell.items / cell.seconds:.1f}"
-        lines.append(
-            f"| {cell.set} | {cell.shots} | {cell.items} | {' | '.join(shares)} | {cell.unreadable:.0%} | {speed} |"
-        )
+    """Accuracy of one model by method and set, and the mean over the sets with its standard error."""
+    lines = [f"| {cells[0].model} | " + " | ".join(cell.set for cell in cells) + " | mean |"]
+    lines.append("|---|" + "---|" * (len(cells) + 1))
+    for method in methods():
+        shares = [cell.right[method].mean() if method in cell.right else None for cell in cells]
+        told = ["" if share is None else f"{share:.3f}" for share in shares]
+        mean = ""
+        if all(share is not None for share in shares):
+            mean, se = _mean([cell.right[method].astype(float) for cell in cells])
+            mean = f"{mean:.3f} ± {se:.3f}"
+        lines.append(f"| {method} | {' | '.join(told)} | {mean} |")
+    lines.append(f"| the default's form | {' | '.join(cell.chosen for cell in cells)} | |")
+    for name in (f"{DEFAULT}, likelihood only", f"{DEFAULT}, + batch calibration only", DEFAULT):
+        told = [f"{ece(cell.sure[name], cell.right[name]):.3f}" if name in cell.sure else "" for cell in cells]
+        have = [cell for cell in cells if name in cell.sure]
+        every = [np.concatenate([part[name] for part in parts]) for parts in _parts(have)] if have else []
+        lines.append(f"| calibration error: {name} | {' | '.join(told)} | {ece(*every) if every else 0:.3f} |")
     return lines
+
+
+def _parts(cells: list[Cell]) -> tuple[list[dict[str, Floats]], list[dict[str, Bools]]]:
+    return [cell.sure for cell in cells], [cell.right for cell in cells]
+
+
+def _mean(rows: list[Floats]) -> tuple[float, float]:
+    """Mean over the sets and its standard error; sets count alike."""
+    means = [row.mean() for row in rows]
+    variance = sum(row.var(ddof=1) / len(row) for row in rows)
+    return float(np.mean(means)), float(np.sqrt(variance) / len(rows))
+
+
+def verdicts(cells: list[Cell]) -> list[str]:
+    """The default against the goals, over all models and sets that were measured."""
+    lines = ["| over all models and sets | default is better by | goal |", "|---|---|---|"]
+    for way, goal in (("plain generation", 0.15), ("constrained choice", 0.08)):
+        for shots in ("none", "fixed"):
+            name = f"{way}, {_asked.NAMES[shots]}"
+            have = [cell for cell in cells if name in cell.right and DEFAULT in cell.right]
+            if have:
+                gain, se = _mean([cell.right[DEFAULT].astype(float) - cell.right[name] for cell in have])
+                lines.append(f"| {name} ({len(have)} cells) | {gain:+.3f} ± {se:.3f} | ≥ +{goal:.2f} |")
+    for cell in cells:
+        singles = {m: cell.right[m].mean() for m in methods() if m in cell.right and m not in (DEFAULT, POOLED)}
+        if DEFAULT in cell.right and singles:
+            best = max(singles, key=lambda m: singles[m])
+            gap, se = _mean([cell.right[DEFAULT].astype(float) - cell.right[best]])
+            lines.append(f"| {cell.model}, {cell.set}: best single is {best} | {gap:+.3f} ± {se:.3f} | ≥ -0.02 |")
+    return lines
+
+
+def load(model: str, threads: int | None) -> Scorer:
+    """The product's own model, loaded."""
+    task = Task("none", "single", {"a": "", "b": ""})
+    context = Context(task, plugins.load("kinds", "single").choices(task))
+    return small.build(small.Settings(model=model, dtype="float32", threads=threads), context)._load()
+
+
+def run(
+    models: Mapping[str, Callable[[], Scorer]], sets: list[str], sizes: tuple[int, int], minutes: float
+) -> list[Cell]:
+    """Ask for what is missing while there is time, then measure what there is."""
+    until = time.monotonic() + 60 * minutes
+    cells = []
+    draws = [_asked.draw(name, "test", *sizes, SEED) for name in sets]
+    for model, loading in models.items():
+        asked = Asked(model, loading, until)
+        for draw in draws:
+            try:
+                fill(asked, draw)
+            except NotYet:
+                print(f"{model}, {draw.name}: the time is up, run again for the rest", flush=True)
+            except MissingExtra as error:
+                print(f"{model} is left out: {error}", flush=True)
+                break
+        cells += [measure(model, asked.silent(), draw) for draw in draws]
+    return cells
 
 
 def main() -> None:
     """Measure, print, and write down."""
     parser = argparse.ArgumentParser(prog="python -m eval.asking", description=__doc__)
-    parser.add_argument("--sets", default="sst2,ag_news,movie", help="comma-separated")
-    parser.add_argument("--shots", default="0,8", help="numbers of examples, comma-separated")
-    parser.add_argument("--items", type=int, default=500, help="test rows a set")
-    parser.add_argument("--seed", type=int, default=1, help="draws test rows and examples")
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--sets", default=",".join(WORDINGS), help="comma-separated")
+    parser.add_argument("--models", default=",".join(MODELS), help="comma-separated")
+    parser.add_argument("--minutes", type=float, default=240, help="for which models are asked; 0: only what is kept")
     parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--dtype", default="auto")
     parser.add_argument("--json", type=Path, help="write the figures there too")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} rows a cell, to see that all runs; not logged")
+    parser.add_argument("--quick", action="store_true", help="two sets, few rows, to see that all runs; not logged")
     args = parser.parse_args()
-    base = small.Settings(batch=args.batch, threads=args.threads, dtype=args.dtype)
-    task = Task("none", "single", {"a": "", "b": ""})
-    scorer = small.build(base, Context(task, plugins.load("kinds", "single").choices(task)))._load()
-    cells = []
-    for name in args.sets.split(","):
-        for shots in map(int, args.shots.split(",")):
-            w = WORDINGS[name]
-            settings = replace(base, subject=w.subject, ask=w.ask)
-            size = QUICK if args.quick else args.items
-            cells.append(measure(name, shots, size, args.seed, settings, scorer))
-            print("\n".join(table(cells[-1:])[0 if len(cells) == 1 else 2 :]), flush=True)
+    names = args.models.split(",")[:1] if args.quick else args.models.split(",")
+    sets = args.sets.split(",")[:2] if args.quick else args.sets.split(",")
+    models = {name: partial(load, MODELS[name], args.threads) for name in names}
+    cells = [cell for cell in run(models, sets, QUICK if args.quick else (PILOT, SCORED), args.minutes) if cell.right]
+    told = [f"{SCORED if not args.quick else QUICK[1]} scored test rows a cell; mean ± standard error."]
+    for name in models:
+        if mine := [cell for cell in cells if cell.model == name]:
+            told += ["", *table(mine)]
+    told += ["", *verdicts(cells)]
+    print("\n".join(told))
     if args.json:
-        args.json.write_text(json.dumps([asdict(cell) for cell in cells], indent=1) + "\n")
-    told = [f"Seed {args.seed}, dtype {args.dtype}; standard errors in brackets.", "", *table(cells)]
-    _log.append("asking", told, quick=args.quick)
+        args.json.write_text(json.dumps([_plain(cell) for cell in cells], indent=1) + "\n")
+    _log.append("asking", told, quick=args.quick or args.minutes == 0)
+
+
+def _plain(cell: Cell) -> dict[str, object]:
+    """The cell's figures as JSON takes them."""
+    return {
+        "model": cell.model,
+        "set": cell.set,
+        "chosen": cell.chosen,
+        "unreadable": cell.unreadable,
+        "accuracy": {name: float(right.mean()) for name, right in cell.right.items()},
+        "calibration error": {name: ece(sure, cell.right[name]) for name, sure in cell.sure.items()},
+    }
 
 
 if __name__ == "__main__":
