@@ -84,14 +84,18 @@ def test_a_ladder_that_leads_elsewhere_is_refused_before_anything_is_sent(
 
 
 def test_a_run_says_where_texts_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agent.cli.begin import leaving, untaught
+    from agent.cli.begin import leaving, sent_to, untaught
 
     config = settings.load(project(tmp_path, openai("http://127.0.0.1:9/v1", "may_train_student = false"),
                                    '[privacy]\nmask = ["email"]\n[[rung]]\nstudent = "tfidf"\n'))  # fmt: skip
     assert leaving(config, {"large": ("api.openai.com",)}) == [
         "texts leave this machine to api.openai.com, with email covered (privacy.egress limits where they may go)"
     ]
-    assert leaving(config, {}) == []
+    assert leaving(config, {}) == [] and sent_to(config) == {}
+    told = call(
+        "doctor", "--offline", "--set", "rung.large.base_url=http://10.0.0.9/v1", "-c", str(tmp_path / "tutelage.toml")
+    )
+    assert "texts leave this machine to 10.0.0.9, with email covered" in told.output
     assert untaught(config) == ["the student learns nothing from large (may_train_student = false)"]
 
 

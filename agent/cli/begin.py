@@ -64,6 +64,17 @@ def table_prices(config: Config) -> list[str]:
     return lines
 
 
+def sent_to(config: Config) -> dict[str, tuple[str, ...]]:
+    """Rung -> hosts outside this machine that it sends texts to, as far as its settings tell."""
+    from agent import egress
+    from agent.loop import private
+    from agent.types import Traits
+
+    told = {r.name: private.hosts(r, Traits(r.name, {})) for r in config.rung if r.oracle and not r.person}
+    outside = {name: tuple(h for h in hosts if egress.place(h) != "here") for name, hosts in told.items()}
+    return {name: hosts for name, hosts in outside.items() if hosts}
+
+
 def leaving(config: Config, sent_to: Mapping[str, Sequence[str]]) -> list[str]:
     """Where texts go, and what of them is covered: one line, none where no text leaves this machine."""
     hosts = dict.fromkeys(host or "an unnamed place" for found in sent_to.values() for host in found or ("",))

@@ -119,7 +119,7 @@ def _advice(looked: Sequence[Looked]) -> Iterator[str]:
 def _all(
     common: Common, ground: Iterator[Check], visits: list[Visit], offline: bool, thorough: bool, plants: int
 ) -> Iterator[Check]:
-    from agent.cli import annotator, inject
+    from agent.cli import annotator, begin, inject
     from agent.cli.ground import Check
     from agent.cli.look import pool
 
@@ -137,6 +137,8 @@ def _all(
     visit = annotator.Visit(read, common.say, offline, thorough)
     visits.append(visit)
     yield Check("configuration", "ok", f"{common.path}: {' → '.join(rung.name for rung in read.rung)}")
+    told = begin.leaving(read, begin.sent_to(read)) or ["no rung names a place outside this machine to send texts to"]
+    yield Check("privacy", "ok", told[0])
     yield from pool(read, common.overrides, visit.some, SOME)
     for rung in read.rung:
         yield from annotator.rung(visit, rung)
