@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agent.cli.asking import Asking, asking, far, made_up
+from agent.cli.asking import Asking, asking, far, made_up, price, usd
 from agent.cli.endpoint import Looked
 from agent.cli.ground import Check
 from agent.cli.house import many
@@ -117,10 +118,9 @@ def _endpoints(visit: Visit, rung: Rung, probe: Any, made: Asking, far: bool) ->
 
     what, looked = f"rung {rung.name}", Looked(rung.name)
     told = made.prompts(made_up())
-    most = made.oracle.most(told[0])
-    each = most.usd / max(most.requests, 1)
     hurry = not far or visit.thorough
     count = MOST + (pace.most() if hurry else 0)
+    each = usd(rung, made.oracle.most(told[0]).tokens, rung.settings.max_tokens)
     cost = f", ${count * each:.4f} at most" if each else ""
     visit.say(f"{what}: asking up to {MOST} short questions{' and measuring its pace' if hurry else ''}{cost}")
     looked.endpoints = asyncio.run(probe(rung.settings, (told[0], told[1]), tuple(made.task.labels)))
@@ -132,15 +132,18 @@ def _endpoints(visit: Visit, rung: Rung, probe: Any, made: Asking, far: bool) ->
     looked.tokens = sum(facts.tokens_in + facts.tokens_out for facts in looked.endpoints)
     yield _price(what, rung, far)
     if hurry and not all(facts.trouble for facts in looked.endpoints):
-        yield from _pace(visit, what, made, looked, pace.LEVELS)
+        follows = {key: value for key, value, _ in endpoint.advice(rung, looked.endpoints, None)}
+        better = rung.model_copy(update={"settings": dataclasses.replace(rung.settings, **follows)})
+        yield from _pace(visit, what, asking(visit.config, better), looked, pace.LEVELS)
     elif far:
         yield Check(f"{what}: pace", "ok", "not measured; --thorough asks some hundred questions to do so")
-    looked.usd = _usd(rung, looked)
+    asked_in, asked_out = (sum(getattr(f, f"tokens_{way}") for f in looked.endpoints) for way in ("in", "out"))
+    looked.usd = usd(rung, asked_in, asked_out) + (looked.pace.usd if looked.pace else 0.0)
     if any(not facts.trouble for facts in looked.endpoints):
         looked.advice = endpoint.advice(rung, looked.endpoints, looked.pace)
         looked.config = endpoint.snippet(rung, looked.advice)
     visit.looked.append(looked)
-    visit.say(f"{what}: {endpoint.taken(looked, 'no charge' if not far else 'price unknown')}")
+    visit.say(f"{what}: {endpoint.taken(looked, 'no charge' if price(rung) else 'price unknown')}")
 
 
 def _pace(visit: Visit, what: str, made: Asking, looked: Looked, levels: Sequence[int]) -> Iterator[Check]:
@@ -186,19 +189,16 @@ def _labels(what: str, spelled: dict[str, int]) -> Check:
 
 
 def _price(what: str, rung: Rung, far: bool) -> Check:
-    given = [getattr(rung.settings, f"usd_per_mtok_{way}", None) for way in ("in", "out")]
-    if None not in given:
-        return Check(f"{what}: price", "ok", f"${given[0]:g} in, ${given[1]:g} out for a million tokens (settings)")
-    if not far:
+    found = price(rung)
+    if found is None:
+        mend = f"write usd_per_mtok_in and usd_per_mtok_out, or run with --price {rung.name}=IN,OUT or --budget none"
+        return Check(f"{what}: price", "warn", f"unknown: {rung.settings.model} stands in no table of ours", mend)
+    if not far and not found.usd_in + found.usd_out:
         return Check(f"{what}: price", "ok", "no charge: an address of this machine or a private network")
-    mend = "write usd_per_mtok_in and usd_per_mtok_out, or set no limit with --budget none"
-    return Check(f"{what}: price", "warn", "unknown", mend)
-
-
-def _usd(rung: Rung, looked: Looked) -> float:
-    ways = [getattr(rung.settings, f"usd_per_mtok_{way}", None) or 0.0 for way in ("in", "out")]
-    asked = sum(f.tokens_in for f in looked.endpoints) * ways[0] + sum(f.tokens_out for f in looked.endpoints) * ways[1]
-    return asked / 1e6 + (looked.pace.usd if looked.pace else 0.0)
+    source = f"table of {found.as_of}" if found.as_of else "settings"
+    cached = f" (${found.usd_cached:g} from its cache)" if found.usd_cached != found.usd_in else ""
+    words = f"a million tokens ${found.usd_in:g} in{cached}, ${found.usd_out:g} out; {source}"
+    return Check(f"{what}: price", "ok", words)
 
 
 def _told(what: str, probe: Any, settings: Any) -> Iterator[Check]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agent.config import Config, Rung
     from agent.mask import Mask
+    from agent.oracles._prices import Price
     from agent.types import Item, Kind, Oracle, Prompt, Task, Traits
 
 TEXTS = (
@@ -91,3 +92,18 @@ def far(rung: Rung) -> bool:
     from agent.oracles import nearness
 
     return any(nearness(url) == "far" for url in places(rung.settings))
+
+
+def price(rung: Rung) -> Price | None:
+    """What tokens cost at a rung that has a server: by its settings, the table, or nothing near by; None: not known."""
+    from agent.oracles import _prices
+
+    at = rung.settings
+    told = [getattr(at, f"usd_per_mtok_{way}", None) for way in ("in", "out")]
+    return _prices.price_of(str(getattr(at, "model", "")), places(at), told[0], told[1])
+
+
+def usd(rung: Rung, tokens_in: float, tokens_out: float) -> float:
+    """Dollars for so many tokens, none from the cache; 0 where the price is not known."""
+    found = price(rung)
+    return found.bill(round(tokens_in), round(tokens_out)) if found else 0.0

@@ -157,7 +157,10 @@ def _reading(what: str, facts: Facts, settings: Any) -> Iterator[Check]:
         yield Check(
             f"{what}: context", "warn" if small else "ok", finding, f"write max_chars = {fits}" if small else ""
         )
-    if facts.enough:
+    if facts.quiet:
+        finding = f"in {facts.reasoning}; it can be kept from it"
+        yield Check(f"{what}: thinking", "warn", finding, f"write extra = {_toml(facts.quiet)}")
+    elif facts.enough:
         finding = f"in {facts.reasoning or 'its answer'}: it does not answer within max_tokens = {settings.max_tokens}"
         mend = f"switch its thinking off at the server, or write max_tokens = {facts.enough}"
         yield Check(f"{what}: thinking", "warn", finding, mend)
@@ -224,6 +227,9 @@ def advice(rung: Rung, endpoints: Sequence[Facts], pace: Pace | None) -> list[tu
         out.append(("logprobs", "yes", why) if given else ("logprobs", "no", "none are given: votes are counted"))
         obeyed = all("obeyed" in facts.enforced.values() for facts in alive)
         out.append(("structured", "auto", "choices are obeyed") if obeyed else ("structured", "no", "not obeyed"))
+        quiet = next((facts.quiet for facts in alive if facts.quiet), None)
+        if quiet:
+            out.append(("extra", {**settings.extra, **quiet}, "keeps it from thinking"))
         enough = max((facts.enough or 0 for facts in alive), default=0)
         if enough:
             out.append(("max_tokens", enough, "it thinks before it answers"))
@@ -250,7 +256,7 @@ def snippet(rung: Rung, lines: Sequence[tuple[str, Any, str]]) -> str:
             told[key] = getattr(rung, key)
     for each in dataclasses.fields(rung.settings):
         value = getattr(rung.settings, each.name)
-        default = None if each.default is dataclasses.MISSING else each.default
+        default = each.default_factory() if each.default_factory is not dataclasses.MISSING else each.default
         if value is not None and value != default:
             told[each.name] = value
     why = {key: because for key, _, because in lines}
@@ -262,6 +268,8 @@ def snippet(rung: Rung, lines: Sequence[tuple[str, Any, str]]) -> str:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(one)}" for key, one in value.items()) + " }"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else repr(value)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.cli.asking import Asking, asking, far, places
+from agent.cli.asking import Asking, asking, far, places, usd
 
 if TYPE_CHECKING:
     from agent.cli.pilot import Measured
@@ -119,7 +119,7 @@ async def _tokenized(made: Asking, prompts: Sequence[Prompt]) -> tuple[float, fl
     model, url = made.rung.settings.model, places(made.rung.settings)[0]
     numbers: list[int] = []
     try:
-        async with Line(url, getattr(made.rung.settings, "api_key_env", ""), QUICK) as line:
+        async with Line(url, getattr(made.rung.settings, "api_key_env", ""), QUICK, model) as line:
             for p in prompts:
                 messages = [{"role": m.role, "content": m.content} for m in p.messages]
                 found = await line.tokens({"model": model, "messages": messages})
@@ -143,12 +143,10 @@ def _questions(config: Config, rung: Rung, calls: int, first: bool, found: Measu
 
 
 def _dollars(rung: Rung, worst: float, each: float, questions: Range, found: Measured | None) -> Range:
-    """`worst`: the most one question can cost. A guess at what it costs is half of it: that bound counts twice the
-    tokens that English needs."""
+    """`worst`: the most one question can cost; half of it is a guess where prices are not by the token."""
     if found is not None and found.answered:
         return questions[0] * found.usd, questions[1] * found.usd
-    prices = [getattr(rung.settings, f"usd_per_mtok_{way}", None) for way in ("in", "out")]
-    low = each * prices[0] / 1e6 if prices[0] is not None else worst / 2
+    low = usd(rung, each, 1) if places(rung.settings) else worst / 2
     return questions[0] * min(low, worst), questions[1] * worst
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from agent.types import Item, Message, Option, Part, Prompt, Question
 
@@ -49,6 +50,8 @@ class Facts:
     reasoning: str = ""
     reasoning_tokens: int = 0
     enough: int | None = None
+    quiet: dict[str, Any] = field(default_factory=dict)
+    """Fields with which it does not think."""
     codes: dict[str, tuple[int, int]] = field(default_factory=dict)
     words: dict[str, int] = field(default_factory=dict)
     same: bool | None = None
@@ -74,6 +77,9 @@ class Asked:
     deadline: float
     told: tuple[Prompt, Prompt]
     labels: tuple[str, ...] = ()
+    azure: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that the rung adds to every request."""
 
 
 def made_up() -> tuple[Prompt, Prompt]:

@@ -6,17 +6,18 @@ followed, nothing is retried. Knows no question.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from agent.errors import EndpointDown, TutelageError
 from agent.oracles import Token, _faults, nearness
+from agent.oracles._http import Cut, Http
+from agent.oracles._wire import door
 
 
 @dataclass(frozen=True)
@@ -86,42 +87,34 @@ def _pair(entry: Any) -> tuple[str, float] | None:
     return str(entry.get("token")), min(float(value), 0.0)
 
 
-@dataclass
 class Line:
     """An open line to one server; use it as an async context. Counts what was asked and what the server says it took.
 
-    deadline: seconds one request may take in all.
+    deadline: seconds one request may take in all. azure: the version of Azure's interface, "" for others.
     """
 
-    url: str
-    key_env: str
-    deadline: float
-    requests: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    _session: Any = field(default=None, repr=False)
+    def __init__(self, url: str, key_env: str, deadline: float, model: str = "", azure: str = "") -> None:
+        self.url, self.key_env, self.deadline = url, key_env, deadline
+        self.requests = self.tokens_in = self.tokens_out = 0
+        self._model, self._azure = model, azure
+        self._http = Http(deadline)
 
     async def __aenter__(self) -> Line:
-        import aiohttp
-
-        near = nearness(self.url) != "far"
         key = os.environ.get(self.key_env, "")
-        if not key and not near:
-            raise EndpointDown(
-                f"{_faults.where(self.url)} needs a key: put it into the environment variable {self.key_env}"
-            )
-        headers = {"authorization": f"Bearer {key or 'none'}"}
-        self._session = aiohttp.ClientSession(headers=headers, trust_env=not near)
+        if not key and nearness(self.url) == "far":
+            place = _faults.where(self.url)
+            raise EndpointDown(f"{place} needs a key: put it into the environment variable {self.key_env}")
+        self._door = door(self.url, key or "none", self._model, self._azure)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        await self._http.close()
 
     async def chat(self, body: Mapping[str, Any]) -> Seen:
         """One chat completion, whatever the server says to it."""
-        seen = await self.send("POST", f"{self.url.rstrip('/')}/chat/completions", body)
+        seen = await self.send("POST", self._door.base + "/chat/completions" + self._door.query, body)
         self.requests += 1
         self.tokens_in += seen.used("prompt_tokens") or 0
         self.tokens_out += seen.used("completion_tokens") or 0
@@ -129,7 +122,7 @@ class Line:
 
     async def get(self, path: str, root: bool = False) -> Seen:
         """Something of the server's that costs nothing. `root`: beside its version path, not under it."""
-        return await self.send("GET", self._place(root) + path)
+        return await self.send("GET", (self._door.root if root else self._door.base) + path + self._door.query)
 
     async def tokens(self, body: Mapping[str, Any]) -> int | None:
         """How many tokens vLLM's /tokenize counts for a `prompt` or for `messages`; None where there is none."""
@@ -139,14 +132,10 @@ class Line:
     async def ids(self, body: Mapping[str, Any]) -> list[int] | None:
         """The token numbers that /tokenize gives; None where the server has none."""
         try:
-            found = (await self.send("POST", self._place(True) + "/tokenize", body)).body.get("tokens")
+            found = (await self.send("POST", self._door.root + "/tokenize", body)).body.get("tokens")
         except TutelageError:
             return None
         return found if isinstance(found, list) and all(isinstance(i, int) for i in found) else None
-
-    def _place(self, root: bool) -> str:
-        place = self.url.rstrip("/")
-        return place.removesuffix("/v1") if root else place
 
     async def send(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> Seen:
         """One request.
@@ -154,26 +143,14 @@ class Line:
         Raises:
             EndpointDown, Transient: nobody is there, or no answer came within the deadline.
         """
-        import aiohttp
-
+        raw = None if body is None else json.dumps(body).encode()
         try:
-            async with asyncio.timeout(self.deadline):
-                async with self._session.request(method, url, json=body, allow_redirects=False) as got:
-                    text = (await got.read()).decode("utf-8", "replace")
-                    status, headers = got.status, {k.lower(): v for k, v in got.headers.items()}
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _unreached(error, self.url, self.deadline) from None
+            got = await self._http.send(method, url, self._door.headers, raw)
+        except Cut as cut:
+            raise _faults.of_cut(cut, self.url, False, self.deadline) from None
+        text, headers = got.body.decode("utf-8", "replace"), {k.lower(): v for k, v in got.headers.items()}
         try:
             parsed = json.loads(text)
         except ValueError:
             parsed = None
-        return Seen(status, headers, text, parsed if isinstance(parsed, dict) else {})
-
-
-def _unreached(error: BaseException, url: str, deadline: float) -> EndpointDown:
-    place = _faults.where(url)
-    if isinstance(error, TimeoutError):
-        return EndpointDown(f"{place} did not answer within {deadline:g} s")
-    return EndpointDown(
-        f"{place} cannot be reached ({type(error).__name__}): is base_url right, is the server running?"
-    )
+        return Seen(got.status, headers, text, parsed if isinstance(parsed, dict) else {})

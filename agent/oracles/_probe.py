@@ -19,12 +19,17 @@ from agent.oracles._line import Line, Seen
 from agent.oracles._wire import REFUSALS
 from agent.types import Option, Prompt
 
-MOST = 18
+MOST = 20
 """Chat requests one look sends at the most."""
 IMPOSSIBLE = "Q7"
 """A choice that no model makes of itself: who answers it obeys."""
 ROOMY = 512
 """max_tokens tried where a model had not answered within what its rung allows."""
+QUIET: tuple[dict[str, Any], ...] = (
+    {"chat_template_kwargs": {"enable_thinking": False}},
+    {"reasoning_effort": "none"},
+)
+"""Fields by which servers may be kept from thinking."""
 HUGE = 100_000_000
 """max_tokens that every server refuses; what it says then names its context length."""
 NUMBERS = {"role": "user", "content": "Write one random number of six digits and nothing else."}
@@ -41,7 +46,14 @@ async def probe(settings: Any, told: tuple[Prompt, Prompt] | None = None, labels
         labels: label names whose tokens are counted.
     """
     asked = Asked(
-        settings.model, settings.api_key_env, settings.max_tokens, settings.deadline, told or made_up(), tuple(labels)
+        settings.model,
+        settings.api_key_env,
+        settings.max_tokens,
+        settings.deadline,
+        told or made_up(),
+        tuple(labels),
+        settings.azure_api_version,
+        settings.extra,
     )
     places = [settings.base_url] if isinstance(settings.base_url, str) else settings.base_url
     return [await look(url, asked) for url in places]
@@ -50,7 +62,7 @@ async def probe(settings: Any, told: tuple[Prompt, Prompt] | None = None, labels
 async def look(url: str, asked: Asked) -> Facts:
     """Measure one endpoint. What goes wrong is in `Facts.trouble`, in words that can be shown."""
     facts = Facts(_faults.where(url))
-    line = Line(url, asked.key_env, asked.deadline)
+    line = Line(url, asked.key_env, asked.deadline, asked.model, asked.azure)
     try:
         async with line:
             await _Look(line, asked, facts).all()
@@ -91,6 +103,8 @@ class _Look:
             "temperature": 0.0,
             "max_tokens": self.room,
             "seed": prompt.seed,
+            **self.asked.extra,
+            **self.facts.quiet,
         }
 
     async def ask(self, body: Mapping[str, Any]) -> tuple[Seen, set[str]]:
@@ -152,10 +166,14 @@ class _Look:
             facts.trouble = f"{said}{f' ({named})' if named else ''}: {page}"
             return None
         self._thinking(seen)
+        if self.facts.reasoning:
+            seen = await self.quieten(seen)
         if not seen.said.strip() and seen.choices[0].get("finish_reason") == "length" and self.room < ROOMY:
             self.room = ROOMY
             seen, _ = await self.ask(self.body())
             self._thinking(seen)
+        if self.facts.reasoning:
+            seen = await self.quieten(seen)
         if not seen.said.strip():
             facts.trouble = f"the model at {facts.url} answers nothing within {self.room} tokens"
             if facts.reasoning:
@@ -174,6 +192,18 @@ class _Look:
             value = seen.headers.get(header, "")
             if value.isdigit() and int(value) > 0:
                 facts.limits[what] = int(value)
+        return seen
+
+    async def quieten(self, seen: Seen) -> Seen:
+        """Look for a field that keeps it from thinking; the answer it gives then, or the one it gave before."""
+        for field in QUIET:
+            quiet, gone = await self.ask(self.body() | field)
+            names = ("reasoning", "reasoning_content")
+            loud = any(map(quiet.message.get, names)) or "<think>" in quiet.said
+            loud = loud or bool(quiet.used("completion_tokens_details", "reasoning_tokens"))
+            if not gone and quiet.good and quiet.said.strip() and not loud:
+                self.facts.quiet = dict(field)
+                return quiet
         return seen
 
     def _thinking(self, seen: Seen) -> None:

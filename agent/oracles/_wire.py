@@ -104,7 +104,7 @@ class Wire:
             key = os.environ.get(self.key, "")
             if not key and nearness(endpoint.url) == "far":
                 raise EndpointDown(f"{endpoint.where} needs a key: put it into the environment variable {self.key}")
-            found = self._doors[endpoint.url] = _door(endpoint.url, key or "none", self.model, self.azure)
+            found = self._doors[endpoint.url] = door(endpoint.url, key or "none", self.model, self.azure)
         return found
 
     # What is asked beside questions -------------------------------------------------------------------------------
@@ -315,7 +315,7 @@ class Wire:
         await self._http.close()
 
 
-def _door(url: str, key: str, model: str, azure: str) -> Door:
+def door(url: str, key: str, model: str, azure: str) -> Door:
     """What the `openai` package makes of an address and a key. Its client is asked, never used."""
     import openai
 
