@@ -51,7 +51,7 @@ def believe(board: Board, student: Floats | None, soft: Mapping[str, bool], has_
     layout, n = board.layout, board.n
     names = list(board.rungs)
     heard = [board.machine[name].any for name in names]
-    sources = [source_of(board, name, soft.get(name, False)) for name in names]
+    sources = [_source(board, name, soft.get(name, False)) for name in names]
     pilot = board.pilot
     grounded = int(pilot.sum()) >= ENOUGH
     weights: dict[str, Mapping[str, float]] = {}
@@ -79,7 +79,7 @@ def believe(board: Board, student: Floats | None, soft: Mapping[str, bool], has_
     )
 
 
-def source_of(board: Board, name: str, calibrated: bool) -> Floats:
+def _source(board: Board, name: str, calibrated: bool) -> Floats:
     """One machine's log-probabilities, (n, width): soft answers batch-calibrated, hard ones as a coin."""
     heard, layout = board.machine[name], board.layout
     out = np.zeros_like(heard.logs)

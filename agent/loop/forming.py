@@ -11,13 +11,13 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from agent import belief, prompt, shortlist, shots
-from agent.board import Board
+from agent import forms, prompt, shortlist, shots
+from agent.board import Board, Heard
 from agent.loop import short
 from agent.loop.ground import Ground, Machine
 from agent.loop.people import open_cards, purposes, share
 from agent.loop.ways import Form, Ways, make, nothing
-from agent.types import Bools, Example, Ints
+from agent.types import Bools, Example, Floats, Ints
 
 ENOUGH = 40
 """People's pilot answers from which on they may choose the form."""
@@ -30,6 +30,9 @@ SHOTS = 8
 
 SHOT_CHARS = 1_000
 """Characters of an example; a longer one loses its middle, for all of them stand before every text."""
+
+UNSAID = 0.02
+"""Share that an engine without log-probabilities is taken to give to what it did not say."""
 
 FEATURES = ("diverse", "knn")
 
@@ -97,7 +100,7 @@ def fix(ground: Ground, machine: Machine, tell: Tell) -> list[Trial]:
         board = _heard(ground, ways)
         if used is None and (missing := _missing(ground, machine, ways, board)):
             return missing
-        index, why = _best(ground, machine, ways, board)
+        index, why = _best(ground, ways, board)
         if used is not None:
             index = used
     machine.ways, machine.shown = ways[index], ways[index].shown
@@ -139,19 +142,23 @@ def _missing(ground: Ground, machine: Machine, ways: Sequence[Ways], board: Boar
     return out
 
 
-def _best(ground: Ground, machine: Machine, ways: Sequence[Ways], board: Board) -> tuple[int, str]:
+def _best(ground: Ground, ways: Sequence[Ways], board: Board) -> tuple[int, str]:
     """The form that agrees best with people, and why, on the pilot items that were answered in all of them."""
     rows: Bools = ground.board.pilot.copy()
     for number in range(len(ways)):
         rows &= board.machine[str(number)].any
     if int(rows.sum()) < ENOUGH // 2:
         return 0, ""
-    from agent import forms
-
-    calibrated = machine.traits.calibrate and not ways[0].short
-    sources = [belief.source_of(board, str(number), calibrated)[rows] for number in range(len(ways))]
-    chosen = forms.choose(sources, ground.board.people.said[rows], ground.layout)
+    raw = [_raw(board.machine[str(number)])[rows] for number in range(len(ways))]
+    chosen = forms.choose(raw, ground.board.people.said[rows], ground.layout, ground.config.run.seed)
     return chosen.index, chosen.why
+
+
+def _raw(heard: Heard) -> Floats:
+    """(n, width) log-probabilities as they came; of an engine that gives none, the shares of its answers."""
+    soft = heard.logs / np.maximum(heard.soft, 1)[:, None]
+    hard = np.log(np.maximum(heard.counts / np.maximum(heard.hard, 1)[:, None], UNSAID))
+    return np.where((heard.soft > 0)[:, None], soft, hard).astype(np.float32)
 
 
 def _ways(ground: Ground, machine: Machine, form: Form, tell: Tell) -> Ways:
