@@ -403,7 +403,7 @@ print(limit.now)
 
 def test_where_every_call_fails_from_the_first_it_is_not_the_items(store: Store) -> None:
     asked = run(store, Script(lambda key, time: CallFailed("the model answered nothing"), in_flight=1), 100)
-    assert asked.failed == FAST.unread
+    assert FAST.unread <= asked.failed <= FAST.unread + 1  # one more was under way
     assert "the model answered nothing" in asked.paused
 
 

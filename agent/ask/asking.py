@@ -7,7 +7,6 @@ on its way. Knows when and how often to send; what a limit is worth and what a m
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import deque
 from collections.abc import Coroutine, Iterable
@@ -46,15 +45,18 @@ class Asking:
         self._on_wire: dict[str, asyncio.Task[None] | None] = {}
         self._troubled = 0
         self._stalled = False
+        self._last = ""
         self._error: BaseException | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._not_before = 0.0
         self._quiet_s = 0.0
+        self._lost: int | None = 0  # calls that failed before the first answer came; None once one has come
         self._given_up_in_a_row = self._strange_in_a_row = self._unread_in_a_row = 0
 
     async def run(self, jobs: Iterable[Job]) -> Asked:
         known: Learnt = learnt(self._oracle, self._policy)
         self._limit, self._pace, self._deadline = known.limit, known.pace, known.deadline
+        self._patience_s = max(self._policy.stall_s, self._deadline)
         self._limit.begin(time.monotonic())
         self._feeder.wide = self._limit.now
         self._start(self._feed(jobs))
@@ -106,14 +108,14 @@ class Asking:
                 place.set_exception(Over())
 
     async def _watch(self) -> None:
-        """Pauses the run when nothing has come back for too long though questions are under way."""
-        most = max(self._policy.stall_s, self._deadline)
-        while self._quiet_s < most:
-            await asyncio.sleep(most / 20)
-            self._quiet_s += most / 20 * bool(self._on_wire)
+        """Pauses the run when no answer has come for too long, with questions under way or waiting to be asked again."""
+        while self._quiet_s < self._patience_s:
+            nap = self._patience_s / 20
+            await asyncio.sleep(nap)
+            self._quiet_s += nap * bool(self._on_wire or self._troubled)
         self._stop(
-            f"nothing has come back for {most:.0f} s though questions were under way: look at the server and its log; "
-            "if it is only slow, raise deadline of this rung; then run again"
+            f"nothing has come back for {self._patience_s:.0f} s though questions were under way{self._last}: look at "
+            "the server and its log; if it is only slow, raise deadline of this rung; then run again"
         )
         self._stalled = True
         for task in self._on_wire.values():
@@ -274,7 +276,7 @@ class Asking:
         now, full = time.monotonic(), len(self._on_wire) >= self._limit.now
         self._on_wire.pop(call.key, None)
         if found is None:
-            self._quiet_s = 0.0
+            self._quiet_s, self._lost = 0.0, None
             self._limit.well(now, sent, full)
         else:
             self._listen(now, sent, found)
@@ -285,6 +287,10 @@ class Asking:
     def _listen(self, now: float, sent: float, found: Verdict) -> None:
         if found.alive:
             self._quiet_s = 0.0
+            if self._lost is not None:
+                self._lost += 1
+                if self._lost >= self._policy.unread:
+                    self._stop(f"the first {self._lost} questions all failed, the last one: {found.why}")
         self._strange_in_a_row += found.strange
         if self._strange_in_a_row >= self._policy.strange:
             self._stop(f"{self._strange_in_a_row} calls in a row failed, the last one: {found.why}: a fault of ours")
@@ -294,8 +300,10 @@ class Asking:
         if not isinstance(trouble, Transient):
             return
         self._limit.trouble(now, sent)
+        self._last = f" (the last trouble: {trouble})"
         if trouble.after is not None:
             self._not_before = max(self._not_before, now + trouble.after)
+            self._patience_s = max(self._patience_s, trouble.after + self._deadline)
             if trouble.after > self._policy.patience_s:
                 self._stop(
                     f"{trouble}; it is to be asked again in {trouble.after:.0f} s at the earliest: run again then"
@@ -308,8 +316,6 @@ class Asking:
             return
         self._asked.failed += 1
         self._tell("failed", call, None)
-        if self._asked.failed >= self._policy.unread and not self._asked.answered:
-            self._stop(f"the first {self._asked.failed} questions all failed, the last one: {found.why}")
 
     async def _nothing(self, call: Call, why: str, billed: bool = False) -> None:
         """Closes a reservation without an answer; the call stays open."""
@@ -332,13 +338,7 @@ class Asking:
         self._on_wire[call.key] = asyncio.current_task()
 
     def _wait(self, state: RetryCallState) -> float:
-        """Seconds before the next attempt: what the endpoint asked for or doubling, and up to half more at random."""
-        policy = self._policy
-        wait = min(policy.longest_wait_s, policy.wait_s * 2.0 ** (state.attempt_number - 1))
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, Transient) and error.after is not None:
-            wait = max(wait, error.after)
-        return wait * (1 + random.random() / 2)
+        return self._policy.pause(state.attempt_number, state.outcome.exception() if state.outcome else None)
 
     async def _sleep(self, seconds: float) -> None:
         """Sleeps, unless the run is stopped: then raises Over."""

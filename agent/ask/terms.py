@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from agent.errors import Transient
 from agent.types import Answer, Budget, Call, Prompt
 
 Job = tuple[Call, Prompt]
@@ -40,6 +42,13 @@ class Policy:
     unread: int = 20
     grace_s: float = 5.0
     start: int = 8
+
+    def pause(self, attempt: int, error: BaseException | None) -> float:
+        """Seconds to wait after so many attempts: what the endpoint asked for or doubling, and up to half more."""
+        wait = min(self.longest_wait_s, self.wait_s * 2.0 ** (attempt - 1))
+        if isinstance(error, Transient) and error.after is not None:
+            wait = max(wait, error.after)
+        return wait * (1 + random.random() / 2)
 
 
 @dataclass(slots=True)
