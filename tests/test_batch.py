@@ -1,0 +1,359 @@
+"""Batch files: out and back once each, whatever the files hold and whenever the process dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import config as settings
+from agent import export, loop
+from agent.batch import files
+from agent.cli.figures import pool_of
+from agent.store import Store
+from agent.types import Answer, Budget, Call, Item, Option, Prompt, Question
+from tests.cli_room import WORDS, call, surroundings, with_pool
+from tests.servers.batches import BatchServer, answer
+
+LADDER = """
+[task]
+labels = {{ billing = "money", technical = "faults" }}
+[pool]
+path = "mail.csv"
+text = "body"
+id = "id"
+gold = "label"
+[goal]
+accuracy = 0.5
+[[rung]]
+oracle = "openai"
+name = "small"
+model = "tiny"
+base_url = "{url}"
+"""
+
+
+def judge(text: str) -> str:
+    """The label whose words stand in the text."""
+    return next(label for label, words in WORDS.items() if any(word in text for word in words))
+
+
+class Here:
+    """A project of 60 mails, and what is said in its runs."""
+
+    def __init__(self, folder: Path, url: str = "http://127.0.0.1:9/v1") -> None:
+        self.folder, self.batches, self.said = folder, folder / "tutelage-run" / "batch", list[str]()
+        (folder / "tutelage.toml").write_text(LADDER.format(url=url))
+
+    def run(self, batch: Any = "files", *overrides: str, **more: Any) -> loop.Finished:
+        self.said = []
+
+        def hear(event: loop.Event) -> None:
+            if event.kind == "note":
+                self.said.append(event.text)
+
+        return loop.run(settings.load(self.folder / "tutelage.toml", overrides), batch=batch, report=hear, **more)
+
+    def store(self) -> Store:
+        return Store.open(self.folder / "tutelage-run" / "ledger.db")
+
+    def requests(self, number: int = 1) -> bytes:
+        return (self.batches / f"small-{number:04}.jsonl").read_bytes()
+
+    def keys(self, number: int = 1) -> list[str]:
+        return [json.loads(line)["custom_id"] for line in self.requests(number).splitlines()]
+
+    def answered(self, faults: str = "", number: int = 1) -> None:
+        """Puts the answers where they are waited for, as a person does after `vllm run-batch`."""
+        good, bad = answer(self.requests(number), judge, faults)
+        for data, end in ((good, files.OUTPUT), (bad, files.ERRORS)):
+            if data:
+                (self.batches / f"small-{number:04}{end}").write_bytes(data)
+
+    def whole(self) -> None:
+        """Every mail has its right label, every call one good answer, and the ledger nothing to complain of."""
+        config = settings.load(self.folder / "tutelage.toml")
+        with self.store() as store:
+            labels = list(export.labels(config, store, pool_of(config, store))["label"])
+            assert labels == [list(WORDS)[i % 2] for i in range(60)]
+            assert Counter(call.key for _, call, _ in store.answers_since(0)).most_common(1)[0][1] == 1
+            assert len(store.answers_since(0)) == 60
+            assert store.batches(only_out=True) == [] and store.spend().reserved == 0
+            assert store.spend().total.held_requests == 0
+            assert store.verify() == []
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
+    return Here(with_pool(tmp_path, monkeypatch))
+
+
+# By hand -------------------------------------------------------------------------------------------------------------
+
+
+def test_out_and_back_by_hand(here: Here) -> None:
+    finished = here.run()
+    assert finished.code == 4
+    assert "waiting for the answers of a batch" in finished.reason and "small-0001.output.jsonl" in finished.reason
+    lines = [json.loads(line) for line in here.requests().splitlines()]
+    assert len(lines) == 60 and {(line["method"], line["url"]) for line in lines} == {("POST", "/v1/chat/completions")}
+    with here.store() as store:
+        assert {c.key for c in store.open_calls()} == set(here.keys())
+        assert store.spend().total.held_requests == 60
+    for mode in ("files", "", "files"):  # nothing is written or asked twice while it is out
+        assert here.run(mode).code == 4
+        assert sorted(p.name for p in here.batches.iterdir()) == ["small-0001.jsonl", "small-0001.questions.jsonl"]
+    here.answered("shuffled duplicate stranger nojson")
+    assert here.run().code == 0
+    assert here.said == [
+        "batch small-0001: 60 answers read",
+        "small-0001.output.jsonl, line 1: this is no JSON; passed over",
+        *here.said[2:],
+    ]
+    said = " ".join(here.said[2:])
+    for words in ("stands there twice", "(2 such lines)", "was not asked in this batch", "there is no custom_id"):
+        assert words in said
+    here.whole()
+    with here.store() as store:
+        assert store.spend().total.requests == 60
+
+
+@pytest.mark.parametrize("faults", ["status500", "expired", "partial", "prose"])
+def test_only_what_failed_or_expired_is_asked_again(here: Here, faults: str) -> None:
+    here.run()
+    here.answered(faults)
+    open_again = 30 if faults in ("expired", "partial") else 12
+    assert here.run().code == 4
+    with here.store() as store:
+        assert {c.key for c in store.open_calls()} == set(here.keys(2))
+    assert len(here.keys(2)) == open_again and f"{open_again} to be asked again" in here.said[0]
+    here.answered("", 2)
+    assert here.run().code == 0
+    here.whole()
+
+
+def test_what_fails_each_time_is_given_up(here: Here) -> None:
+    here.run()
+    for number in (1, 2, 3):
+        here.answered("errors-only", number)
+        finished = here.run()
+    assert (finished.code, finished.reason.partition(":")[0]) == (
+        3,
+        "nothing to ask; 60 questions to machines came to nothing",
+    )
+    assert "status 500 server_error" in here.said[0] and "SENTINEL" not in " ".join(here.said)
+    assert not (here.batches / "small-0004.jsonl").exists()
+
+
+def test_what_can_never_be_answered_fails_at_once(here: Here) -> None:
+    here.run()
+    here.answered("status400")
+    assert here.run().code == 0
+    assert "12 failed for good (12 × status 400 server_error (failed))" in here.said[0]
+    with here.store() as store:
+        assert store.spend().failed == 12 and store.open_calls() == []
+
+
+@pytest.mark.parametrize("faults", ["cut", "wrong"])
+def test_a_file_that_is_not_the_answer_is_not_read(here: Here, faults: str) -> None:
+    here.run()
+    if faults == "cut":
+        here.answered("cut")
+    else:
+        other = here.requests().replace(b'"custom_id":"', b'"custom_id":"0')
+        (here.batches / "small-0001.output.jsonl").write_bytes(answer(other, judge)[0])
+    finished = here.run()
+    assert finished.code == 4
+    assert ("breaks off" if faults == "cut" else "wrong file?") in finished.reason
+    here.answered()
+    assert here.run().code == 0
+    here.whole()
+
+
+def test_without_log_probabilities_an_answer_is_one_hard_vote(here: Here) -> None:
+    here.run()
+    here.answered("nologprobs")
+    assert here.run().code == 0
+    here.whole()
+    with here.store() as store:
+        assert store.answers_since(0)[0][2].logprobs is None
+
+
+def test_answers_are_read_by_what_was_asked(here: Here) -> None:
+    """The options may stand in another order by the time the answers come: their codes mean what they meant."""
+    here.run()
+    here.answered()
+    path = here.batches / "small-0001.questions.jsonl"
+    kept = path.read_bytes()
+    path.write_bytes(b"{}")
+    done = call("run", "--batch")
+    assert done.exit_code == 2 and "put it back" in done.output
+    path.write_bytes(kept)
+    (here.folder / "tutelage.toml").write_text(LADDER.format(url="http://127.0.0.1:9/v1").replace("money", "cash"))
+    assert here.run().code == 4  # read back, and asked anew under the new description
+    assert here.said[0] == "batch small-0001: 60 answers read"
+    here.answered("", 2)
+    assert here.run().code == 0
+
+
+def test_the_budget_holds_for_files(here: Here) -> None:
+    finished = here.run(budget=Budget(calls=40))
+    assert finished.code == 4 and len(here.keys()) == 40
+    here.answered()
+    finished = here.run(budget=Budget(calls=40))
+    assert finished.code == 3 and "--budget-calls" in finished.reason
+    assert here.run(budget=Budget()).code == 4
+    assert len(here.keys(2)) == 20
+
+
+def test_taken_back_the_calls_are_free(here: Here) -> None:
+    here.run()
+    assert "nothing is out" in here.run("cancel").reason
+    with here.store() as store:
+        assert store.batches(only_out=True) == [] and store.spend().reserved == 0 and len(store.open_calls()) == 60
+    here.answered()
+    assert here.run().code == 4  # the late answers are not read: the calls are out in another file
+    here.answered("", 2)
+    assert here.run().code == 0
+    here.whole()
+
+
+def test_as_many_files_as_the_provider_takes() -> None:
+    lines = [(i, b"x" * size) for i, size in enumerate([4, 4, 4, 30, 1, 1])]
+    sizes = [[i for i, _ in parcel] for parcel in files.parcels(lines, most=2, size=10)]
+    assert sizes == [[0, 1], [2], [3], [4, 5]]
+    assert list(files.parcels([])) == []
+
+
+def test_a_question_comes_back_as_it_went(tmp_path: Path) -> None:
+    asked = Question(Item("i\ud800", ()), (Option("A", "日本"), Option("B", "x\n")), True)
+    sent = Prompt("key", asked, (), "", "words", 7, ("truncated",))
+    files.write(tmp_path / "q", [files.question(sent)])
+    assert files.questions(tmp_path / "q") == {"key": sent}
+
+
+def test_calls_that_are_out_are_not_cut_short_nor_reserved_again(tmp_path: Path) -> None:
+    calls = [Call(f"key{i}", "r", "item", "small", usd=0.1, tokens=10, requests=1) for i in range(4)]
+    with Store.open(tmp_path / "ledger.db") as store:
+        name, first = store.send_out("small", calls[:2], Budget(0.3), {})
+        store.reserve([calls[3]], Budget(0.3))
+        assert (name, len(first.granted)) == ("small-0001", 2)
+        name, second = store.send_out("small", calls[:3], Budget(0.3), {})
+        assert (name, len(second.closed), len(second.refused), second.short) == ("", 2, 1, "usd")
+        assert store.cut_short(["small"]) == 1
+        assert store.spend().reserved == pytest.approx(0.2)
+        (batch,) = store.batches(only_out=True)
+        assert store.end_batch(batch, "read", [("key0", Answer("A", usd=0.05, requests=1), "ok", "")], ["key1"], {})
+        assert store.spend().usd == pytest.approx(0.1 + 0.05 + 0.1)
+        with pytest.raises(Exception, match=r"(?i)unique"):
+            store.end_batch(batch, "read", [], [], {})
+        assert store.verify() == []
+
+
+# At a provider -------------------------------------------------------------------------------------------------------
+
+
+def test_handed_in_waited_for_read_back(here: Here) -> None:
+    with BatchServer(judge, faults=["expired shuffled", "errors-only", ""], looks=1) as server:
+        here = Here(here.folder, server.url)
+        os.environ["OPENAI_API_KEY"] = "sk-SENTINEL"
+        try:
+            finished = here.run("submit")
+        finally:
+            del os.environ["OPENAI_API_KEY"]
+        assert finished.code == 0
+        assert len(server.jobs) == 3 and Counter(server.asked).most_common(1)[0][1] == 1
+        assert set(server.keys) == {"Bearer sk-SENTINEL"} and "SENTINEL" not in " ".join(here.said)
+        here.whole()
+
+
+def test_a_job_that_was_taken_on_without_a_word_is_found_again(here: Here) -> None:
+    with BatchServer(judge) as server:
+        here = Here(here.folder, server.url)
+        server.jobs += [server.begin({"input_file_id": "file-x", "metadata": {"tutelage": str(i)}}) for i in range(2)]
+        server.deaf, before = True, len(server.jobs)
+        finished = here.run("submit")
+        assert finished.code == 3 and "no answer" in finished.reason
+        for _ in range(2):
+            server.begin({"input_file_id": "file-x", "metadata": {}})
+        assert here.run("submit").code == 0
+        assert len(server.jobs) == before + 3
+        here.whole()
+
+
+def test_a_job_that_is_refused_pauses_and_costs_nothing(here: Here) -> None:
+    with BatchServer(judge, faults=["refused"]) as server:
+        here = Here(here.folder, server.url)
+        finished = here.run("submit")
+        assert finished.code == 3 and "was refused: invalid_json_line" in finished.reason
+        with here.store() as store:
+            assert store.spend().usd == 0 and store.spend().total.held_requests == 0
+        assert here.run("submit").code == 0
+        here.whole()
+
+
+def test_a_job_is_cancelled_and_what_it_answered_is_kept(here: Here) -> None:
+    with BatchServer(judge, looks=10**6) as server:
+        here = Here(here.folder, server.url)
+        process = run_child()
+        wait_for(lambda: any(key for key in server.jobs))
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+        assert here.run("files").reason.endswith("--batch submit waits for it; then run again")
+        assert "30 answers that had come are kept" in here.run("cancel").reason
+        server.looks = 0
+        assert here.run("submit").code == 0
+        assert len(server.jobs) == 2 and Counter(server.asked).most_common(1)[0][1] == 1
+        here.whole()
+
+
+def run_child() -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "agent", "run", "--batch", "submit", "-q"]
+    return subprocess.Popen(command, env=surroundings(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait_for(what: Any) -> None:
+    until = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.002)
+
+
+class Strike:
+    """Kills a process when the server was asked for something, before it answers."""
+
+    def __init__(self, step: str) -> None:
+        self.step, self.struck = step, False
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self, what: str) -> None:
+        if what == self.step and not self.struck and self.process is not None:
+            self.struck = True
+            self.process.kill()
+
+
+def test_killed_at_each_step_nothing_is_handed_in_or_read_twice(here: Here) -> None:
+    with BatchServer(judge, looks=1) as server:
+        here = Here(here.folder, server.url)
+        running = run_child()
+        wait_for(lambda: (here.batches / "small-0001.questions.jsonl").exists())
+        running.kill()
+        running.wait()
+        for step in ("POST files", "POST batches", "GET batches", "GET files"):
+            strike = Strike(step)
+            server.hook = strike
+            strike.process = run_child()
+            assert strike.process.wait() == -signal.SIGKILL, step
+            assert strike.struck
+        server.hook = lambda what: None
+        assert here.run("submit").code == 0
+        assert Counter(server.asked).most_common(1)[0][1] == 1 and len(server.jobs) == 1
+        here.whole()
