@@ -13,6 +13,9 @@ from agent.config import Config
 from agent.pool import Pool
 from agent.store import Store
 
+TOLD = ("truncated", "chunked=", "too long", "flagged")
+"""Flags of answers that say something of the item: how they begin."""
+
 STATUS = {"accept": "accepted", "abstain": "unsure", "ask": "waiting"}
 
 
@@ -21,7 +24,9 @@ def labels(config: Config, store: Store, pool: Pool, text: bool = True) -> dict[
 
     id (the user's own, or the item's hash), label (kind multi: a list), probability (that a person would say so),
     status (accepted, unsure, waiting), by (the rung that settled it; "guess" where a person could not tell
-    or has not answered yet, "nobody" where nobody was heard), why, turn, file and row, and its text.
+    or has not answered yet, "nobody" where nobody was heard), why, turn, flags (a list: "truncated", "chunked=3" or
+    "too long" where the text was too long for a machine, "flagged: reason" by a person), rationale (where any was asked
+    for), file and row, and its text.
     """
     n = len(pool)
     out: dict[str, list[Any]] = {name: [None] * n for name in ("label", "probability", "status", "by", "why", "turn")}
@@ -40,11 +45,30 @@ def labels(config: Config, store: Store, pool: Pool, text: bool = True) -> dict[
     out["status"] = [status or "waiting" for status in out["status"]]
     items = pool.items(range(n))
     origins = [pool.origin(i) for i in range(n)]
+    out |= _notes(config, store, pool)
     head: dict[str, list[Any]] = {"id": [item.name or item.id for item in items]}
     tail: dict[str, list[Any]] = {"file": [file for file, _ in origins], "row": [row for _, row in origins]}
     if text:
         tail["text"] = [item.text for item in items]
     return {**head, **out, **tail}
+
+
+def _notes(config: Config, store: Store, pool: Pool) -> dict[str, list[Any]]:
+    """Columns `flags` and, where there is any, `rationale`: of the last answer that gave one, the ladder's highest."""
+    n, rungs = len(pool), {rung.name: height for height, rung in enumerate(config.rung)}
+    flags: list[list[str]] = [[] for _ in range(n)]
+    whys: list[tuple[int, str]] = [(-1, "")] * n
+    for call, answer in store.noted():
+        if call.annotator not in rungs:
+            continue
+        i = pool.position(call.item)
+        flags[i] += [flag for flag in answer.flags if flag.startswith(TOLD) and flag not in flags[i]]
+        if answer.rationale and rungs[call.annotator] >= whys[i][0]:
+            whys[i] = rungs[call.annotator], answer.rationale
+    out: dict[str, list[Any]] = {"flags": flags}
+    if any(why for _, why in whys):
+        out["rationale"] = [why or None for _, why in whys]
+    return out
 
 
 def _mend(config: Config, store: Store, pool: Pool, out: dict[str, list[Any]]) -> None:

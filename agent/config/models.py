@@ -154,6 +154,11 @@ class RungKeys(Strict):
     overflow: Literal["head+tail", "fail", "chunk"] = "head+tail"
     rationale: bool = False
 
+    @field_validator("templates", mode="before")
+    @classmethod
+    def _listed(cls, templates: Any) -> Any:
+        return tuple(templates) if isinstance(templates, list) else templates
+
     @model_validator(mode="before")
     @classmethod
     def _once_each(cls, keys: Any) -> Any:

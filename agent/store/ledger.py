@@ -103,11 +103,8 @@ class Store:
 
     def add_set_aside(self, rows: Sequence[SetAside], source: str = "") -> int:
         """Adds rows of a source that could not become items; returns how many were new. `source`: its fingerprint."""
-        table = schema.set_aside
-        return self._add(
-            table,
-            [{"source": source, "file": plain(r.file), "row": r.row, "reason": plain(r.reason)} for r in rows],
-        )
+        told = [{"source": source, "file": plain(r.file), "row": r.row, "reason": plain(r.reason)} for r in rows]
+        return self._add(schema.set_aside, told)
 
     def set_aside(self, source: str | None = None) -> list[SetAside]:
         """Rows set aside of a source; None: of the last one taken in (all, before any was).
@@ -245,6 +242,10 @@ class Store:
     def events_since(self, seq: int, recipes: Sequence[str]) -> list[tuple[int, str, Call, Answer]]:
         """All that closed a call after number `seq`, oldest first: (number, ok | failed | withdrawn, call, answer)."""
         return self._read(lambda connection: reading.events_since(connection, seq, recipes))
+
+    def noted(self) -> list[tuple[Call, Answer]]:
+        """Good answers that carry flags or a rationale, oldest first."""
+        return self._read(reading.noted)
 
     def asked(self, recipe: str) -> list[Call]:
         """Every call of a recipe that was not withdrawn, oldest first."""

@@ -76,6 +76,20 @@ def events_since(connection: Connection, seq: int, recipes: Sequence[str]) -> li
     return [(row[0], row[1], call_of(row[2:middle]), answer_of(row[middle:])) for row in rows]
 
 
+def noted(connection: Connection) -> list[tuple[Call, Answer]]:
+    query = (
+        select(*_CALL, *_ANSWER)
+        .join_from(answers, calls, answers.c.key == calls.c.key)
+        .where(
+            answers.c.status.in_(("ok", "failed")),
+            answers.c.body.like('%"flags":[%') | answers.c.body.like('%"rationale":"%'),
+        )
+        .order_by(answers.c.seq)
+    )
+    middle = len(_CALL)
+    return [(call_of(row[:middle]), answer_of(row[middle:])) for row in connection.execute(query)]
+
+
 def asked(connection: Connection, recipe: str) -> list[Call]:
     taken_back = exists().where(answers.c.key == calls.c.key, answers.c.status == "withdrawn")
     query = select(*_CALL).where(calls.c.recipe == recipe, ~taken_back).order_by(calls.c.seq)
