@@ -6,13 +6,13 @@ And reading files of recorded votes, which two of them do.
 from __future__ import annotations
 
 import csv
-import ipaddress
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from agent import egress
 from agent.errors import DataError
 from agent.types import Question
 
@@ -105,17 +105,8 @@ def _add(left: float, right: float) -> float:
 
 def nearness(url: str | Sequence[str]) -> Literal["here", "near", "far"]:
     """ "here" for this machine, "near" for a private network's address, "far" for all others; of several the worst."""
-    if not isinstance(url, str):
-        found = {nearness(one) for one in url}
-        return "far" if "far" in found else "near" if "near" in found else "here"
-    host = (urlsplit(url).hostname or "").rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return "here"
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return "far"
-    return "here" if address.is_loopback else "near" if address.is_private or address.is_link_local else "far"
+    found = {egress.place(urlsplit(one).hostname or "") for one in ([url] if isinstance(url, str) else url)}
+    return "far" if "far" in found else "near" if "near" in found else "here"
 
 
 def table(path: str, columns: Sequence[str]) -> list[dict[str, Any]]:
