@@ -157,7 +157,7 @@ def test_what_can_never_be_answered_fails_at_once(here: Here) -> None:
     here.run()
     here.answered("status400")
     assert here.run().code == 0
-    assert "12 failed for good (12 × status 400 server_error (failed))" in here.said[0]
+    assert "12 failed for good (12 × status 400 server_error)" in here.said[0]
     with here.store() as store:
         assert store.spend().failed == 12 and store.open_calls() == []
 

@@ -237,7 +237,7 @@ class Post:
                 rows.append((key, Answer(""), "error", ended))
             else:
                 lost.append(key)
-        whys = Counter(f"{why} ({status})" for _, _, status, why in rows if status != "ok")
+        whys = Counter(why for _, _, status, why in rows if status != "ok")
         whys.update({"no answer in the file": len(lost)} if lost else {})
         count = Counter(status for _, _, status, _ in rows)
         notes = {"answers": count["ok"], "failed": count["failed"], "again": count["error"] + len(lost)}
@@ -296,7 +296,7 @@ def _came(oracle: Filed, call: Call, prompt: Prompt, line: files.Line, check: Ch
     """What a line says of its call: answer, status, and what went wrong."""
     nothing, all_of_it = Answer(""), Answer("", usd=call.usd, tokens_in=call.tokens, requests=1)
     if line.body is None:
-        why = f"status {line.status or 'none'}" + f" {line.code}" * bool(line.code)
+        why = " ".join(word for word in (f"status {line.status}" * bool(line.status), line.code) if word) or "no body"
         return call.key, nothing, "failed" if line.status in FOR_GOOD else "error", why
     try:
         answer = oracle.read(prompt, line.body)

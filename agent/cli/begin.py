@@ -30,11 +30,17 @@ def unset_key(rung: Rung) -> str:
     """
     from agent.oracles import nearness
 
-    name, url = getattr(rung.settings, "api_key_env", None), getattr(rung.settings, "base_url", None)
-    if not isinstance(name, str) or not isinstance(url, str) or os.environ.get(name):
+    name, urls = getattr(rung.settings, "api_key_env", None), addresses(rung)
+    if not isinstance(name, str) or not urls or os.environ.get(name):
         return ""
     usual = next((f.default for f in dataclasses.fields(rung.settings) if f.name == "api_key_env"), None)
-    return name if nearness(url) == "far" or name != usual else ""
+    return name if nearness(urls) == "far" or name != usual else ""
+
+
+def addresses(rung: Rung) -> tuple[str, ...]:
+    """Where a rung sends to; none where it sends nothing."""
+    url = getattr(rung.settings, "base_url", ())
+    return (url,) if isinstance(url, str) else tuple(url)
 
 
 def keys(config: Config) -> list[str]:
@@ -55,7 +61,7 @@ def table_prices(config: Config) -> list[str]:
         at = rung.settings
         if not hasattr(at, "usd_per_mtok_in"):
             continue
-        price = _prices.price_of(at.model, at.urls, at.usd_per_mtok_in, at.usd_per_mtok_out)
+        price = _prices.price_of(at.model, addresses(rung), at.usd_per_mtok_in, at.usd_per_mtok_out)
         if price is not None and price.as_of:
             lines.append(
                 f"price of {at.model}: ${price.usd_in:g} in, ${price.usd_out:g} out per million tokens, "
