@@ -191,7 +191,7 @@ def test_a_server_that_is_broken_is_a_pause_and_none_is_asked_twice_after_it(mod
         finished = loop.run(config, policy=FAST)
         assert finished.code == loop.PAUSED
         assert re.search(BROKEN[mode], finished.reason)
-        assert server.total <= FAST.attempts * (SLOTS + FAST.breaker)
+        assert server.total <= FAST.attempts * (2 * SLOTS + FAST.breaker)
         assert max(server.hits.values()) <= FAST.attempts
         assert not any("SENTINEL" in reason for reason in errors(config))
         healed(config, server)

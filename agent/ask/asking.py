@@ -108,7 +108,7 @@ class Asking:
                 place.set_exception(Over())
 
     async def _watch(self) -> None:
-        """Pauses the run when no answer has come for too long, with questions under way or waiting to be asked again."""
+        """Pauses the run when no answer has come for too long, with questions under way or to be asked again."""
         while self._quiet_s < self._patience_s:
             nap = self._patience_s / 20
             await asyncio.sleep(nap)
