@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent import egress, mask
-from agent.errors import ConfigError
+from agent.errors import ConfigError, MissingExtra
 from agent.mask import KINDS, Mask
 from agent.types import Example, Item, Part, Task
 
@@ -274,3 +274,11 @@ def test_a_bad_file_of_names_is_named(tmp_path: Path, content: bytes | None, wor
 def test_a_region_that_is_none_is_named() -> None:
     with pytest.raises(ConfigError, match="'QQ' is no country"):
         mask.build(("phone",), ("QQ",), None)
+
+
+@pytest.mark.parametrize("absent", ["phonenumbers", "stdnum"])
+def test_an_absent_package_is_named_before_anything_is_asked(absent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, absent, None)  # as Python marks what cannot be imported
+    with pytest.raises(MissingExtra, match=r"tutelage\[privacy\]"):
+        mask.build(("card",), (), None)
+    assert mask.build(("email",), (), None).cover("a@b.co")[0] == ("[EMAIL_1]",)

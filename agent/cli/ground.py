@@ -16,6 +16,7 @@ NEEDED = ("click", "jinja2", "matplotlib", "numpy", "openai", "pyarrow", "pydant
 EXTRAS = {
     "local": ("torch", "transformers", "sentence-transformers", "safetensors", "gguf", "datasets"),
     "postgres": ("psycopg",),
+    "privacy": ("phonenumbers", "python-stdnum"),
     "review": ("starlette", "uvicorn"),
 }
 LITTLE, NO_SPACE = 1_000_000_000, 100_000_000
