@@ -18,7 +18,7 @@ from agent.loop.people import split
 from agent.pool import Pool
 from agent.report.gather import gather
 from agent.store import Store
-from agent.types import Budget
+from agent.types import Budget, Prompt
 
 MONEY = ["invoice", "refund", "charge", "payment", "price", "bill", "fee", "discount", "receipt", "bank"]
 BROKEN = ["crash", "error", "freeze", "bug", "login", "screen", "update", "password", "install", "slow"]
@@ -326,3 +326,90 @@ def test_peoples_time_is_split_without_remainder(minutes: float, n: int) -> None
     share = split(minutes, 8.0, None, None, n)
     assert share.pilot + share.audit + share.escalations == share.total
     assert share.pilot + share.audit <= n and share.total <= minutes * 60 / 8
+
+
+def test_several_prompts_and_orders_are_one_annotator_and_flips_are_counted(tmp_path: Path) -> None:
+    asked = 'function = "test_loop:told"\nbar = 1.0\ntemplates = ["codes.j2", "words.j2"]\nsamples = 4'
+    config, finished = run(project(tmp_path, n=40, rungs=LADDER.replace("accuracy = 0.85", asked)))
+    assert config.rung[1].samples == 4
+    store, _ = opened(config)
+    with store:
+        calls = [c for _, c, _ in store.answers_since(0) if c.annotator == "scripted"]
+        assert {c.sample for c in calls} == {0, 1, 2, 3} and len({c.recipe for c in calls}) == 2
+        assert len({(c.recipe, c.sample % 2) for c in calls}) == 2, "sample s is asked by template s mod T"
+    flipped, twice = finished.summary["asking"]["scripted"]["flips"]
+    assert flipped == twice > 0, "by codes the label, by words the other one"
+
+
+def told(prompt: Prompt) -> str:
+    """The right label by codes, the other one by words."""
+    gold = str(prompt.question.item.gold)
+    return gold if len(prompt.messages) == 2 else _other(gold)
+
+
+def test_the_pilot_chooses_the_form_and_the_rest_is_asked_in_it(tmp_path: Path) -> None:
+    asked = 'function = "test_loop:told"\nbar = 1.0\ntemplates = ["words.j2", "codes.j2"]\nform = "pilot"\nshots = 2'
+    path = project(tmp_path, rungs=LADDER.replace("accuracy = 0.85", asked), goal="person_minutes = 12\npilot = 40")
+    told: list[str] = []
+    config, finished = run(
+        path, "goal.accuracy=0.999", report=lambda event: told.append(event.text) if event.kind == "form" else None
+    )
+    assert finished.code == 0 and "codes.j2 with no examples" in told[0]
+    assert "codes.j2" in finished.summary["asking"]["scripted"]["form"]
+    store, _ = opened(config)
+    with store:
+        calls = [c for _, c, _ in store.answers_since(0) if c.annotator == "scripted"]
+        by = {recipe: {c.purpose for c in calls if c.recipe == recipe} for recipe in {c.recipe for c in calls}}
+        assert len(by) == 4 and sum(purposes == {"pilot"} for purposes in by.values()) == 3
+        assert finished.summary["agreement"]["scripted"] == [40, 40]
+    _, again = run(path, "goal.accuracy=0.999")
+    assert again.code == 0
+    store, _ = opened(config)
+    with store:
+        assert len([1 for _, c, _ in store.answers_since(0) if c.annotator == "scripted"]) == len(calls)
+
+
+@pytest.mark.parametrize("choice", ["knn", "diverse", "fixed", "balanced"])
+def test_examples_are_peoples_pilot_answers_and_the_same_on_the_next_start(tmp_path: Path, choice: str) -> None:
+    shown = f'accuracy = 0.85\nshots = 4\nshot_choice = "{choice}"\nbar = 1.0'
+    path = project(tmp_path, rungs=LADDER.replace("accuracy = 0.85", shown))
+    _, first = run(path, "goal.accuracy=0.999")
+    config, second = run(path, "goal.accuracy=0.999", "goal.person_minutes=8.2")
+    store, _ = opened(config)
+    with store:
+        calls = [c for _, c, _ in store.answers_since(0) if c.annotator == "scripted"]
+        assert len({(c.item, c.sample) for c in calls}) == len(calls), "nothing is asked twice"
+        recipes = {c.recipe for c in calls}
+        assert len(recipes) > 3 if choice == "knn" else len(recipes) == 1
+        pilot = {c.item for c in calls if c.purpose == "pilot"}
+        shared = split(8, 8.0, None, None, 120).pilot
+        assert len(pilot) == shared - (0 if choice == "knn" else 4)
+    assert second.summary["answers"]["scripted"] >= first.summary["answers"]["scripted"]
+
+
+@pytest.mark.parametrize("overflow,flag", [("head+tail", "truncated"), ("chunk", "chunked=3"), ("fail", "too long")])
+def test_a_text_too_long_is_cut_asked_in_parts_or_passed_up(tmp_path: Path, overflow: str, flag: str) -> None:
+    asked = f'accuracy = 0.99\nbar = 1.0\noverflow = "{overflow}"'
+    path = project(tmp_path, n=40, rungs=LADDER.replace("accuracy = 0.85", asked))
+    pool = tmp_path / "pool.csv"
+    long = "message 0: " + "the invoice and the refund " * 600
+    pool.write_text(pool.read_text().replace(sentences(1)[0][0], long))
+    config, _ = run(path, "goal.accuracy=0.999")
+    store, found = opened(config)
+    with store:
+        item = next(i.id for i in found.items(range(40)) if len(i.text) > 10_000)
+        calls = {c.key: c for c in store.asked(_recipe(store)) if c.item == item}
+        answers = [a for _, c, a in store.answers_since(0) if c.key in calls]
+        parts = {"head+tail": 1, "chunk": 3, "fail": 1}[overflow]
+        assert len(calls) == parts and len(answers) == (0 if overflow == "fail" else parts)
+        assert all(flag in a.flags for a in answers)
+        failed = store.spend().by["scripted"].failed
+        assert failed == (overflow == "fail")
+        table = export.labels(config, store, found)
+        row = next(i for i, text in enumerate(table["text"]) if len(text) > 10_000)
+        assert table["flags"][row] == [flag] and sum(map(bool, table["flags"])) == 1
+        assert table["label"][row] == "billing"
+
+
+def _recipe(store: Store) -> str:
+    return next(c.recipe for _, c, _ in store.answers_since(0) if c.annotator == "scripted")
