@@ -1,8 +1,9 @@
 """What a small LLM's labels are worth by the way it is asked: `python -m eval.asking [--quick]`.
 
 Six sets, two models. Of each set 100 random test rows are the pilot: people (here: gold) answer them, and they are not
-scored; 120 more are. The default is what the product does: the pilot is asked in every form, `agent.forms` chooses
-one, `agent.calibrate.damped` calibrates it with the pilot's answers. Wordings and constants were chosen on train rows.
+scored; 120 more are. The default: the pilot is asked for label words without and with 8 examples, `agent.forms` chooses
+one of the two or their mean, `agent.calibrate.damped` calibrates it by the pilot's answers. Wordings, constants and the
+candidates were chosen on train rows.
 What a model says is kept on disk (`eval._asked`), so a run can be cut short (`--minutes`) and taken up again.
 """
 
@@ -19,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from agent import calibrate, forms, plugins
-from agent.errors import MissingExtra, Unparsable
+from agent.errors import CallFailed, MissingExtra, Unparsable
 from agent.oracles import small
 from agent.oracles._scorer import Scorer
 from agent.types import Answer, Bools, Context, Floats, Ints, Layout, Question, Task
@@ -32,8 +33,9 @@ QUICK = (20, 8)
 """Pilot and scored rows with --quick: enough to see that all runs, too few to compare."""
 
 WORDS, CODES = Form("words", "none"), Form("codes", "none")
-FORMS = (WORDS, CODES, Form("words", "fixed"), Form("words", "near"))
-"""Cheapest first."""
+EIGHT = Form("words", "fixed")
+FORMS = (WORDS, CODES, EIGHT, Form("words", "near"))
+BOTH = "words, without and with 8"
 
 STEPS = ("likelihood", "+ contextual calibration", "+ batch calibration", "+ people's answers")
 DEFAULT = "default"
@@ -94,7 +96,7 @@ def fill(asked: Asked, draw: Draw) -> None:
     """Have the model say all that the table needs; what it said before is not asked again."""
     wording = WORDINGS[draw.name]
     for form in FORMS:
-        if form in (FORMS[0], FORMS[2]):
+        if form in (WORDS, EIGHT):
             asked.written(draw, wording, form)
         asked.logprobs(draw, wording, form)
         asked.empty(draw, wording, form)
@@ -122,12 +124,13 @@ def measure(model: str, asked: Asked, draw: Draw) -> Cell:
             best[form] = p
     if raw:
         _pooled(cell, [calibrate.logs(one) for one in best.values()], layout, answered, said, truth[scored])
-        chosen = forms.choose([one[answered] for one in raw.values()], said, layout)
-        cell.chosen = str(list(raw)[chosen.index])
-        for step in (0, 2, 3):
-            if (name := f"{cell.chosen}: {STEPS[step]}") in cell.right:
-                told = DEFAULT if step == 3 else f"{DEFAULT}, {STEPS[step]} only"
-                cell.right[told], cell.sure[told] = cell.right[name], cell.sure[name]
+    if WORDS in raw and EIGHT in raw:
+        raws = {str(WORDS): raw[WORDS], str(EIGHT): raw[EIGHT], BOTH: (raw[WORDS] + raw[EIGHT]) / 2}
+        chosen = forms.choose([one[answered] for one in raws.values()], said, layout)
+        cell.chosen, mine = list(raws.items())[chosen.index]
+        steps = _steps(mine, mine[:1], layout, answered, said)
+        for name, p in zip((f"{DEFAULT}, raw", f"{DEFAULT}, batch", DEFAULT), (steps[0], *steps[2:]), strict=True):
+            _note(cell, name, p[scored], truth[scored])
     return cell
 
 
@@ -164,7 +167,7 @@ def _decoded(cell: Cell, asked: Asked, draw: Draw, form: Form, truth: Ints) -> N
     cell.right[f"constrained choice, {_asked.NAMES[form.shots]}"] = np.array(
         [name == names[t] for name, t in zip(forced, truth, strict=True)]
     )
-    if form == FORMS[0]:
+    if form == WORDS:
         cell.unreadable = sum(name is None for name in read) / len(read)
 
 
@@ -212,11 +215,12 @@ def table(cells: list[Cell]) -> list[str]:
             mean = f"{mean:.3f} ± {se:.3f}"
         lines.append(f"| {method} | {' | '.join(told)} | {mean} |")
     lines.append(f"| the default's form | {' | '.join(cell.chosen for cell in cells)} | |")
-    for name in (f"{DEFAULT}, likelihood only", f"{DEFAULT}, + batch calibration only", DEFAULT):
+    for name in (f"{DEFAULT}, raw", f"{DEFAULT}, batch", DEFAULT):
         told = [f"{ece(cell.sure[name], cell.right[name]):.3f}" if name in cell.sure else "" for cell in cells]
         have = [cell for cell in cells if name in cell.sure]
         every = [np.concatenate([part[name] for part in parts]) for parts in _parts(have)] if have else []
-        lines.append(f"| calibration error: {name} | {' | '.join(told)} | {ece(*every) if every else 0:.3f} |")
+        together = f"{ece(*every):.3f}" if every else ""
+        lines.append(f"| calibration error: {name} | {' | '.join(told)} | {together} |")
     return lines
 
 
@@ -241,6 +245,15 @@ def verdicts(cells: list[Cell]) -> list[str]:
             if have:
                 gain, se = _mean([cell.right[DEFAULT].astype(float) - cell.right[name] for cell in have])
                 lines.append(f"| {name} ({len(have)} cells) | {gain:+.3f} ± {se:.3f} | ≥ +{goal:.2f} |")
+    whole = [cell for cell in cells if DEFAULT in cell.right]
+    means = {
+        m: _mean([cell.right[DEFAULT].astype(float) - cell.right[m] for cell in whole])
+        for m in methods()
+        if m not in (DEFAULT, POOLED) and whole and all(m in cell.right for cell in whole)
+    }
+    if means:
+        best = min(means, key=lambda m: means[m][0])
+        lines.append(f"| {best}: the best single method overall | {means[best][0]:+.3f} ± {means[best][1]:.3f} | ≥ 0 |")
     for cell in cells:
         singles = {m: cell.right[m].mean() for m in methods() if m in cell.right and m not in (DEFAULT, POOLED)}
         if DEFAULT in cell.right and singles:
@@ -269,8 +282,8 @@ def run(
         for draw in draws:
             try:
                 fill(asked, draw)
-            except NotYet:
-                print(f"{model}, {draw.name}: the time is up, run again for the rest", flush=True)
+            except (NotYet, CallFailed) as error:
+                print(f"{model}, {draw.name}: not whole ({error or 'the time is up, run again'})", flush=True)
             except MissingExtra as error:
                 print(f"{model} is left out: {error}", flush=True)
                 break
