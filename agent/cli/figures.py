@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.cli.progress import dollars, money
 from agent.errors import UserError
+from agent.report import asking
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -98,6 +99,7 @@ def figures(config: Config, store: Store, budget: Budget | None = None) -> dict[
             for name, u in spend.by.items()
         },
         "pilot_agreement": last.get("agreement", {}),
+        "asking": last.get("asking", {}),
         "certificate": certificates[-1]["body"] if certificates else None,
     }
 
@@ -123,6 +125,7 @@ def table(found: Mapping[str, Any]) -> str:
     for name, (agreed, of) in found["pilot_agreement"].items():
         if of:
             rows.append((f"{name} on the pilot", f"{agreed:,} of {of:,}", "agree with people"))
+    rows += [(fact.what, fact.figure, fact.means) for fact in asking.facts(found.get("asking", {}))]
     for purpose, count in sorted(found["questions_to_people"].items()):
         rows.append((f"questions to people, {purpose}", f"{count:,}", "open"))
     wide, middle = max(len(r[0]) for r in rows), max(len(r[1]) for r in rows)

@@ -14,6 +14,7 @@ from fractions import Fraction
 from statistics import NormalDist
 from typing import Any, Literal
 
+from agent.report.asking import Fact
 from agent.types import Certificate
 
 FORMAT = 1
@@ -124,6 +125,19 @@ class People:
 
 
 @dataclass(frozen=True, slots=True)
+class Network:
+    """What machines asked over the network took, and the most they may; `held`: the same of calls still under way."""
+
+    calls: int
+    tokens: int
+    held_calls: int = 0
+    held_tokens: int = 0
+    held_usd: float = 0.0
+    most_calls: int | None = None
+    most_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Spent:
     """What one machine annotator was asked and cost. `usd` includes what failed calls are held to have cost."""
 
@@ -212,10 +226,12 @@ class Figures:
     people: People = field(default_factory=People)
     spent: tuple[Spent, ...] = ()
     budget_usd: float | None = None
+    network: Network | None = None
     curve: tuple[Point, ...] = ()
     reliability: tuple[Bin, ...] = ()
     confusion: tuple[Confusion, ...] = ()
     agreement: tuple[Agreement, ...] = ()
+    asking: tuple[Fact, ...] = ()
     goal_accuracy: float = 0.95
     delta: float = 0.05
     certificate: Certificate | None = None

@@ -12,6 +12,7 @@ from agent import config as settings
 from agent.config import Config
 from agent.errors import DataError
 from agent.pool import Pool
+from agent.report import asking
 from agent.report import figures as f
 from agent.store import Store
 from agent.types import Certificate, Value
@@ -46,10 +47,12 @@ def gather(config: Config, store: Store, pool: Pool) -> f.Figures:
         people=people,
         spent=_spent(config, store),
         budget_usd=config.goal.budget_usd,
+        network=_network(config, store),
         curve=_curve(outcomes),
         reliability=reliability,
         confusion=confusions,
         agreement=_agreement(config, store, pool, outcomes),
+        asking=asking.facts(next((o["asking"] for o in reversed(outcomes) if "asking" in o), {})),
         goal_accuracy=config.goal.accuracy,
         delta=config.goal.delta,
         certificate=certificate,
@@ -123,6 +126,16 @@ def _people(config: Config, store: Store) -> f.People:
         who, f"People were {said}." if said.startswith("simulated") else "", counts["pilot"], counts["audit"],
         counts["escalation"], unsure, clocked / 60, 0 < timed == answers,
     )  # fmt: skip
+
+
+def _network(config: Config, store: Store) -> f.Network | None:
+    """None where nothing went over the network and nothing of it is limited."""
+    used, most = store.spend().total, config.goal.budget
+    if not used.requests and not used.held_requests and most.tokens is None and most.calls is None:
+        return None
+    return f.Network(
+        used.requests, used.tokens, used.held_requests, used.held_tokens, used.reserved, most.calls, most.tokens
+    )
 
 
 def _spent(config: Config, store: Store) -> tuple[f.Spent, ...]:

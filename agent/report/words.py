@@ -152,6 +152,18 @@ def numbers(figures: Figures) -> tuple[Big, Big, Big, Big]:
     return delivered, proved, human, money
 
 
+def network(figures: Figures) -> str:
+    """What went over the network, of how much, and what is put by for calls under way; empty where nothing did."""
+    n = figures.network
+    if n is None:
+        return ""
+    calls = count(n.calls) + (f" of {count(n.most_calls)}" if n.most_calls is not None else "")
+    tokens = count(n.tokens) + (f" of {count(n.most_tokens)}" if n.most_tokens is not None else "")
+    held = f"{dollars(n.held_usd)}, {count(n.held_calls)} requests and {count(n.held_tokens)} tokens"
+    more = f" Put by for calls under way: {held}." if n.held_calls or n.held_usd else ""
+    return f"Over the network: {calls} requests, {tokens} tokens.{more}"
+
+
 def argument(figures: Figures) -> str:
     """Why the claim holds, in words."""
     got = figures.certificate
