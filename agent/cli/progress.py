@@ -86,7 +86,7 @@ class State:
         elif event.kind in ("embed", "batch"):
             self.doing, self.done, self.total, self.began = event.text, event.done, event.total, now
         else:
-            self.doing, self.total = event.text if event.kind == "train" else "", 0
+            self.doing, self.total = event.text if event.kind in ("train", "form") else "", 0
 
     def line(self, now: float) -> str:
         """Where the run stands, in one line."""
@@ -134,7 +134,7 @@ class Progress:
         self.state.take(event, now)
         if self._quiet or self._live is not None:
             return
-        if event.kind in ("intake", "decide") or now - self._last >= EVERY:
+        if event.kind in ("intake", "form", "decide") or now - self._last >= EVERY:
             self._last = now
             self._console.print(self.state.line(now), markup=False, soft_wrap=True)
 
