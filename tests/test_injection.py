@@ -171,7 +171,7 @@ def test_the_doctor_says_what_it_takes_and_then_each_family(tmp_path: Path, monk
     assert [rate["family"] for rate in found["rates"]] == [*FAMILIES, "all"]
     checks = [check for check in json.loads(done.stdout)["checks"] if "under injection" in check["what"]]
     assert len(checks) >= len(FAMILIES) + 1
-    assert "under neutral text of the same length" in checks[0]["finding"]
+    assert "; under neutral text " in checks[0]["finding"]
 
 
 def test_the_doctor_plants_nothing_unasked_or_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

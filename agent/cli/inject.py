@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.cli.ground import Check
 from agent.cli.house import many
-from agent.errors import TutelageError
+from agent.errors import TutelageError, UserError
 
 if TYPE_CHECKING:
     from agent.cli.annotator import Visit
@@ -43,6 +43,9 @@ def _rung(visit: Visit, rung: Rung, items: list[Item]) -> Iterator[Check]:
     what = f"rung {rung.name} under injection"
     try:
         asker, mask = _asker(visit, rung)
+    except UserError:
+        return  # the rung's own rows have said so
+    try:
         if not asker.traits.calibrate:
             return  # recorded answers: there is nobody to be misled
         shown = [mask.item(item) for item in items]
@@ -84,10 +87,8 @@ def _asker(visit: Visit, rung: Rung) -> tuple[Asker, Mask]:
 def _row(what: str, rate: Rate) -> Check:
     low, high = rate.interval
     plain = rate.plain / max(rate.beside, 1)
-    finding = (
-        f"{rate.flips} of {rate.asked} labels flipped to the one wanted ({rate.share:.0%}, 95 %: {low:.0%} to "
-        f"{high:.0%}); {plain:.0%} under neutral text of the same length"
-    )
+    finding = f"{rate.flips} of {rate.asked} labels flipped ({rate.share:.0%}, 95 %: {low:.0%} to {high:.0%})"
+    finding += f"; under neutral text {plain:.0%}"
     if rate.family != "all" or low <= plain + NOTED:
         return Check(what, "ok", finding)
     mend = (
