@@ -17,6 +17,7 @@ from agent.report import (
     Agreement,
     Check,
     Figures,
+    Network,
     People,
     Point,
     Share,
@@ -71,6 +72,7 @@ FULL = Figures(
         Spent("large", 310, 0, 190_220, 120_000, 620, 1.24001, "big-2026-01"),
     ),
     budget_usd=25.0,
+    network=Network(2820, 1_399_591, 3, 5_400, 0.0123, 10_000, None),
     curve=tuple(
         Point(t, 150 * (t + 1), Share(r, 120), e)
         for t, (r, e) in enumerate(
@@ -385,3 +387,11 @@ def test_json_carries_every_figure_and_its_interval() -> None:
     assert plain["agreement"][0]["share"]["low"] == pytest.approx(wilson(99, 120)[0])
     assert plain["certificate"]["wrong_at_most"] == 499
     assert json.loads(json.dumps(to_json(EMPTY)))["certificate"] is None
+
+
+def test_what_went_over_the_network_is_told_with_its_limits() -> None:
+    assert words.network(FULL) == (
+        "Over the network: 2,820 of 10,000 requests, 1,399,591 tokens. "
+        "Put by for calls under way: $0.0123, 3 requests and 5,400 tokens."
+    )
+    assert words.network(EMPTY) == ""
