@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -186,3 +187,52 @@ def test_a_wrong_template_says_where(tmp_path, source, says):
 def test_a_missing_template_names_ours():
     with pytest.raises(ConfigError, match=r"nope\.j2.*codes\.j2.*words\.j2"):
         prompt.template_text("nope.j2")
+
+
+def test_a_sentence_of_why_is_asked_for_and_is_another_recipe():
+    asked = prompt.asking(CHAT, rationale=True)
+    made = rendered(SINGLE, asked, "x")
+    assert made.rationale and "says why" in made.prefix and "says why" in made.messages[1].content
+    assert not rendered(SINGLE, CHAT, "x").rationale and "why" not in whole(rendered(SINGLE, CHAT, "x"))
+    assert made.key != rendered(SINGLE, CHAT, "x").key
+
+
+def test_what_a_rung_says_of_its_asking_is_in_the_recipe_and_defaults_are_not():
+    ways = [
+        prompt.asking(CHAT),
+        prompt.asking(CHAT, "words.j2"),
+        prompt.asking(CHAT, shortlist=20),
+        prompt.asking(CHAT, shortlist=10),
+        prompt.asking(CHAT, overflow="chunk"),
+        prompt.asking(CHAT, overflow="fail"),
+        prompt.asking(CHAT, rationale=True),
+    ]
+    assert len({prompt.recipe(SINGLE, "single", way) for way in ways}) == len(ways)
+    assert prompt.recipe(SINGLE, "single", ways[0]) == prompt.recipe(SINGLE, "single", CHAT)
+    assert ways[1].readout == "words" and prompt.asking(WORDS, "codes.j2").readout == "codes"
+
+
+@given(st.text(max_size=3_000), st.integers(20, 300))
+def test_parts_of_a_text_are_all_of_it_and_none_is_too_long(text: str, limit: int) -> None:
+    traits = prompt.asking(replace(CHAT, recipe={"max_chars": str(limit)}), overflow="chunk")
+    it = item(text)
+    count = prompt.parts(it, traits)
+    asked = plugins.load("kinds", "single").question(SINGLE, it, 0)
+    made = [prompt.render(SINGLE, asked, traits, "r", 0, part=number) for number in range(count)]
+    shown = [re.split(r"<[0-9a-f]{8}>\n", m.messages[1].content)[1].rpartition("\n</")[0] for m in made]
+    clean = text.encode("utf-8", "replace").decode()
+    assert count <= prompt.MOST_PARTS
+    if len(clean) <= limit:
+        assert made[0].flags == ()
+    elif len(clean) <= prompt.MOST_PARTS * limit:
+        assert all(m.flags == (f"chunked={count}",) for m in made)
+        assert sum(map(len, shown)) >= len(clean.strip()) - 2 * count
+    assert all(len(one) <= limit for one in shown)
+
+
+def test_a_text_that_must_not_be_cut_is_flagged():
+    made = rendered(SINGLE, prompt.asking(CHAT, overflow="fail"), "x" * 6_001)
+    assert made.flags == (prompt.TOO_LONG,)
+    tokens = prompt.asking(replace(CHAT, recipe={"max_tokens_item": "100"}), overflow="fail")
+    assert rendered(SINGLE, tokens, "x" * 301).flags == (prompt.TOO_LONG,)
+    assert rendered(SINGLE, tokens, "x" * 300).flags == ()
