@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent import claim
+from agent import claim, mask
 from agent import config as settings
 from agent.config import Config
 from agent.pool import Pool
@@ -67,8 +67,15 @@ def _notes(config: Config, store: Store, pool: Pool) -> dict[str, list[Any]]:
             whys[i] = rungs[call.annotator], answer.rationale
     out: dict[str, list[Any]] = {"flags": flags}
     if any(why for _, why in whys):
-        out["rationale"] = [why or None for _, why in whys]
+        out["rationale"] = _uncovered(config, pool, [why for _, why in whys])
     return out
+
+
+def _uncovered(config: Config, pool: Pool, whys: list[str]) -> list[str | None]:
+    """Sentences about items with the items' own words for what was covered in the question; None where there is none."""
+    at = config.privacy
+    covers = mask.build(at.mask, at.regions, config.root / at.names if at.names else None)
+    return [(covers.uncover(pool.item(i), why) if covers.kinds else why) if why else None for i, why in enumerate(whys)]
 
 
 def _mend(config: Config, store: Store, pool: Pool, out: dict[str, list[Any]]) -> None:
