@@ -357,3 +357,41 @@ def test_killed_at_each_step_nothing_is_handed_in_or_read_twice(here: Here) -> N
         assert here.run("submit").code == 0
         assert Counter(server.asked).most_common(1)[0][1] == 1 and len(server.jobs) == 1
         here.whole()
+
+
+# Prices --------------------------------------------------------------------------------------------------------------
+
+FAR = "https://models.example.com/v1"
+
+
+def test_an_unknown_price_is_asked_for(here: Here) -> None:
+    Here(here.folder, FAR)
+    done = call("run", "--batch")
+    assert done.exit_code == 2
+    for words in ("rung 'small'", "price of tiny is not known", "--price IN,OUT", "--budget none"):
+        assert words in done.output
+    assert not here.batches.exists()
+    assert call("run", "--batch", "--budget", "none").exit_code == 4
+    assert call("run", "--batch", "--set", 'goal.budget_usd="none"').exit_code == 4
+
+
+def test_a_price_that_is_told_is_reserved(here: Here) -> None:
+    Here(here.folder, FAR)
+    done = call("run", "--batch", "--price", "1,2", "--budget", "5", "--budget-tokens", "2M", "--json")
+    assert done.exit_code == 4
+    found = json.loads(done.stdout)
+    assert 0 < found["usd_reserved"] < 1 and found["calls_reserved"] == 60 and found["budget_tokens"] == 2_000_000
+    assert found["next"][0] == "tutelage run --budget 5 --budget-tokens 2M --price 1,2 --batch"
+    assert "60 more reserved" in call("status").output
+    for wrong, words in (("large=1,2", "name the rung"), ("cheap", "dollars per million"), ("1", "dollars per million")):
+        done = call("run", "--batch", "--price", wrong)
+        assert done.exit_code == 2 and words in done.output
+
+
+def test_a_price_from_the_table_is_told_with_its_date(here: Here) -> None:
+    Here(here.folder, "https://api.openai.com/v1")
+    done = call("run", "--batch", "--set", "rung.small.model=gpt-4o-mini", "--budget", "1")
+    assert done.exit_code == 4
+    assert "price of gpt-4o-mini: $0.15 in, $0.6 out per million tokens, as of 20" in done.output
+    assert "(prices.toml); --price changes it" in done.output
+    assert len(here.keys()) == 60
