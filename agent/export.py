@@ -72,7 +72,7 @@ def _notes(config: Config, store: Store, pool: Pool) -> dict[str, list[Any]]:
 
 
 def _uncovered(config: Config, pool: Pool, whys: list[str]) -> list[str | None]:
-    """Sentences about items with the items' own words for what was covered in the question; None where there is none."""
+    """Sentences about items with the items' own words for what was covered in the question; None for none."""
     at = config.privacy
     covers = mask.build(at.mask, at.regions, config.root / at.names if at.names else None)
     return [(covers.uncover(pool.item(i), why) if covers.kinds else why) if why else None for i, why in enumerate(whys)]

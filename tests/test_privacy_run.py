@@ -18,7 +18,7 @@ from cli_room import call, child
 from servers.chat import ChatServer
 
 from agent import config as settings
-from agent import loop
+from agent import export, loop
 from agent.ask import Policy
 from agent.errors import ConfigError
 from agent.loop import turn
@@ -143,6 +143,22 @@ def test_a_server_sees_placeholders_and_everything_here_the_original(tmp_path: P
     texts = [item.text for item in ground.pool.items(range(ground.n))]
     ground.store.close()
     assert all(MAIL in text and PHONE in text for text in texts)
+
+
+def test_reasons_are_uncovered_in_the_output(tmp_path: Path) -> None:
+    config = settings.load(
+        project(tmp_path, openai("http://127.0.0.1:9/v1"), '[privacy]\nmask = ["email"]\nmask_local = true\n', n=2)
+    )
+    ground = open_ground(config, None, None, False)
+    loop.forming.begin(ground)
+    ((recipe, _),) = ground.recipes.items()
+    ground.store.begin_turn(1, 0, "c", "v")
+    item = ground.pool.item(0)
+    ground.store.reserve([Call("k", recipe, item.id, "large", turn=1)], None)
+    ground.store.record_now("k", Answer("billing", rationale="It is from [EMAIL_1], about money; [EMAIL_2] is nobody."))
+    told = export.labels(config, ground.store, ground.pool)["rationale"]
+    ground.store.close()
+    assert told == [f"It is from {MAIL}, about money; [EMAIL_2] is nobody.", None]
 
 
 def test_a_covered_question_is_another_question(tmp_path: Path) -> None:
