@@ -49,8 +49,8 @@ DOOMED = {
 """Modes that end a run at once, and what it says."""
 
 BROKEN = {
-    "hang": "no answer within|nothing has come back",
-    "drip": "no answer within|nothing has come back",
+    "hang": "no answer within|no answer has come",
+    "drip": "no answer within|no answer has come",
     "cut": "the connection to .* broke",
     "reset": "the connection to .* broke",
     "html200": "a page, not JSON",

@@ -114,7 +114,7 @@ class Asking:
             await asyncio.sleep(nap)
             self._quiet_s += nap * bool(self._on_wire or self._troubled)
         self._stop(
-            f"nothing has come back for {self._patience_s:.0f} s though questions were under way{self._last}: look at "
+            f"no answer has come for {self._patience_s:.0f} s though questions were under way{self._last}: look at "
             "the server and its log; if it is only slow, raise deadline of this rung; then run again"
         )
         self._stalled = True
@@ -143,7 +143,7 @@ class Asking:
                 if place.done():
                     self._again.popleft()
                     continue
-            elif ready and self._troubled < limit and len(self._tasks) < 2 * limit + UNWRITTEN:
+            elif ready and self._troubled <= limit and len(self._tasks) < 2 * limit + UNWRITTEN:
                 call, place = ready[0][0], None
             else:
                 break
@@ -261,7 +261,7 @@ class Asking:
             self._on_wire.pop(call.key, None)
             if not self._stalled:
                 raise
-            await self._nothing(call, "dropped: nothing came back any more", billed=True)
+            await self._nothing(call, "dropped: no answers came any more", billed=True)
             raise Over from None
         except Exception as error:
             found = verdict(error, call, self._deadline)

@@ -46,7 +46,7 @@ def learnt(oracle: Oracle, policy: Policy) -> Learnt:
             ceiling = min(ceiling, _files(traits))
         start = policy.start if traits.hosts else ceiling
         pace = Pace(traits.requests_per_minute, traits.tokens_per_minute, time.monotonic())
-        found = _LEARNT[oracle] = Learnt(Limit(start, ceiling, deadline), pace, deadline)
+        found = _LEARNT[oracle] = Learnt(Limit(start, ceiling, traits.deadline_s or deadline), pace, deadline)
     found.deadline = deadline
     return found
 

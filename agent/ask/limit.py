@@ -45,6 +45,7 @@ class Limit:
         self._trial: Literal["", "double", "up", "down"] = ""
         self._next: Literal["double", "up", "down"] = "double"
         self._fixed = start >= ceiling
+        self._calm = True
         self._step, self._rest, self._next_rest = 1, 0, REST
         self._quickest = math.inf
         self._lowered = -math.inf
@@ -83,7 +84,7 @@ class Limit:
             return
         self._base, self._trial, self._next = None, "", "up"
         self._step, self._rest, self._next_rest = 1, 0, REST
-        self._fixed = False  # what was said of it does not hold: it has to find its own way back
+        self._calm = self._fixed = False  # what was said of it does not hold: it has to find its own way back
         self._lower(now, max(1, self.now // 2))
 
     def _lower(self, now: float, to: int) -> None:
@@ -122,6 +123,8 @@ class Limit:
         if rate >= needed * before:
             self._base, self._next_rest, self._rest = (self.now, rate), REST, 0
             self._step *= 2
+            if self._trial == "up" and self._calm and rate / before > 1 + 0.7 * (self.now / limit - 1):
+                self._next = "double"  # a hiccup had ended the doubling too soon
             self._try(now, mean)
             return
         doubled, self._trial = self._trial == "double", ""
