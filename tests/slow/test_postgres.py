@@ -173,9 +173,9 @@ SPENDER = """
     from agent.types import Answer, Budget, Call
     url, name = sys.argv[1:]
     async def one(store, i):
-        call = Call(f"{name}{i}", "r", "item", "small", usd=0.01)
-        if (await store.areserve([call], Budget(3.0))).granted:
-            await store.record(call.key, Answer("A", usd=0.002 * (i % 6)))
+        call = Call(f"{name}{i}", "r", "item", "far", usd=0.01, tokens=100, requests=1)
+        if (await store.areserve([call], Budget(3.0, 30_000, 500))).granted:
+            await store.record(call.key, Answer("A", usd=0.002 * (i % 6), tokens_in=20 * (i % 6), requests=1))
     async def main(store):
         await asyncio.gather(*(one(store, i) for i in range(400)))
     with Store.open(url) as store:
@@ -186,19 +186,65 @@ SPENDER = """
 def test_two_processes_stay_within_the_budget(store: Store, url: str) -> None:
     code = textwrap.dedent(SPENDER)
     processes = [subprocess.Popen([sys.executable, "-c", code, url, name]) for name in ("one", "two", "three")]
-    most = 0.0
+    most = [0.0, 0, 0]
     try:
         while any(process.poll() is None for process in processes):
-            spend = store.spend()
-            most = max(most, spend.usd + spend.reserved)
+            u = store.spend().total
+            now = (u.usd + u.reserved, u.tokens + u.held_tokens, u.requests + u.held_requests)
+            most = [max(pair) for pair in zip(most, now, strict=True)]
     finally:
         for process in processes:
             process.kill()
             process.wait()
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert most <= 3.0 + 1e-9
+    assert most[0] <= 3.0 + 1e-9 and most[1] <= 30_000 and most[2] <= 500
     assert store.spend().reserved == 0
     assert store.verify() == []
+
+
+def test_tokens_and_calls_are_counted_and_a_batch_is_sent_once(store: Store, url: str) -> None:
+    wanted = [Call(f"key{i}", "r", f"item{i}", "far", usd=0.01, tokens=100, requests=1) for i in range(6)]
+    name, sent = store.send_out("far", wanted[:2], Budget(tokens=350), {"token": "t"})
+    assert (name, len(sent.granted)) == ("far-0001", 2)
+    with Store.open(url) as other:
+        name, more = other.send_out("far", wanted[:4], Budget(tokens=350), {"token": "u"})
+        assert (name, len(more.granted), len(more.closed), more.short) == ("far-0002", 1, 2, "tokens")
+        assert other.cut_short(["far"]) == 0
+        batch = other.batches(only_out=True)[0]
+        answer = Answer("A", usd=0.005, tokens_in=40, tokens_out=1, requests=1)
+        assert other.end_batch(batch, "read", [("key0", answer, "ok", "")], ["key1"], {}) == [True, True]
+        with pytest.raises(DBAPIError, match="unique"):
+            other.end_batch(batch, "read", [], [], {})
+    total = store.spend().total
+    assert (total.tokens, total.requests, total.held_tokens, total.held_requests) == (141, 2, 100, 1)
+    assert [b.name for b in store.batches(only_out=True)] == ["far-0002"]
+    assert store.verify() == []
+
+
+VERSION_1 = """
+ALTER TABLE calls DROP COLUMN tokens; ALTER TABLE calls DROP COLUMN requests;
+ALTER TABLE retries DROP COLUMN tokens; ALTER TABLE retries DROP COLUMN requests;
+ALTER TABLE answers DROP COLUMN requests; DROP TABLE batches;
+DROP TRIGGER meta_no_update ON meta; UPDATE meta SET value = '1' WHERE name = 'schema';
+INSERT INTO calls (key, recipe, item, annotator, sample, purpose, probability, usd, turn, at)
+  VALUES ('key1', 'r', 'item1', 'far', 0, 'pick', 1.0, 0.4, 1, 0);
+"""
+
+
+def test_a_ledger_of_version_1_goes_on(url: str) -> None:
+    Store.open(url).close()
+    stranger = create_engine(url.replace("postgresql", "postgresql+psycopg"))
+    with stranger.begin() as connection:
+        for statement in VERSION_1.split(";")[:-1]:
+            connection.execute(text(statement))
+    stranger.dispose()
+    with Store.open(url) as store:
+        assert store.spend().reserved == pytest.approx(0.4)
+        assert store.record_now("key1", Answer("A", usd=0.1, tokens_in=5, requests=1))
+        assert store.spend().total.tokens == 5
+        assert store.verify() == []
+    with Store.open(url) as store:
+        assert store.reserve([call(2)], Budget(0.2, 0, 0)) == [call(2)]
 
 
 def test_a_server_that_is_gone_pauses_the_run() -> None:
