@@ -36,7 +36,8 @@ class Settings:
         float32). Of 120 movie sentences bfloat16 changed no batch-calibrated label (log-odds by at most 0.16), so
         "auto" stands as such in the recipe; `served_model` says which it was.
     device: "cpu", "cuda", or "auto".
-    batch: questions in one forward pass.
+    batch: questions in one forward pass on a GPU; a CPU takes as many as make about 1,000 tokens. Four times as many
+        are asked at once.
     subject, ask: the words before a text and before a label ("Review", "Sentiment"). For a tiny model they are worth
         points: take the words people use of such texts.
     max_tokens_item: a longer text keeps its head and tail, flagged "truncated".
@@ -184,17 +185,14 @@ class Small:
                 _fail(taken, error)
 
     def _work(self, taken: list[_Waiting], loop: asyncio.AbstractEventLoop) -> None:
-        """In the thread: all that is taken, in batches of one prefix, one set of options and similar length."""
+        """In the thread: all that is taken, in groups of one prefix and one set of options."""
         scorer = self._load()
         jobs = [self._job(scorer, waiting) for waiting in taken if not waiting.future.done()]
         groups: dict[tuple[str, tuple[str, ...], bool], list[_Job]] = {}
         for job in jobs:
             groups.setdefault((job.prefix, tuple(o.choice for o in job.options), job.many), []).append(job)
         for group in groups.values():
-            for batch in _batches(group, self._settings.batch):
-                if self._closed:
-                    return
-                self._batch(scorer, batch, loop)
+            self._group(scorer, group, loop)
 
     def _load(self) -> Scorer:
         if self._scorer is None:
@@ -229,51 +227,46 @@ class Small:
         tail = most - head
         return text[: begin + head] + scorer.encode(CUT, start=False) + text[end - tail :], True
 
-    def _batch(self, scorer: Scorer, jobs: list[_Job], loop: asyncio.AbstractEventLoop) -> None:
-        """Score one batch and send the answers off. A batch that does not fit is halved."""
+    def _group(self, scorer: Scorer, jobs: list[_Job], loop: asyncio.AbstractEventLoop) -> None:
+        """Score a group and send the answers off pass by pass. What does not fit is tried again in halves."""
         import torch
 
-        began = time.perf_counter()
         first = jobs[0]
         names = [option.choice for option in first.options]
         forms = yes_no(scorer, names) if first.many else labels(scorer, names, self._settings.read == "whole")
         prefix = scorer.encode(first.prefix) if first.prefix else ()
+        left = dict(enumerate(jobs))
+        began = time.perf_counter()
         try:
-            rows, cached = scorer.score([job.text for job in jobs], forms, prefix)
+            for numbers, said, cached in scorer.passes([job.text for job in jobs], forms, prefix):
+                seconds = (time.perf_counter() - began) / len(numbers)
+                for number, row in zip(numbers, said, strict=True):
+                    job = left.pop(number)
+                    answer = self._answer(scorer, job, row, cached, seconds)
+                    loop.call_soon_threadsafe(_settle, job.waiting.future, answer)
+                if self._closed:
+                    return
+                began = time.perf_counter()
         except (CallFailed, torch.OutOfMemoryError) as error:
-            if len(jobs) > 1:
-                half = len(jobs) // 2
-                self._batch(scorer, jobs[:half], loop)
-                self._batch(scorer, jobs[half:], loop)
+            rest, half = list(left.values()), len(left) // 2
+            if rest[1:]:
+                self._group(scorer, rest[:half], loop)
+                self._group(scorer, rest[half:], loop)
                 return
             failed = error if isinstance(error, CallFailed) else CallFailed("the GPU's memory is full: lower batch")
-            loop.call_soon_threadsafe(_fail, [first.waiting], failed)
-            return
-        seconds = (time.perf_counter() - began) / len(jobs)
-        served = str(self._source) if scorer.dtype == "float32" else f"{self._source}+{scorer.dtype}"
-        for job, row in zip(jobs, rows, strict=True):
-            text, logprobs = _read(job, row)
-            answer = Answer(
-                text=text,
-                logprobs=logprobs,
-                tokens_in=len(job.text),
-                tokens_cached=cached,
-                served_model=served,
-                seconds=seconds,
-                flags=job.flags,
-            )
-            loop.call_soon_threadsafe(_settle, job.waiting.future, answer)
+            loop.call_soon_threadsafe(_fail, [job.waiting for job in rest], failed)
 
-
-def _batches(group: list[_Job], size: int) -> list[list[_Job]]:
-    """At most `size` jobs each, of similar length: a long one would make all others pay for padding."""
-    out: list[list[_Job]] = []
-    for job in sorted(group, key=lambda job: len(job.text)):
-        if out and len(out[-1]) < size and len(job.text) <= 1.5 * len(out[-1][0].text) + 16:
-            out[-1].append(job)
-        else:
-            out.append([job])
-    return out
+    def _answer(self, scorer: Scorer, job: _Job, row: list[float], cached: int, seconds: float) -> Answer:
+        text, logprobs = _read(job, row)
+        return Answer(
+            text=text,
+            logprobs=logprobs,
+            tokens_in=len(job.text),
+            tokens_cached=cached,
+            served_model=str(self._source) if scorer.dtype == "float32" else f"{self._source}+{scorer.dtype}",
+            seconds=seconds,
+            flags=job.flags,
+        )
 
 
 def labels(scorer: Scorer, names: Sequence[str], whole: bool = False) -> list[Form]:
