@@ -161,7 +161,7 @@ def test_a_fault_of_ours_exits_with_one_and_shows_no_text(ready: Path, monkeypat
     assert "Traceback" in call(*words).stderr
 
 
-# ---------------------------------------------------------------- init, doctor, plan
+# ---------------------------------------------------------------- init, doctor
 
 
 def test_init_finds_columns_and_labels_and_what_it_writes_is_read(here: Path) -> None:
@@ -235,17 +235,6 @@ def test_doctor_fails_on_what_cannot_work(ready: Path) -> None:
     Path("tutelage-run/ledger.db").write_bytes(b"this is no database, though it is long enough to look at" * 20)
     body = good("doctor", code=2)
     assert any(c["what"] == "ledger" and c["level"] == "fail" for c in body["checks"])
-
-
-def test_plan_spends_and_makes_nothing(ready: Path) -> None:
-    body = good("plan", "--set", "rung.scripted.bill_usd=0.01", "--set", "rung.scripted.samples=2")
-    assert body["items"] == 60 and body["worst_usd"] == pytest.approx(1.2)
-    assert (body["people"]["pilot"], body["people"]["audit"], body["people"]["escalations"]) == (12, 15, 10)
-    assert [row["bar"] for row in body["ladder"]] == [0.97, 0.97, None]
-    assert "number 0" in body["prompts"]["scripted"] and "billing" in body["prompts"]["scripted"]
-    assert not (ready / "tutelage-run").exists()
-    said = call("run", "--dry-run", "--limit", "7").stdout
-    assert said.startswith("7 items") and "what scripted is sent" in said and not (ready / "tutelage-run").exists()
 
 
 # ---------------------------------------------------------------- from the first run to the last export

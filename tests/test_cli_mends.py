@@ -211,16 +211,6 @@ def test_a_key_that_is_not_set_is_named(ready: Path, monkeypatch: pytest.MonkeyP
     assert "is not set" not in call("run", "-c", "near.toml").stderr
 
 
-def test_plan_counts_the_votes(ready: Path) -> None:
-    Path("votes.toml").write_text(openai("http://127.0.0.1:9/v1", "votes = 3"))
-    (row,) = (row for row in good("plan", "-c", "votes.toml")["ladder"] if row["name"] == "openai")
-    assert (row["calls_at_most"], row["answers_at_most"]) == (60, 240)
-    assert "at most 60 questions, up to 60 × 4 = 240 answers" in call("plan", "-c", "votes.toml").stdout
-    Path("several.toml").write_text(openai("http://127.0.0.1:9/v1").replace("[task]", '[task]\nkind = "multi"'))
-    (row,) = (row for row in good("plan", "-c", "several.toml")["ladder"] if row["name"] == "openai")
-    assert row["answers_at_most"] == 60
-
-
 def test_quiet_silences_logs_and_warnings(ready: Path) -> None:
     with always_a() as url:
         Path("votes.toml").write_text(openai(url))

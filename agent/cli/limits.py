@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from agent.errors import UserError
-from agent.types import Budget
 
 if TYPE_CHECKING:
     from agent.config import Config, Rung
+    from agent.types import Budget
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
@@ -49,6 +49,8 @@ def count(option: str, text: str) -> int | None:
 
 def budget(config: Config, usd: str | None, tokens: str | None, calls: str | None) -> Budget:
     """What the options say; where they say nothing, what the configuration says."""
+    from agent.types import Budget
+
     told = config.goal.budget
     return Budget(
         told.usd if usd is None else dollars(usd),

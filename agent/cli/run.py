@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from agent.cli.house import INTERRUPTED, PAUSED, Common, common, explain
-from agent.types import Budget
 
 if TYPE_CHECKING:
     from agent.config import Config
     from agent.store import Store
+    from agent.types import Budget
 
 
 @click.command()
@@ -72,6 +72,7 @@ def run(
     from agent.cli import limits
     from agent.cli.begin import keys, table_prices
     from agent.cli.progress import Progress
+    from agent.types import Budget
 
     if given:
         common.overrides += limits.prices(common.config(), given)
