@@ -88,7 +88,7 @@ class Mask:
 
         if sum(map(str.isdigit, text)) < 5:
             return
-        for region in ("ZZ", *self.regions):
+        for region in self.regions:  # each finds numbers with + and country code, too
             for found in PhoneNumberMatcher(text, region, leniency=Leniency.VALID, max_tries=sys.maxsize):
                 yield found.start, found.end
 
@@ -227,7 +227,8 @@ def _ibans(text: str) -> Iterator[tuple[int, int]]:
     while (found := _IBAN.search(text, at)) is not None:
         at = found.start() + 1
         for end in range(found.end(), found.start() + 14, -1):
-            if text[end - 1].isalnum() and iban.is_valid(text[found.start() : end], check_country=False):
+            ends = text[end - 1].isalnum() and not text[end : end + 1].isalnum()
+            if ends and iban.is_valid(text[found.start() : end], check_country=False):
                 yield found.start(), end
                 at = end
                 break
