@@ -26,20 +26,24 @@ GAIN_FLOOR = 0.002
 
 
 def prompt_of(
-    ground: Ground, machine: Machine, ways: Ways, row: int, item: Item, sample: int, labels: Sequence[str] = ()
+    ground: Ground, machine: Machine, ways: Ways, row: int, item: Item, variant: int, sample: int, labels: Sequence[str]
 ) -> tuple[str, Prompt]:
     """The recipe, and what this machine is sent about an item (as the machine may see it).
 
     `labels`: its shortlist, where the machine has one.
     """
-    full = bool(ground.board.machine[machine.rung.name].none[row])
-    way = ways.of(row, sample, full)
+    way = ways.of(row, variant, _full(ground, machine, row))
     if way.short:
         question = short.question(ground.kind, machine.task, item, sample, labels, way.traits.readout == "words")
     else:
         question = ground.kind.question(machine.task, item, sample)
-    part = ways.part(sample)
+    part = sample // ways.stride
     return way.recipe, prompt.render(machine.task, question, way.traits, way.recipe, sample, way.shots, part=part)
+
+
+def _full(ground: Ground, machine: Machine, row: int) -> bool:
+    """Is the item to be asked about with all labels, because it was none of those on the shortlist?"""
+    return bool(ground.board.machine[machine.rung.name].none[row])
 
 
 def jobs(ground: Ground, machine: Machine, picks: Picks, purpose: Stream, turn: int, ways: Ways | None = None) -> Jobs:
@@ -56,9 +60,8 @@ def jobs(ground: Ground, machine: Machine, picks: Picks, purpose: Stream, turn: 
     chances = dict(zip(rows, picks.probabilities.tolist(), strict=True))
     rows.sort(key=ways.block)
     for row, item in zip(rows, map(machine.mask.item, ground.pool.items(rows)), strict=True):
-        count = ways.samples * prompt.parts(item, ways.of(row, 0, False).traits)
-        for sample in range(count):
-            recipe, text = prompt_of(ground, machine, ways, row, item, sample, lists.get(row, ()))
+        for variant, sample in ways.asked(prompt.parts(item, ways.of(row, 0, False).traits)):
+            recipe, text = prompt_of(ground, machine, ways, row, item, variant, sample, lists.get(row, ()))
             most = machine.oracle.most(text)
             call = Call(
                 key=text.key,
@@ -92,10 +95,10 @@ def unfinished(ground: Ground, machine: Machine) -> Jobs:
     lists = short.lists(ground, ways.short, [row for _, row in found])
     out = []
     for call, row in found:
-        item = machine.mask.item(ground.pool.item(row))
-        recipe, text = prompt_of(ground, machine, ways, row, item, call.sample, lists.get(row, ()))
-        if recipe == call.recipe:  # else its item is in another block now, and is asked there
-            out.append((call, text))
+        variant = ways.variant(row, call.recipe, _full(ground, machine, row))
+        if variant is not None:  # else its item is in another block now, and is asked there
+            item, labels = machine.mask.item(ground.pool.item(row)), lists.get(row, ())
+            out.append((call, prompt_of(ground, machine, ways, row, item, variant, call.sample, labels)[1]))
     return out
 
 

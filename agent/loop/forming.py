@@ -48,17 +48,24 @@ class Trial:
 
 
 def candidates(ground: Ground, machine: Machine) -> list[Form]:
-    """The forms to choose from; one where there is nothing to choose, or nobody to choose by."""
+    """The forms to choose from, cheapest first; one where there is nothing to choose, or nobody to choose by."""
     rung, own = machine.rung, machine.traits.template
     if rung.form == "pilot":
         counts = sorted({0, rung.shots or SHOTS})
-        return [Form((template,), count) for count in counts for template in rung.templates or (own,)]
-    first = Form(rung.templates or (own,), rung.shots)
+        return [Form((template,), (count,)) for count in counts for template in rung.templates or (own,)]
+    first = Form(rung.templates or (own,), (rung.shots,))
     if rung.form == "given" or rung.templates or rung.shots or not machine.traits.calibrate or not _by_default(machine):
         return [first]
     plan = share(ground).pilot
-    few = plan >= ENOUGH and plan * rung.samples <= CHEAP * ground.n
-    return [first, Form(first.templates, SHOTS)] if few else [first]
+    if plan < ENOUGH or plan * rung.samples > CHEAP * ground.n or not _free(ground, machine):
+        return [first]
+    return [first, Form(first.templates, (SHOTS,)), Form(first.templates, (0, SHOTS))]
+
+
+def _free(ground: Ground, machine: Machine) -> bool:
+    """Does a question cost no money? Longer prompts, and two for one, are chosen for nobody who pays for them."""
+    question = ground.kind.question(machine.task, machine.mask.item(ground.pool.item(0)), 0)
+    return machine.oracle.most(prompt.render(machine.task, question, machine.traits, "", 0)).usd == 0
 
 
 def _by_default(machine: Machine) -> bool:
@@ -89,25 +96,25 @@ def fix(ground: Ground, machine: Machine, tell: Tell) -> list[Trial]:
     able = candidates(ground, machine)
     pilot = share(ground).pilot
     pending = pilot > 0 and (not purposes(ground)["pilot"] or any(c.purpose == "pilot" for c in open_cards(ground)))
-    if pending and (len(able) > 1 or able[0].shots):
-        if able[0].shots or machine.rung.form == "pilot" or ground.answerer is not None:
+    if pending and (len(able) > 1 or any(able[0].shots)):
+        if any(able[0].shots) or machine.rung.form == "pilot" or ground.answerer is not None:
             return []
         able = able[:1]  # people at a screen may take their time: nobody asked that machines wait for them
     ways = [_ways(ground, machine, form, tell) for form in able]
     index, why = 0, ""
     if len(ways) > 1 and int(ground.board.pilot.sum()) >= ENOUGH:
         used = _used(ground, ways)
-        board = _heard(ground, ways)
-        if used is None and (missing := _missing(ground, machine, ways, board)):
+        heard = _heard(ground, ways)
+        if used is None and (missing := _missing(ground, machine, ways, heard)):
             return missing
-        index, why = _best(ground, ways, board)
+        index, why = _best(ground, ways, heard)
         if used is not None:
             index = used
     machine.ways, machine.shown = ways[index], ways[index].shown
     if why:
         machine.why = f"{ways[index].form}: {why}"
         tell(f"{machine.rung.name} is asked by {machine.why}")
-    if ways[index].form.shots or len(ways) > 1:
+    if any(ways[index].form.shots) or len(ways) > 1:
         ground.board.restart()  # what it answered in earlier runs was passed by while its recipe was not known
         ground.board.refresh(ground.store, ground.recipes)
     return []
@@ -121,35 +128,34 @@ def _used(ground: Ground, ways: Sequence[Ways]) -> int | None:
     return None
 
 
-def _heard(ground: Ground, ways: Sequence[Ways]) -> Board:
-    """What was answered in each form, as if each were a machine of its own, numbered."""
-    names = [str(number) for number in range(len(ways))]
-    board = Board(ground.task, ground.kind, ground.layout, ground.pool, ground.n, names, "")
-    board.refresh(
-        ground.store, {recipe: name for name, form in zip(names, ways, strict=True) for recipe in form.recipes}
-    )
-    board.people = ground.board.people
-    return board
-
-
-def _missing(ground: Ground, machine: Machine, ways: Sequence[Ways], board: Board) -> list[Trial]:
+def _heard(ground: Ground, ways: Sequence[Ways]) -> list[Heard]:
+    """What was answered in each form, as if each were a machine of its own."""
     out = []
-    for number, form in enumerate(ways):
-        heard = board.machine[str(number)]
-        left = ground.board.pilot & ~(heard.done | heard.none | machine.tired | form.shown)
-        if left.any():
+    for form in ways:
+        board = Board(ground.task, ground.kind, ground.layout, ground.pool, ground.n, ["it"], "")
+        board.refresh(ground.store, dict.fromkeys(form.recipes, "it"))
+        out.append(board.machine["it"])
+    return out
+
+
+def _missing(ground: Ground, machine: Machine, ways: Sequence[Ways], heard: Sequence[Heard]) -> list[Trial]:
+    """Forms with pilot items still to be asked. One that averages others is asked when those are."""
+    out = []
+    for form, said in zip(ways, heard, strict=True):
+        left = ground.board.pilot & ~(said.done | said.none | machine.tired | form.shown)
+        if left.any() and len(form.form.variants) == 1:
             out.append(Trial(form, np.flatnonzero(left)))
     return out
 
 
-def _best(ground: Ground, ways: Sequence[Ways], board: Board) -> tuple[int, str]:
+def _best(ground: Ground, ways: Sequence[Ways], heard: Sequence[Heard]) -> tuple[int, str]:
     """The form that agrees best with people, and why, on the pilot items that were answered in all of them."""
-    rows: Bools = ground.board.pilot.copy()
-    for number in range(len(ways)):
-        rows &= board.machine[str(number)].any
+    rows: Bools = np.logical_and.reduce(
+        [ground.board.pilot, *(said.any & ~form.shown for form, said in zip(ways, heard, strict=True))]
+    )
     if int(rows.sum()) < ENOUGH // 2:
         return 0, ""
-    raw = [_raw(board.machine[str(number)])[rows] for number in range(len(ways))]
+    raw = [_raw(said)[rows] for said in heard]
     chosen = forms.choose(raw, ground.board.people.said[rows], ground.layout, ground.config.run.seed)
     return chosen.index, chosen.why
 
@@ -165,22 +171,27 @@ def _ways(ground: Ground, machine: Machine, form: Form, tell: Tell) -> Ways:
     """The ways of a form, with the examples it shows."""
     atoms = len(ground.layout.atoms)
     size = shortlist.size(machine.rung.shortlist, ground.layout.width) if atoms == 1 else 0
-    examples: list[tuple[Example, ...]] = [()]
     shown, blocks = nothing(ground.n), None
     rows = [i for i in ground.order.tolist() if ground.board.pilot[i]]
-    if form.shots and rows:
-        choice = machine.rung.shot_choice
-        if choice in FEATURES and ground.student is None:
-            tell(
-                f'shot_choice = "{choice}" of {machine.rung.name} needs a student to tell texts apart: "balanced" holds'
-            )
-            choice = "balanced"
-        if choice == "knn":
-            taken, blocks = _blocks(ground, rows, form.shots)
+    choice = machine.rung.shot_choice
+    if choice in FEATURES and ground.student is None and any(form.shots):
+        words = "needs a student, which tells texts apart"
+        tell(f'shot_choice = "{choice}" of {machine.rung.name} {words}: "balanced" is taken')
+        choice = "balanced"
+    taken: dict[int, list[list[int]]] = {}
+    for count in form.shots:
+        if not count or not rows:
+            taken[count] = [[]]
+        elif choice == "knn":
+            taken[count], blocks = _blocks(ground, rows, count)
         else:
-            taken = [_taken(ground, rows, choice, form.shots)]
-            shown[taken[0]] = True
-        examples = [tuple(_example(ground, machine, i) for i in some) for some in taken]
+            taken[count] = [_taken(ground, rows, choice, count)]
+            shown[taken[count][0]] = True
+    most = max(map(len, taken.values()))
+    examples = {
+        count: [tuple(_example(ground, machine, i) for i in some) for some in lists * (most // len(lists))]
+        for count, lists in taken.items()
+    }
     return make(machine.task, machine.rung, machine.traits, form, size, examples, shown, blocks)
 
 

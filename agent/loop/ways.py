@@ -5,7 +5,7 @@ Knows no ledger and no item. A machine is one annotator whatever the way: what i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,14 +17,18 @@ from agent.types import Bools, Example, Ints, Task, Traits
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A candidate among ways of asking. `templates`: sample s uses number s mod T. `shots`: how many examples."""
+    """A candidate among ways of asking. Every item is asked by every template with every number of examples."""
 
     templates: tuple[str, ...]
-    shots: int
+    shots: tuple[int, ...]
+
+    @property
+    def variants(self) -> list[tuple[str, int]]:
+        return [(template, count) for count in self.shots for template in self.templates]
 
     def __str__(self) -> str:
-        shown = f"{self.shots} examples" if self.shots else "no examples"
-        return f"{' and '.join(self.templates)} with {shown}"
+        counts = [f"with {count} examples" if count else "with no examples" for count in self.shots]
+        return f"{' and '.join(self.templates)} {' and '.join(counts)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,8 @@ class Way:
 class Ways:
     """All the ways of one form.
 
-    `known`: (block, template's number, short) -> way. `blocks`: (n,) the block of each item, None where there is one
-    block. `shown`: (n,) items that are examples and never asked about.
+    `known`: (block, variant's number, short) -> way. `samples`: questions about an item. `blocks`: (n,) the block of
+    each item, None where there is one block. `shown`: (n,) items that are examples and never asked about.
     """
 
     form: Form
@@ -56,17 +60,33 @@ class Ways:
     def recipes(self) -> frozenset[str]:
         return frozenset(way.recipe for way in self.known.values())
 
+    @property
+    def stride(self) -> int:
+        """Sample numbers that a part of a text takes up."""
+        return -(-self.samples // len(self.form.variants)) * len(self.form.templates)
+
     def block(self, row: int) -> int:
         return 0 if self.blocks is None else int(self.blocks[row])
 
-    def of(self, row: int, sample: int, full: bool) -> Way:
-        """The way for an item and a sample. `full`: all labels, though there is a shortlist."""
-        number = sample % self.samples % len(self.form.templates)
-        return self.known[self.block(row), number, bool(self.short) and not full]
+    def of(self, row: int, variant: int, full: bool) -> Way:
+        """The way for an item and a variant. `full`: all labels, though there is a shortlist."""
+        return self.known[self.block(row), variant, bool(self.short) and not full]
 
-    def part(self, sample: int) -> int:
-        """Which part of a long text a sample is about: samples are counted on from part to part."""
-        return sample // self.samples
+    def asked(self, parts: int) -> Iterator[tuple[int, int]]:
+        """(variant, sample number) of all that is asked about an item whose text is asked in `parts`.
+
+        Each template has an order of the options of its own; with examples and without, the order is the same, so that
+        a form which averages both asks nothing anew.
+        """
+        several, templates = len(self.form.variants), len(self.form.templates)
+        for part in range(parts):
+            for sample in range(self.samples):
+                yield sample % several, sample // several * templates + sample % templates + part * self.stride
+
+    def variant(self, row: int, recipe: str, full: bool) -> int | None:
+        """The variant under which an item is asked by a recipe; None where it is not any more."""
+        count = range(len(self.form.variants))
+        return next((number for number in count if self.of(row, number, full).recipe == recipe), None)
 
 
 def make(
@@ -75,20 +95,20 @@ def make(
     traits: Traits,
     form: Form,
     short: int,
-    examples: Sequence[tuple[Example, ...]],
+    examples: Mapping[int, Sequence[tuple[Example, ...]]],
     shown: Bools,
     blocks: Ints | None = None,
 ) -> Ways:
-    """The ways of a form. `examples`: the examples of each block, besides the task's own, which all are shown."""
+    """The ways of a form. `examples`: number of examples -> those of each block, besides the task's own."""
     known = {}
-    for block, own in enumerate(examples):
-        shots = (*task.examples, *own)
-        for number, template in enumerate(form.templates):
+    for number, (template, count) in enumerate(form.variants):
+        for block, own in enumerate(examples[count]):
             for size in {0, short}:
                 asked = prompt.asking(traits, template, size, rung.overflow, rung.rationale)
+                shots = (*task.examples, *own)
                 recipe = prompt.recipe(task, task.kind, asked, shots)
                 known[block, number, size > 0] = Way(asked, shots, recipe, size)
-    return Ways(form, rung.samples, known, short, shown, blocks)
+    return Ways(form, max(rung.samples, len(form.variants)), known, short, shown, blocks)
 
 
 def nothing(n: int) -> Bools:
