@@ -94,7 +94,9 @@ def truth(i: int) -> str:
     return LABELS[i % 2]
 
 
-def project(here: Path, server: Faulty, marked: str = "", bad: tuple[int, ...] = ()) -> Config:
+def project(
+    here: Path, server: Faulty, marked: str = "", bad: tuple[int, ...] = (), oracle: str = 'oracle = "openai"'
+) -> Config:
     """A pool of N items, marked for the server, and one machine; the items `bad` bring their own fault."""
     with open(here / "pool.csv", "w", newline="") as handle:
         writer = csv.writer(handle)
@@ -110,7 +112,7 @@ path = "pool.csv"
 text = "text"
 id = "id"
 [[rung]]
-oracle = "openai"
+{oracle}
 model = "tiny"
 base_url = "{server.url}"
 deadline = 0.3
@@ -233,6 +235,20 @@ def test_where_no_item_can_be_answered_the_run_pauses_instead_of_losing_all(mode
         assert re.search(BAD_ITEM[mode], finished.reason)
         assert not answers(config)
         assert server.total < 2 * N
+
+
+@pytest.mark.parametrize("wire", ["decisions", "systemone"])
+def test_the_wires_of_decisions_hold_as_well(wire: str, tmp_path: Path) -> None:
+    endings = {"reset": BROKEN["reset"], "nochoices": "did not answer", "quota429": DOOMED["quota429"], "ok": ""}
+    for mode, said in endings.items():
+        here = tmp_path / mode
+        here.mkdir()
+        with Faulty(mode) as server:
+            config = project(here, server, oracle=f'oracle = "decisions"\nwire = "{wire}"')
+            finished = loop.run(config, policy=FAST)
+            assert re.search(said, finished.reason)
+            assert (finished.code == 0) == (mode == "ok")
+            healed(config, server)
 
 
 def test_an_item_that_always_fails_does_not_hold_up_the_others(tmp_path: Path) -> None:
