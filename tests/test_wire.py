@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle_room import MULTI, SINGLE, TEXT, ask, asked, context, read
-from servers.chat import ChatServer
+from servers.chat import BODIES, ChatServer, completion
 
 from agent import oracles, plugins
 from agent.errors import CallFailed, EndpointDown, Transient, TutelageError, Unparsable
@@ -146,6 +146,16 @@ FAULTS = [
     ("cut", Transient, "broke", True),
     ("hang", Transient, "deadline", True),
     ("drip", Transient, "deadline", True),
+    ("500", Transient, "500", False),
+    ("reset", Transient, "broke", True),
+    ("empty200", Transient, "without a body", True),
+    ("204", Transient, "without a body", True),
+    ("huge", Transient, "32 MB", True),
+    ("quota200", EndpointDown, "insufficient_quota", None),
+    ("501", EndpointDown, "HTTP 501", None),
+    ("thinking", CallFailed, "enable_thinking", None),
+    ("declines", CallFailed, "declines", None),
+    ("filtered", CallFailed, "content filter", None),
     ("null", CallFailed, "nothing", None),
     ("length", CallFailed, "max_tokens", None),
     ("long400", CallFailed, "max_chars", None),
@@ -244,6 +254,162 @@ def test_an_attempt_to_vote_that_fails_can_be_made_again():
             return answer
 
         assert read(SINGLE, made, asyncio.run(run()))["label"]["good"] == pytest.approx(2.5 / 4.5)
+
+
+def test_early_hints_are_no_answer():
+    with ChatServer("early", right="good") as server:
+        made, answer = one(server)
+    assert read(SINGLE, made, answer)["label"]["good"] > 0.7
+
+
+def test_votes_elsewhere_are_drawn_by_a_schema():
+    with ChatServer("schema", right="good") as server:
+        made, answer = one(server, logprobs="no")
+        schema = server.requests[0].body["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["label"]["enum"] == ["A", "B", "C"]
+    assert read(SINGLE, made, answer)["label"]["good"] == pytest.approx(5.5 / 6.5)
+
+
+def test_one_odd_answer_without_log_probabilities_is_asked_again_and_three_pause():
+    with ChatServer(right="good") as server:
+        oracle = chat(server)
+        made = asked(SINGLE, oracle)
+
+        async def run() -> list[type]:
+            await oracle.answer(made)
+            kinds: list[type] = []
+            for mode in ("nologprobs", "ok", "nologprobs", "nologprobs", "nologprobs"):
+                server.mode = mode
+                try:
+                    kinds.append(type(await oracle.answer(made)))
+                except TutelageError as error:
+                    kinds.append(type(error))
+            await oracle.close()
+            return kinds
+
+        assert asyncio.run(run()) == [Transient, Answer, Transient, Transient, EndpointDown]
+        assert not any(r.body.get("n") for r in server.requests)
+
+
+def test_an_answer_cut_short_gets_more_room_once_and_then_for_good():
+    with ChatServer("roomy", right="good") as server:
+        oracle = chat(server, usd_per_mtok_in=1.0, usd_per_mtok_out=1.0)
+        prompts = [asked(SINGLE, oracle, str(i)) for i in range(5)]
+        first = oracle.most(prompts[0])
+        answers = ask(oracle, *prompts)
+        rooms = [r.body["max_tokens"] for r in server.requests]
+    assert rooms == [16, 256] * 3 + [256] * 2
+    assert [answer.requests for answer in answers] == [2, 2, 2, 1, 1]
+    assert answers[0].tokens_in == 200 and answers[0].usd <= first.usd and first.requests >= 2
+    assert read(SINGLE, prompts[0], answers[0])["label"]["good"] > 0.7
+
+
+@pytest.mark.parametrize("pin", [False, True])
+def test_another_model_in_mid_run_is_flagged_or_pauses(pin, caplog):
+    with caplog.at_level(logging.WARNING), ChatServer(right="good") as server:
+        oracle = chat(server, pin=pin)
+        made = asked(SINGLE, oracle)
+
+        async def run() -> list[Answer]:
+            answers = [await oracle.answer(made)]
+            server.served = "tiny-2027"
+            answers.append(await oracle.answer(made))
+            if pin:
+                with pytest.raises(EndpointDown, match="tiny-2027"):
+                    await oracle.answer(made)
+            else:
+                answers.append(await oracle.answer(made))
+            await oracle.close()
+            return answers
+
+        before, *after = asyncio.run(run())
+    assert not any(flag.startswith("model=") for flag in before.flags)
+    assert all("model=tiny-2027" in answer.flags for answer in after) and len(after) == (1 if pin else 2)
+    assert len([r for r in caplog.records if "tiny-2027" in r.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("mode", ["why", "nologprobs"])
+def test_a_reason_is_kept_apart_from_the_label(mode):
+    with ChatServer("why", right="good") as server:
+        oracle = chat(server, logprobs="auto" if mode == "why" else "no")
+        made = replace(asked(SINGLE, oracle), rationale=True)
+        (answer,) = ask(oracle, made)
+        body = server.requests[0].body
+    assert answer.rationale == "Because it says so." and answer.text in "ABC" and body["max_tokens"] == 80
+    assert read(SINGLE, made, answer)["label"]["good"] > 0.7 and "structured_outputs" not in body
+
+
+def test_a_server_that_refuses_all_from_the_start_pauses_the_run():
+    with ChatServer("bad400") as server:
+        oracle = chat(server)
+        made = asked(SINGLE, oracle)
+
+        async def run() -> list[type]:
+            kinds = []
+            for _ in range(openai.REFUSED):
+                try:
+                    await oracle.answer(made)
+                except TutelageError as error:
+                    kinds.append(type(error))
+            await oracle.close()
+            return kinds
+
+        kinds = asyncio.run(run())
+    assert kinds == [CallFailed] * (openai.REFUSED - 1) + [EndpointDown]
+
+
+def test_the_first_question_finds_out_for_all_what_is_refused():
+    with ChatServer("nologprobs400", right="good") as server:
+        oracle = chat(server, in_flight=32)
+        prompts = [asked(SINGLE, oracle, str(i)) for i in range(32)]
+
+        async def run() -> list[Answer]:
+            most = oracle.most(prompts[0])
+            answers = await asyncio.gather(*map(oracle.answer, prompts))
+            await oracle.close()
+            assert max(answer.requests for answer in answers) <= most.requests
+            return answers
+
+        answers = asyncio.run(run())
+        assert sum(answer.requests for answer in answers) == len(server.requests) == 32 + 2
+        assert sum("logprobs" in r.body for r in server.requests) == 1
+
+
+def test_bodies_and_answers_by_file_are_those_of_the_wire():
+    with ChatServer(right="good") as server:
+        oracle = chat(server, extra={"top_p": 1})
+        made = asked(SINGLE, oracle)
+        assert oracle.body(made)["top_logprobs"] == 20
+        (answer,) = ask(oracle, made)
+        assert oracle.body(made) == server.requests[0].body and server.requests[0].body["top_p"] == 1
+        response = completion(server, oracle.body(made))
+    assert oracle.read(made, response) == answer
+    with pytest.raises(Transient, match="without choices"):
+        oracle.read(made, {"choices": []})
+    with pytest.raises(CallFailed, match="used up max_tokens"):
+        oracle.read(made, BODIES["length"])
+    hosted = openai.build(openai.Settings("gpt-4.1-mini"), context(SINGLE))
+    assert hosted.read(made, response).usd == pytest.approx((36 * 0.4 + 64 * 0.1 + 2 * 1.6) / 2e6)
+
+
+def test_azure_is_addressed_by_deployment_and_version(monkeypatch):
+    monkeypatch.setenv("MY_KEY", KEY)
+    with ChatServer(right="good") as server:
+        url = server.url.removesuffix("/v1")
+        one(server, base_url=url, azure_api_version="2024-10-21", api_key_env="MY_KEY")
+        (request,) = server.requests
+    assert request.path == "/openai/deployments/tiny/chat/completions?api-version=2024-10-21"
+    assert request.headers["api-key"] == KEY and not server.others
+
+
+def test_the_address_is_not_part_of_the_recipe():
+    at = openai.Settings("m", "http://127.0.0.1:1/v1")
+    assert at.recipe == replace(at, base_url=("http://127.0.0.1:3/v1", "http://127.0.0.1:2/v1")).recipe
+    assert at.recipe != replace(at, revision="b").recipe != replace(at, extra={"top_p": 1}).recipe
+    traits = openai.build(replace(at, base_url=("http://127.0.0.1:3/v1", "http://10.0.0.2/v1")), context(SINGLE)).traits
+    assert traits.hosts == ("127.0.0.1", "10.0.0.2") and not traits.local
+    with pytest.raises(ValueError, match=r"extra\.model cannot be set"):
+        replace(at, extra={"model": "x"})
 
 
 # Settings, prices, traits.

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import json
 import math
+import socket
+import struct
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +26,8 @@ STATUS: dict[str, tuple[int, dict[str, Any]]] = {
     "quota429": (429, {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}),
     "429": (429, {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}),
     "503": (503, {"error": {"message": "overloaded"}}),
+    "500": (500, {"error": {"message": "EngineCore encountered an issue: SENTINEL"}}),
+    "501": (501, {"error": {"message": "not implemented"}}),
     "404": (404, {"error": {"message": "no such model", "code": "model_not_found"}}),
     "long400": (400, {"error": {"message": "maximum context length is 10 tokens: SENTINEL", "param": "input_tokens"}}),
     "bad400": (400, {"error": {"message": "I dislike SENTINEL", "code": "content_filter"}}),
@@ -34,6 +38,10 @@ BODIES: dict[str, Any] = {
     "emptychoices": {"choices": []},
     "list200": [1],
     "null": {"choices": [{"message": {"content": None}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 9}},
+    "quota200": {"error": {"message": "current quota", "code": "insufficient_quota"}},
+    "thinking": {"choices": [{"message": {"content": None, "reasoning": "SENTINEL A"}, "finish_reason": "stop"}]},
+    "declines": {"choices": [{"message": {"content": None, "refusal": "not SENTINEL"}, "finish_reason": "stop"}]},
+    "filtered": {"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]},
     "length": {"choices": [{"message": {"content": None, "reasoning": "A"}, "finish_reason": "length"}]},
 }
 
@@ -59,6 +67,7 @@ class ChatServer:
 
     def __init__(self, mode: str = "ok", right: str = "", vllm: bool = False, after: str = "", to: str = "") -> None:
         self.mode, self.right, self.vllm, self.after, self.to = mode, right, vllm, after, to
+        self.served = "tiny-2026"
         self.prose = "Well, I would say it depends."
         self.drawn: list[str] = []
         self.requests: list[Request] = []
@@ -118,6 +127,19 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
                 self._json(307, {}, {"location": f"{server.to}/chat/completions"})
             elif mode == "html200":
                 self._send(200, b"<html>Please log in</html>", "text/html")
+            elif mode == "empty200":
+                self._send(200, b"", "application/json")
+            elif mode == "204":
+                self._send(204, b"", "application/json")
+            elif mode == "early":
+                self.wfile.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+                self._json(200, completion(server, body))
+            elif mode == "reset":
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+                self.close_connection = True
+            elif mode == "huge":
+                self._send(200, b'{"choices": "' + b"x" * (33 << 20) + b'"}', "application/json")
             elif mode == "badjson":
                 self._send(200, b'{"choices": [{"mess', "application/json")
             elif mode == "hang":
@@ -176,14 +198,21 @@ def completion(server: ChatServer, body: dict[str, Any]) -> dict[str, Any]:
     count = body.get("n", 1)
     labels = server.drawn[:count] or [server.right] * count
     texts = [server.prose if server.mode == "prose" else code_of(body, label) for label in labels]
+    if server.mode == "why":
+        texts = [f"{text}\nBecause it says so." for text in texts]
     choices: list[dict[str, Any]] = [
         {"index": i, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         for i, text in enumerate(texts)
     ]
-    if body.get("logprobs") and server.mode not in ("nologprobs", "nologprobs400"):
+    if server.mode == "schema" and "response_format" in body:
+        for choice in choices:
+            choice["message"]["content"] = json.dumps({"label": choice["message"]["content"]})
+    if server.mode == "roomy" and body.get("max_tokens", 0) < 200:
+        choices = [{"message": {"content": None, "reasoning": "hm"}, "finish_reason": "length"}]
+    elif body.get("logprobs") and server.mode not in ("nologprobs", "nologprobs400", "schema"):
         choices[0]["logprobs"] = {"content": logprobs(texts[0], body, server.mode)}
     usage = {"prompt_tokens": 100, "completion_tokens": 2 * count, "prompt_tokens_details": {"cached_tokens": 64}}
-    return {"model": "tiny-2026", "choices": choices, "usage": usage}
+    return {"model": server.served, "choices": choices, "usage": usage}
 
 
 def logprobs(text: str, body: dict[str, Any], mode: str) -> list[dict[str, Any]]:
@@ -192,6 +221,7 @@ def logprobs(text: str, body: dict[str, Any], mode: str) -> list[dict[str, Any]]
     codes = [line.split(": ")[0] for line in lines if ": " in line and len(line.split(": ")[0]) <= 2]
     if mode == "prose":
         return [{"token": word, "logprob": -0.1, "top_logprobs": []} for word in text.split()]
+    text, _, why = text.partition("\n")
     others = [code for code in codes if code != text]
     shares = {text: 0.6, f" {text}": 0.1} | {code: 0.2 / len(others) for code in others} | {"The": 0.05}
     if mode == "unlisted":
@@ -201,4 +231,5 @@ def logprobs(text: str, body: dict[str, Any], mode: str) -> list[dict[str, Any]]
     top = [{"token": name, "logprob": math.log(p)} for name, p in shares.items()]
     first = {"token": text, "logprob": math.log(0.6), "top_logprobs": top}
     space = {"token": "\n", "logprob": -0.01, "top_logprobs": [{"token": "\n", "logprob": -0.01}]}
-    return [space, first] if mode == "space" else [first]
+    after = [{"token": word, "logprob": -3.0, "top_logprobs": []} for word in ["\n", *why.split()]] if why else []
+    return [space, first] if mode == "space" else [first, *after]
