@@ -67,7 +67,8 @@ def test_log_probabilities_are_counted(top: int, seen: int) -> None:
 @pytest.mark.parametrize("processed", [True, False])
 def test_the_mode_of_log_probabilities(processed: bool) -> None:
     with Able(obeys=("structured_outputs",), processed=processed) as server:
-        assert found(server.url).mode == ("processed" if processed else "raw")
+        facts = found(server.url)
+    assert facts.masked == processed and facts.mode == "raw"
 
 
 def test_thinking_that_eats_max_tokens() -> None:

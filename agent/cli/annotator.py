@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 MUST = ("endpoint", "model")
 """What a rung cannot work without; what else a server lacks, the rung does without."""
-ENGINE_LEVEL = 32
 
 
 @dataclass
@@ -163,9 +162,11 @@ def _pace(visit: Visit, what: str, made: Asking, looked: Looked, levels: Sequenc
 
 def _engine(visit: Visit, rung: Rung, made: Asking) -> Iterator[Check]:
     """A model in this process: which, how its labels are spelled, items a second."""
+    from agent.cli import pace
+
     what, looked = f"rung {rung.name}", Looked(rung.name)
     visit.say(f"{what}: loading the model and asking it for at most 10 s")
-    rows = list(_pace(visit, what, made, looked, (ENGINE_LEVEL,)))
+    rows = list(_pace(visit, what, made, looked, (pace.ENGINE,)))
     if looked.pace is not None and looked.pace.served:
         yield Check(f"{what}: model", "ok", looked.pace.served)
     if spell := getattr(made.oracle, "spell", None):

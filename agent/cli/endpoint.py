@@ -62,9 +62,6 @@ def rows(what: str, facts: Facts, rung: Rung) -> Iterator[Check]:
     server = " ".join(part for part in (facts.server, facts.version) if part)
     yield Check(f"{what}: endpoint", "ok", f"{facts.url} answers{f' ({server})' if server else ''}")
     yield _model(what, facts, str(rung.settings.model))
-    if not facts.right:
-        mend = "look at what it is sent: tutelage plan; try another template, or a model that follows instructions"
-        yield Check(f"{what}: answer", "warn", "what it wrote is none of the options", mend)
     yield _choices(what, facts)
     yield from _logprobs(what, facts, rung.settings)
     yield from _spelling(what, facts)
@@ -89,10 +86,13 @@ def _model(what: str, facts: Facts, asked: str) -> Check:
 
 def _choices(what: str, facts: Facts) -> Check:
     said = ", ".join(f"{way} {found}" for way, found in facts.enforced.items())
+    free = "" if facts.right else "; left to itself it writes something else"
     if "obeyed" in (facts.enforced.get("structured_outputs"), facts.enforced.get("response_format")):
-        return Check(f"{what}: choices", "ok", f"asked for an impossible one: {said}")
+        return Check(f"{what}: choices", "ok", f"asked for an impossible one: {said}{free}")
     mend = "none is needed: what it writes is held against the options anyway"
-    return Check(f"{what}: choices", "warn", f"it is not kept to the options: {said or 'not found out'}", mend)
+    if free:
+        mend = "look at what it is sent (tutelage plan), try another template, or a model that follows instructions"
+    return Check(f"{what}: choices", "warn", f"it is not kept to the options: {said or 'not found out'}{free}", mend)
 
 
 def _logprobs(what: str, facts: Facts, settings: Any) -> Iterator[Check]:
@@ -103,18 +103,18 @@ def _logprobs(what: str, facts: Facts, settings: Any) -> Iterator[Check]:
         yield Check(part, "fail" if insists else "warn", f"none: it is asked {votes} times and votes counted", mend)
         return
     kind = "of exactly the codes' tokens (logprob_token_ids)" if facts.exact else f"of the {facts.top} likeliest tokens"
-    mode = {
-        "raw": "; raw: the model's own, whatever the constraint or temperature",
-        "processed": "; processed: what a constraint and the temperature leave of them",
-        "": "",
-    }[facts.mode]
+    kind += {"raw": "; raw: no temperature changes them", "processed": "; as the temperature leaves them", "": ""}[
+        facts.mode
+    ]
+    if facts.masked is not None:
+        kind += "; a constraint leaves only the options'" if facts.masked else "; a constraint does not change them"
     few = not facts.exact and facts.top < 20
     mend = "none is needed for few options: an unlisted one is taken to be less likely than the listed" if few else ""
-    yield Check(part, "warn" if few else "ok", kind + mode, mend)
+    yield Check(part, "warn" if few else "ok", kind, mend)
     if facts.mass is not None:
         low = facts.mass < LOW_MASS
         mend = "the model would rather say something else: look at the prompt (tutelage plan), or try another template"
-        held = f"the codes hold {facts.mass:.2f} of the probability, other words {1 - facts.mass:.2f}"
+        held = f"unconstrained, the codes hold {facts.mass:.2f} of the probability, other words {1 - facts.mass:.2f}"
         yield Check(f"{what}: mass", "warn" if low else "ok", held, mend if low else "")
 
 
@@ -202,7 +202,8 @@ def between(what: str, endpoints: Sequence[Facts]) -> Iterator[Check]:
     for name, words in (
         ("served", "model"), ("version", "version of the server"), ("context", "context length"),
         ("exact", "log-probabilities of named tokens"), ("top", "number of log-probabilities"),
-        ("mode", "mode of log-probabilities"), ("enforced", "choices that are enforced"),
+        ("mode", "mode of log-probabilities"), ("masked", "what a constraint leaves"),
+        ("enforced", "choices that are enforced"),
     ):  # fmt: skip
         found = {str(getattr(facts, name)) for facts in alive}
         if len(found) > 1:

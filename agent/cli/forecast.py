@@ -64,7 +64,7 @@ def cost(
     worst = sum(made.oracle.most(p).usd for p in prompts) / len(prompts) * calls
     each, prefix, counted = (None if offline else _count(made, prompts)) or _guess(prompts)
     if found is not None and found.tokens_in:
-        each, prefix, counted = found.tokens_in, found.tokens_cached, f"measured on {found.answered}"
+        each, counted = found.tokens_in, f"measured on {found.answered:,}"
     questions = _questions(config, rung, calls, first, found)
     return Cost(
         name=rung.name,

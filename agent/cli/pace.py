@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from agent.types import Answer, Oracle, Prompt
 
 LEVELS = (1, 8, 64)
+ENGINE = 32
+"""The one level of a model in this process."""
 SECONDS = {1: 3.0, 8: 5.0, 32: 10.0, 64: 7.0}
 """The longest that each level may take."""
 ANSWERS = {1: 12, 8: 48, 32: 96, 64: 256}
@@ -73,6 +75,9 @@ async def _measure(oracle: Oracle, prompts: Sequence[Prompt], levels: Sequence[i
     try:
         heard.append(await oracle.answer(next(turn)))
         for level in levels:
+            best = max(found.values(), default=float("inf"))
+            if level > best * SECONDS[level]:
+                break  # so many at once would not come back in time to be counted
             before, began = len(heard), time.perf_counter()
             found[level] = await _level(oracle, turn, level, heard)
             if level == 1:

@@ -105,7 +105,7 @@ def _try(common: Common, config: Config, count: int, limit: int | None, yes: boo
         click.confirm("go on?", abort=True, err=True)
 
     tried = pilot(config, count, limit, Policy(budget=config.goal.budget), confirm)
-    common.say(f"the pilot took ${tried.usd:,.4f} and {span(tried.seconds)}")
+    common.say(f"the pilot took {f'${tried.usd:,.4f} and ' if tried.usd else ''}{span(tried.seconds)}")
     return tried
 
 
@@ -185,7 +185,7 @@ def span(seconds: float) -> str:
 
 
 def _dollars(usd: float) -> str:
-    return f"${usd:,.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.4f}"
+    return f"${usd:,.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.4f}" if usd >= 0.00005 else "$0.0001"
 
 
 def _between(low: str, high: str) -> str:
@@ -259,7 +259,7 @@ def _ladder_lines(row: dict[str, Any], measured: bool) -> list[str]:
     if each > 1 and not measured:
         line += f", up to {row['calls_at_most']:,} × {each} = {row['answers_at_most']:,} answers ({VOTES})"
     line += f"; {row['tokens_each']:,.0f} tokens each, {row['tokens_shared']:,.0f} of them "
-    line += f"{'from the cache' if measured else 'the same for all'} ({row['tokens_from']})"
+    line += f"the same for all ({row['tokens_from']})"
     line += f"; {_between(*map(_dollars, row['usd']))}" if row["usd"][1] or row["usd_at_most"] else "; no charge"
     if row["seconds"][1]:
         line += f"; {_between(*map(span, row['seconds']))}"
@@ -283,8 +283,9 @@ def _one(one: Measured) -> list[str]:
         return [f"not asked: {one.why}"]
     if not one.answered:
         return ["no answer: see  tutelage doctor"]
-    cached = f" ({one.tokens_cached / one.tokens_in:.0%} of them from the cache)" if one.tokens_in else ""
-    first = f"{one.tokens_in:,.0f} tokens in{cached}, {one.tokens_out:,.0f} out, ${one.usd:.6f} a question"
+    cached = f" ({one.tokens_cached / one.tokens_in:.0%} of them from the cache)" if one.tokens_cached else ""
+    first = f"{one.tokens_in:,.0f} tokens in{cached}, {one.tokens_out:,.0f} out" if one.tokens_in else "asked"
+    first += f", ${one.usd:.6f} a question" if one.usd else ""
     first += f", {one.pace:,.1f} answers/s" if one.pace else ""
     readable = 1 - one.unreadable / max(one.asked, 1)
     lines = [first, f"{readable:.0%} readable" + (f", {one.failed:,} failed" if one.failed else "")]

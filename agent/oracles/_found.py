@@ -1,13 +1,21 @@
-"""What `doctor` learns of one chat server, and what it is asked with. Holds facts only; sends nothing."""
+"""What `doctor` learns of one chat server, what it is asked with, and how replies are read. Sends nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from agent.oracles import EDGES
+from agent.oracles._line import Seen
 from agent.types import Item, Message, Option, Part, Prompt, Question
 
+NEVER = -50.0
+"""A log-probability below this is none."""
+IMPOSSIBLE = "Q7"
+"""A choice that no model makes of itself: who answers it obeys."""
 Verdict = Literal["obeyed", "ignored", "refused", ""]
 
 
@@ -16,11 +24,11 @@ class Facts:
     """What was found of one endpoint; None, "" or empty where it could not be found out.
 
     context: tokens. top: log-probabilities listed beside each token, at the most. exact: those of named tokens come
-    (`logprob_token_ids`). mass: probability of all option codes together. mode: of log-probabilities under a
-    constraint. cached, prompt: tokens of the second of two questions with one prefix, and those the server had kept.
-    enough: max_tokens that let it answer. codes: option code -> tokens of it bare and after a space. words: label ->
-    its number of tokens. spread: largest difference of a log-probability between two same questions. drawn: answers
-    given to n = 2. chars: characters of the question that `prompt` counts.
+    (`logprob_token_ids`). mass: probability of all option codes together. mode: whether log-probabilities change with
+    the temperature. cached, prompt: tokens of the second of two questions with one prefix, and those the server had
+    kept. enough: max_tokens that let it answer. codes: option code -> tokens of it bare and after a space. words:
+    label -> its number of tokens. spread: largest difference of a log-probability between two same questions. drawn:
+    answers given to n = 2. chars: characters of the question that `prompt` counts.
     """
 
     url: str
@@ -42,6 +50,8 @@ class Facts:
     exact: bool = False
     mass: float | None = None
     mode: Literal["raw", "processed", ""] = ""
+    masked: bool | None = None
+    """What a constraint forbids loses its log-probability, so that the options always hold all of it."""
     enforced: dict[str, Verdict] = field(default_factory=dict)
     prompt: int | None = None
     chars: int = 0
@@ -95,3 +105,33 @@ def made_up() -> tuple[Prompt, Prompt]:
         )
         for text in texts
     )
+
+
+def obeys(text: str) -> bool:
+    if text.strip().strip('"') == IMPOSSIBLE:
+        return True
+    try:
+        return bool(json.loads(text).get("answer") == IMPOSSIBLE)
+    except (ValueError, AttributeError):
+        return False
+
+
+def covers(seen: Seen, options: Sequence[Option]) -> bool:
+    """Whether, unasked for the likeliest ones, every code's log-probability came."""
+    listed = {name.strip(EDGES) for token in seen.tokens for name in token.others}
+    return all(option.code in listed for option in options)
+
+
+def mass(seen: Seen, options: Sequence[Option]) -> float | None:
+    """Probability of all codes together, where the answer begins; None where no token of it is told."""
+    said = [token for token in seen.tokens if token.text.strip(EDGES)]
+    if not said:
+        return None
+    codes, listed = {option.code for option in options}, {said[0].text: said[0].logprob, **said[0].others}
+    return min(sum(math.exp(value) for text, value in listed.items() if text.strip(EDGES) in codes), 1.0)
+
+
+def gap(seen: Seen) -> float:
+    """The distance between the two likeliest first tokens."""
+    best = sorted(seen.tops[0].values(), reverse=True) if seen.tops else []
+    return best[0] - best[1] if len(best) > 1 else 0.0

@@ -6,23 +6,20 @@ the same. Knows no configuration file and no pool; no item text is sent.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.errors import TutelageError
-from agent.oracles import EDGES, _faults, chosen, nearness, read_codes
-from agent.oracles._found import Asked, Facts, made_up
+from agent.oracles import _faults, chosen, nearness
+from agent.oracles._found import IMPOSSIBLE, NEVER, Asked, Facts, covers, gap, made_up, mass, obeys
 from agent.oracles._line import Line, Seen
 from agent.oracles._wire import REFUSALS
-from agent.types import Option, Prompt
+from agent.types import Prompt
 
-MOST = 20
+MOST = 22
 """Chat requests one look sends at the most."""
-IMPOSSIBLE = "Q7"
-"""A choice that no model makes of itself: who answers it obeys."""
 ROOMY = 512
 """max_tokens tried where a model had not answered within what its rung allows."""
 QUIET: tuple[dict[str, Any], ...] = (
@@ -255,10 +252,10 @@ class _Look:
         if facts.top and self.ids and all(min(pair) == 1 or 1 in pair for pair in facts.codes.values()):
             ids = sorted(set(self.ids))[:128]
             exact, gone = await self.ask(self.body() | {"logprobs": True, "logprob_token_ids": ids})
-            facts.exact = "logprob_token_ids" not in gone and _covers(exact, question.options)
+            facts.exact = "logprob_token_ids" not in gone and covers(exact, question.options)
             seen = exact if facts.exact else seen
-        if facts.top and not question.many and (read := read_codes(question, seen.said, seen.tokens)) is not None:
-            facts.mass = read[1]
+        if facts.top and not question.many:
+            facts.mass = mass(seen, question.options)
 
     async def choices(self) -> None:
         """Three ways of allowing one impossible answer only."""
@@ -281,27 +278,24 @@ class _Look:
             if name in dropped or not seen.good:
                 self.facts.enforced[name] = "refused"
             else:
-                self.facts.enforced[name] = "obeyed" if _impossible(seen.said) else "ignored"
+                self.facts.enforced[name] = "obeyed" if obeys(seen.said) else "ignored"
 
     async def mode(self) -> None:
-        """Do log-probabilities show the model (raw), or what is left of it after a constraint and the temperature?"""
+        """Are log-probabilities the model's own (raw), or what a constraint and the temperature leave of them?"""
         if not self.facts.top or self.asked.told[0].question.many:
             return
         code = self.asked.told[0].question.options[0].code
         if self.facts.enforced.get("structured_outputs") == "obeyed":
             limited = {"structured_outputs": {"choice": [code]}, "logprobs": True, "top_logprobs": 20}
-            seen, dropped = await self.ask(self.body() | limited | {"temperature": 1.0})
+            seen, dropped = await self.ask(self.body() | limited)
             if not dropped and seen.tops:
                 others = [value for token, value in seen.tops[0].items() if token.strip() != code]
-                self.facts.mode = "raw" if any(value > -50 for value in others) else "processed"
-            return
+                self.facts.masked = not any(value > NEVER for value in others)
         if "temperature" in self.without:
             return
-        cool, warm = [
-            (await self.ask(self.body() | {"logprobs": True, "top_logprobs": 5, "temperature": heat}))[0]
-            for heat in (1.0, 2.0)
-        ]
-        gaps = [_gap(seen) for seen in (cool, warm)]
+        heated = {"logprobs": True, "top_logprobs": 5}
+        cool, warm = [(await self.ask(self.body() | heated | {"temperature": heat}))[0] for heat in (1.0, 2.0)]
+        gaps = [gap(seen) for seen in (cool, warm)]
         if gaps[0] and gaps[1]:
             self.facts.mode = "processed" if gaps[1] < 0.75 * gaps[0] else "raw"
 
@@ -341,24 +335,3 @@ class _Look:
         seen = await self.line.chat(self.body() | {"max_tokens": HUGE})
         if seen.status in (400, 422) and (found := CONTEXT.search(seen.text)):
             self.facts.context, self.facts.context_from = int(found[1] or found[2]), "what it says to a wish too large"
-
-
-def _impossible(text: str) -> bool:
-    if text.strip().strip('"') == IMPOSSIBLE:
-        return True
-    try:
-        return bool(json.loads(text).get("answer") == IMPOSSIBLE)
-    except (ValueError, AttributeError):
-        return False
-
-
-def _covers(seen: Seen, options: Sequence[Option]) -> bool:
-    """Whether, unasked for the likeliest ones, every code's log-probability came."""
-    listed = {name.strip(EDGES) for token in seen.tokens for name in token.others}
-    return all(option.code in listed for option in options)
-
-
-def _gap(seen: Seen) -> float:
-    """The distance between the two likeliest first tokens."""
-    best = sorted(seen.tops[0].values(), reverse=True)[:2] if seen.tops else []
-    return best[0] - best[1] if len(best) == 2 else 0.0
