@@ -402,6 +402,17 @@ def test_azure_is_addressed_by_deployment_and_version(monkeypatch):
     assert request.headers["api-key"] == KEY and not server.others
 
 
+def test_far_servers_are_reached_by_the_environments_proxy_and_near_ones_are_not(monkeypatch):
+    monkeypatch.setenv("MY_KEY", KEY)
+    with ChatServer(right="good") as proxy, ChatServer(right="good") as near:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
+        one(near)
+        assert near.requests and not proxy.requests
+        one(proxy, base_url="http://far.example/v1", api_key_env="MY_KEY")
+        (request,) = proxy.requests
+    assert request.path == "http://far.example/v1/chat/completions" and TEXT in str(request.body)
+
+
 def test_the_address_is_not_part_of_the_recipe():
     at = openai.Settings("m", "http://127.0.0.1:1/v1")
     assert at.recipe == replace(at, base_url=("http://127.0.0.1:3/v1", "http://127.0.0.1:2/v1")).recipe
