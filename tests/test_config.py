@@ -224,6 +224,19 @@ def test_everything_wrong_is_said_at_once() -> None:
     assert "tutelage.toml with --set: goal.accuracy" in text and ": pool.txet" in text and "--set: run.sed" in text
 
 
+def test_every_template_that_is_named_is_used() -> None:
+    def rung(more: str) -> Any:
+        return read(GOOD.replace("[[rung]]", f"[[rung]]\n{more}", 1)).rung[0]
+
+    two = 'templates = ["a.j2", "b.j2"]'
+    assert rung("").samples == 1 and rung(two).samples == 2 and rung(two).templates == ("a.j2", "b.j2")
+    assert rung(f"{two}\nsamples = 4").samples == 4
+    assert rung(f'{two}\nform = "pilot"').samples == 1
+    assert "leave it out" in complaint(GOOD.replace("[[rung]]", f"[[rung]]\n{two}\nsamples = 1", 1))
+    assert "no choice" in complaint(GOOD.replace("[[rung]]", "[[rung]]\nshortlist = 1", 1))
+    assert "fixed" in complaint(GOOD.replace("[[rung]]", '[[rung]]\nshot_choice = "near"', 1))
+
+
 def test_students_stand_first_and_have_a_teacher() -> None:
     student = '[[rung]]\nstudent = "test_config:Oracle"\nmodel = "s"\n'
     head, tail = GOOD[: GOOD.index("[[rung]]")], GOOD[GOOD.index("[[rung]]") :]

@@ -90,7 +90,9 @@ def knows(prompt: Prompt) -> Answer | Value:
     return found.choice if found.choice in (gold, NONE_OF_THESE) else Answer("nonsense")
 
 
-def project(folder: Path, n: int = 150, more: str = "", student: str = '[[rung]]\nstudent = "tfidf"\n') -> Path:
+def project(
+    folder: Path, n: int = 150, more: str = "shortlist = 20", student: str = '[[rung]]\nstudent = "tfidf"\n'
+) -> Path:
     rng = np.random.default_rng(0)
     with open(folder / "pool.jsonl", "w") as handle:
         for i in range(n):
@@ -155,8 +157,9 @@ def test_a_list_that_misses_the_label_leads_to_all_labels(tmp_path: Path, studen
         assert len([1 for _, c, _ in store.answers_since(0) if c.annotator == "scripted"]) == len(heard)
 
 
-def test_all_labels_are_shown_where_that_is_wanted(tmp_path: Path) -> None:
-    config = settings.load(project(tmp_path, n=60, more="shortlist = 0"))
+@pytest.mark.parametrize("more", ["shortlist = 0", "shortlist = 80", ""], ids=["none", "all", "no prompt is read"])
+def test_all_labels_are_shown_where_that_is_wanted(tmp_path: Path, more: str) -> None:
+    config = settings.load(project(tmp_path, n=40, more=more))
     loop.run(config)
     store, _ = opened(config)
     with store:

@@ -71,7 +71,12 @@ def _free(ground: Ground, machine: Machine) -> bool:
 def _by_default(machine: Machine) -> bool:
     """Does the oracle have a template that the user did not choose?"""
     known = {f.name: f.default for f in fields(machine.rung.settings)}
-    return "template" in known and machine.rung.settings.template == known["template"]
+    return _reads(machine) and machine.rung.settings.template == known["template"]
+
+
+def _reads(machine: Machine) -> bool:
+    """Does the oracle answer what a prompt says? Recorded and scripted answers are of all labels, whatever is shown."""
+    return "template" in {f.name for f in fields(machine.rung.settings)}
 
 
 def begin(ground: Ground) -> None:
@@ -169,8 +174,8 @@ def _raw(heard: Heard) -> Floats:
 
 def _ways(ground: Ground, machine: Machine, form: Form, tell: Tell) -> Ways:
     """The ways of a form, with the examples it shows."""
-    atoms = len(ground.layout.atoms)
-    size = shortlist.size(machine.rung.shortlist, ground.layout.width) if atoms == 1 else 0
+    wanted = machine.rung.shortlist if machine.rung.shortlist is not None or _reads(machine) else 0
+    size = shortlist.size(wanted, ground.layout.width) if len(ground.layout.atoms) == 1 else 0
     shown, blocks = nothing(ground.n), None
     rows = [i for i in ground.order.tolist() if ground.board.pilot[i]]
     choice = machine.rung.shot_choice
