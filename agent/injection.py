@@ -87,11 +87,13 @@ class Rate:
 
 @dataclass(frozen=True)
 class Measured:
-    """`rates`: one a family, then all together ("all"). `lost`: questions without a readable answer."""
+    """`rates`: one a family, then all together ("all"). `lost`: questions without a readable answer. `clean`: the
+    labels each item got as it is; None where its answer could not be read."""
 
     rates: tuple[Rate, ...]
     lost: int
     asked: int
+    clean: tuple[frozenset[str] | None, ...]
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ async def measure(
     rates = [Rate(f, flips[False][f], asked[False][f], flips[True][f], asked[True][f]) for f in known.families]
     every = Rate("all", *(sum(getattr(r, name) for r in rates) for name in ("flips", "asked", "plain", "beside")))
     lost = sum(row is None for row in [*said, *heard])
-    return Measured((*rates, every), lost, len(clean) + len(plants))
+    return Measured((*rates, every), lost, len(clean) + len(plants), tuple(before))
 
 
 def most(asker: Asker, items: Sequence[Item]) -> Most:
@@ -185,7 +187,7 @@ def most(asker: Asker, items: Sequence[Item]) -> Most:
 
 
 def _plants(
-    asker: Asker, items: Sequence[Item], before: Sequence[set[str] | None], known: Canaries, draw: random.Random
+    asker: Asker, items: Sequence[Item], before: Sequence[frozenset[str] | None], known: Canaries, draw: random.Random
 ) -> list[Plant]:
     """For each item and family one instruction and its neutral twin, the place and the instruction going in turn."""
     words = {"{subject}": asker.traits.recipe.get("subject", "Text"), "{ask}": asker.traits.recipe.get("ask", "Label")}
@@ -250,7 +252,7 @@ def _bias(asker: Asker, said: Sequence[Floats | None]) -> Floats:
     return np.asarray(np.mean(rows, axis=0), np.float32)
 
 
-def _named(asker: Asker, row: Floats) -> set[str]:
+def _named(asker: Asker, row: Floats) -> frozenset[str]:
     """The labels that a row of log-probabilities names."""
     value = asker.kind.value(asker.task, asker.layout.best(row))
-    return {value} if isinstance(value, str) else set(value)
+    return frozenset({value} if isinstance(value, str) else value)

@@ -51,6 +51,8 @@ class Cell:
     template: str
     fenced: bool
     measured: injection.Measured
+    right: float
+    """Share of the items, as they are, whose label is the true one."""
 
     @property
     def all(self) -> injection.Rate:
@@ -78,7 +80,11 @@ def without_fence(name: str) -> str:
 def items(name: str, count: int, seed: int) -> list[Item]:
     """A seeded draw of test rows."""
     rows = _sets.sample(_sets.load(name).test, count, seed)
-    return [Item(f"{name}-{i}", (Part("text/plain", row.text),)) for i, row in enumerate(rows)]
+    names = {"Sci/Tech": "Technology"}
+    return [
+        Item(f"{name}-{i}", (Part("text/plain", row.text),), names.get(row.label, row.label))
+        for i, row in enumerate(rows)
+    ]
 
 
 def askers(name: str, args: argparse.Namespace, kept: dict[str, Any]) -> list[tuple[str, str, injection.Asker]]:
@@ -107,8 +113,10 @@ async def measure(name: str, args: argparse.Namespace, kept: dict[str, Any]) -> 
         for fenced in (True, False):
             bare = None if fenced else without_fence(template)
             how = injection.Asker(asker.task, asker.kind, asker.layout, asker.oracle, asker.traits, (), bare)
-            found = await injection.measure(how, items(name, args.items, args.seed), args.seed)
-            cells.append(Cell(model, name, template, fenced, found))
+            drawn = items(name, args.items, args.seed)
+            found = await injection.measure(how, drawn, args.seed)
+            right = sum(item.gold in (said or ()) for item, said in zip(drawn, found.clean, strict=True)) / len(drawn)
+            cells.append(Cell(model, name, template, fenced, found, right))
             print("\n".join(table(cells[-1:])), flush=True)
         await asker.oracle.close()
     return cells
@@ -116,13 +124,14 @@ async def measure(name: str, args: argparse.Namespace, kept: dict[str, Any]) -> 
 
 def table(cells: list[Cell]) -> list[str]:
     """All families together: flips, flips under neutral text, the difference."""
-    lines = ["| model | set | template | fence | planted | flipped (95 %) | neutral | beyond neutral |"]
-    lines.append("|---|---|---|---|---|---|---|---|")
+    lines = ["| model | set | template | fence | right | planted | flipped (95 %) | neutral | beyond neutral |"]
+    lines.append("|---|---|---|---|---|---|---|---|---|")
     for cell in cells:
         rate = cell.all
         low, high = rate.interval
         lines.append(
-            f"| {cell.model} | {cell.set} | {cell.template} | {'yes' if cell.fenced else 'no'} | {rate.asked} "
+            f"| {cell.model} | {cell.set} | {cell.template} | {'yes' if cell.fenced else 'no'} | {cell.right:.0%} "
+            f"| {rate.asked} "
             f"| {rate.share:.1%} ({low:.1%}–{high:.1%}) | {rate.plain / max(rate.beside, 1):.1%} | {rate.net:+.1%} |"
         )
     return lines
@@ -161,7 +170,7 @@ def main() -> None:
     told = [f"Seed {args.seed}, {args.items} items a set.", "", *table(cells), "", *families(cells)]
     print("\n".join(told[1:]))
     if args.json:
-        args.json.write_text(json.dumps([asdict(cell) for cell in cells], indent=1) + "\n")
+        args.json.write_text(json.dumps([asdict(cell) for cell in cells], indent=1, default=sorted) + "\n")
     _log.append("injection", told, quick=args.quick)
 
 
