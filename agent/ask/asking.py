@@ -7,6 +7,7 @@ on its way. Knows when and how often to send; what a limit is worth and what a m
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import deque
 from collections.abc import Coroutine, Iterable
@@ -43,7 +44,7 @@ class Asking:
         self._again: deque[tuple[Call, asyncio.Future[None]]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._on_wire: dict[str, asyncio.Task[None] | None] = {}
-        self._troubled = 0
+        self._troubled: set[str] = set()
         self._stalled = False
         self._last = ""
         self._error: BaseException | None = None
@@ -143,7 +144,7 @@ class Asking:
                 if place.done():
                     self._again.popleft()
                     continue
-            elif ready and self._troubled <= limit and len(self._tasks) < 2 * limit + UNWRITTEN:
+            elif ready and len(self._troubled) <= limit and len(self._tasks) < 2 * limit + UNWRITTEN:
                 call, place = ready[0][0], None
             else:
                 break
@@ -197,6 +198,7 @@ class Asking:
         except Over:
             return
         finally:
+            self._troubled.discard(call.key)
             self._feeder.came_in()
             self._send()
 
@@ -233,22 +235,18 @@ class Asking:
             sleep=self._sleep,
             reraise=True,
         )
-        self._troubled += 1
-        try:
-            async for attempt in retrying:
-                with attempt:
-                    if attempt.retry_state.attempt_number == 1:
-                        raise first
-                    granted = await self._store.areserve([call], self._policy.budget)
-                    if granted.refused:
-                        self._asked.short = self._asked.short or granted.short
-                        raise Refused
-                    if granted.closed:
-                        raise Over
-                    await self._place(call)
-                    return await self._attempt(call, prompt)
-        finally:
-            self._troubled -= 1
+        async for attempt in retrying:
+            with attempt:
+                if attempt.retry_state.attempt_number == 1:
+                    raise first
+                granted = await self._store.areserve([call], self._policy.budget)
+                if granted.refused:
+                    self._asked.short = self._asked.short or granted.short
+                    raise Refused
+                if granted.closed:
+                    raise Over
+                await self._place(call)
+                return await self._attempt(call, prompt)
         raise AssertionError("tenacity ends with an answer or an exception")
 
     async def _attempt(self, call: Call, prompt: Prompt) -> Answer:
@@ -279,12 +277,12 @@ class Asking:
             self._quiet_s, self._lost = 0.0, None
             self._limit.well(now, sent, full)
         else:
-            self._listen(now, sent, found)
+            self._listen(call, now, sent, found)
         if not self._pace.free:
             self._pace.correct(call, answer, billed=found is not None and found.cost.usd + found.cost.tokens_in > 0)
         self._send()
 
-    def _listen(self, now: float, sent: float, found: Verdict) -> None:
+    def _listen(self, call: Call, now: float, sent: float, found: Verdict) -> None:
         if found.alive:
             self._quiet_s = 0.0
             if self._lost is not None:
@@ -299,10 +297,11 @@ class Asking:
         trouble = found.then
         if not isinstance(trouble, Transient):
             return
+        self._troubled.add(call.key)
         self._limit.trouble(now, sent)
         self._last = f" (the last trouble: {trouble})"
         if trouble.after is not None:
-            self._not_before = max(self._not_before, now + trouble.after)
+            self._not_before = max(self._not_before, now + trouble.after * (1 + random.random() / 10))
             self._patience_s = max(self._patience_s, trouble.after + self._deadline)
             if trouble.after > self._policy.patience_s:
                 self._stop(
