@@ -166,11 +166,12 @@ def _engine(visit: Visit, rung: Rung, made: Asking) -> Iterator[Check]:
 
     what, looked = f"rung {rung.name}", Looked(rung.name)
     visit.say(f"{what}: loading the model and asking it for at most 10 s")
+    spelled = spell(list(made.task.labels)) if (spell := getattr(made.oracle, "spell", None)) else {}
     rows = list(_pace(visit, what, made, looked, (pace.ENGINE,)))
     if looked.pace is not None and looked.pace.served:
         yield Check(f"{what}: model", "ok", looked.pace.served)
-    if spell := getattr(made.oracle, "spell", None):
-        yield _labels(what, spell(list(made.task.labels)))
+    if spelled:
+        yield _labels(what, spelled)
     yield from rows
     visit.looked.append(looked)
 

@@ -99,14 +99,7 @@ def _guess(prompts: Sequence[Prompt]) -> tuple[float, float, str]:
 
 
 def _count(made: Asking, prompts: Sequence[Prompt]) -> tuple[float, float, str] | None:
-    """By the tokenizer of a server near by, or of the model in this process; None where there is none to be asked."""
-    count = getattr(made.oracle, "count", None)
-    if count is not None:
-        whole = ["\n\n".join(m.content for m in p.messages) for p in prompts]
-        numbers = [count(text) for text in (*whole, prompts[0].prefix)]
-        if None in numbers:
-            return None
-        return sum(numbers[:-1]) / len(prompts), numbers[-1], "counted by the model's tokenizer"
+    """By the /tokenize of a server near by; None where there is none to be asked."""
     if far(made.rung) or getattr(made.plugin, "probe", None) is None or not places(made.rung.settings):
         return None
     return asyncio.run(_tokenized(made, prompts))

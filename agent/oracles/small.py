@@ -141,6 +141,11 @@ class Small:
         """Nothing: the machine is yours."""
         return Most()
 
+    def spell(self, names: Sequence[str]) -> dict[str, int]:
+        """The first token of each label's words, for the doctor; loads the model."""
+        scorer = self._load()
+        return {name: scorer.encode(f" {name}", start=False)[0] for name in names}
+
     async def answer(self, prompt: Prompt) -> Answer:
         """The log-probability of every option's words, raw.
 
