@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from agent.batch import files
 from agent.batch.desk import Desk, Job
-from agent.errors import CallFailed, EndpointDown, Transient, Unparsable
+from agent.errors import CallFailed, EndpointDown, Transient, Unparsable, UserError
 from agent.store import Batch, Came, Store
 from agent.types import Answer, Budget, Call, Prompt, Status
 
@@ -80,7 +80,8 @@ class Post:
         self, annotator: str, oracle: Filed, jobs: Iterable[tuple[Call, Prompt]], budget: Budget | None, check: Check
     ) -> Sent:
         """Puts questions into files, as many as the budget bears; then as `collect`."""
-        sent, times = Sent(), Counter(key for batch in self.store.batches() for key in batch.keys)
+        read = (batch for batch in self.store.batches() if batch.stage == "read")
+        sent, times = Sent(), Counter(key for batch in read for key in batch.keys)
         fresh: dict[str, tuple[Call, Prompt]] = {}
         for call, prompt in jobs:
             if times[call.key] < MOST_TIMES:
@@ -129,6 +130,16 @@ class Post:
                 await desk.close()
         return sent
 
+    def awaited(self, annotators: Sequence[str]) -> list[str]:
+        """One line a batch of these annotators whose answers are still to come: what must be done for it."""
+        out = self.store.batches(only_out=True)
+        return [self._put(batch) for batch in out if batch.annotator in annotators]
+
+    def _put(self, batch: Batch) -> str:
+        if batch.stage in ("sending", "sent"):
+            return f"batch {batch.name} was handed in: tutelage run --batch submit waits for it"
+        return f"put the output of {batch.name}{files.REQUESTS} at {self._path(batch, files.OUTPUT)}"
+
     async def cancel(self, oracles: Mapping[str, Filed], checks: Mapping[str, Check]) -> Sent:
         """Takes every batch back: jobs are cancelled, what they answered before is kept, the other calls are free."""
         sent = Sent()
@@ -162,14 +173,8 @@ class Post:
 
     def _by_hand(self, batch: Batch, oracle: Filed, check: Check, sent: Sent) -> None:
         """Reads the answers that somebody put there; or says what is waited for."""
-        if batch.stage != "written":
-            sent.waiting.append(f"batch {batch.name} was handed in: tutelage run --batch submit waits for it")
-            return
-        came, put = (
-            self._answers(batch),
-            f"put the output of {batch.name}{files.REQUESTS} at {self._path(batch, files.OUTPUT)}",
-        )
-        if not any(path.exists() for path in came):
+        came, put = self._answers(batch), self._put(batch)
+        if batch.stage != "written" or not any(path.exists() for path in came):
             sent.waiting.append(put)
             return
         found = files.gather(came, batch.keys)
@@ -320,5 +325,7 @@ def _came(oracle: Filed, call: Call, prompt: Prompt, line: files.Line, check: Ch
 def _desk(oracle: Filed) -> Desk:
     """The batch interface of an oracle's endpoint, the first where it has several."""
     at: Any = oracle.settings  # type: ignore[attr-defined]
+    if getattr(at, "azure_api_version", ""):
+        raise UserError("--batch submit does not hand in at Azure: use --batch, and hand the file in yourself")
     url = at.base_url if isinstance(at.base_url, str) else at.base_url[0]
     return Desk(url, at.api_key_env)

@@ -122,7 +122,7 @@ def _voices(report: Report) -> tuple[posting.Tell, posting.Progress]:
 async def _take_back(ground: Ground, report: Report) -> Finished:
     sent = await posting.cancel(ground, posting.post(ground, "cancel", *_voices(report)))
     kept = f"; {sent.answered:,} answers that had come are kept" if sent.answered else ""
-    return Finished(f"nothing is out in batches any more{kept}", PAUSED)
+    return Finished(f"nothing is out in batches any more{kept}", DONE)
 
 
 async def _posted(ground: Ground, at: Post, stopping: asyncio.Event) -> Finished | None:
@@ -296,8 +296,8 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
         return "interrupted", INTERRUPTED
     if turned.paused:
         return turned.paused, PAUSED
-    if turned.away:
-        return posting.words(turned.away), WAITING
+    if ground.post is not None and (waiting := ground.post.awaited([m.rung.name for m in ground.machines])):
+        return posting.words(waiting), WAITING
     if turned.asked or turned.given_up:
         return None  # what came to nothing goes up the ladder
     if turned.waiting and ground.answerer is None:

@@ -54,8 +54,6 @@ class Turned:
     paused: str = ""
     refused: int = 0
     given_up: int = 0
-    away: list[str] = field(default_factory=list)
-    """Batches whose answers are still to come: one line each."""
     numbers: dict[str, Any] = field(default_factory=dict)
 
 
@@ -190,7 +188,7 @@ async def put(
         sent = await posting.put(ground, machine, ground.post, oracle, jobs, policy.budget)
         out.asked += sent.answered + sent.failed + sent.again
         out.given_up, out.refused = out.given_up + len(sent.tired), out.refused + sent.refused
-        out.paused, out.away = sent.paused, out.away + sent.waiting
+        out.paused = sent.paused
         if sent.refused and not machine.shut:
             machine.shut = OUT_OF[sent.short]
         return

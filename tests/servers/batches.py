@@ -60,7 +60,8 @@ def answer(requests: bytes, judge: Judge, faults: str = "") -> tuple[bytes, byte
 def _good(line: dict[str, Any], judge: Judge, mode: str) -> dict[str, Any]:
     body = line["body"]
     label = judge(body["messages"][-1]["content"])
-    told = SimpleNamespace(drawn=[label] * body.get("n", 1), right="", mode=mode, prose="Well, it depends.")
+    kept = {"drawn": [label] * body.get("n", 1), "right": "", "mode": mode, "prose": "Well, it depends."}
+    told = SimpleNamespace(**kept, served="tiny-2026")
     response = {"status_code": 200, "request_id": "r", "body": completion(told, body)}
     return {"id": "b", "custom_id": line["custom_id"], "response": response, "error": None}
 
