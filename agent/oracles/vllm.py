@@ -1,7 +1,8 @@
 """vLLM in this process: no server, batches straight to the engine. Knows no task and no ledger.
 
-Options are chosen by code and read from log-probabilities, as in the oracle `openai`. While the engine works on one
-batch, what is asked meanwhile becomes the next.
+Options are chosen by code, a single one under a constraint, and read from log-probabilities: of exactly the codes'
+tokens where each code is one token and this vLLM can give them (`logprob_token_ids`), else of the top 20. While the
+engine works on one batch, what is asked meanwhile becomes the next.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.errors import CallFailed, MissingExtra
-from agent.oracles import Token, read_codes
+from agent.errors import CallFailed, EndpointDown, MissingExtra, TutelageError
+from agent.oracles import Token, _bodies, read_codes
 from agent.types import Answer, Context, Most, Prompt, Traits
+
+MOST_IDS = 128
+"""Tokens whose log-probabilities vLLM gives at once."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Vllm:
 
         Raises:
             MissingExtra: vllm is not installed.
+            EndpointDown: the engine cannot be started, or died.
             CallFailed: the engine refuses this prompt (too long, no chat template).
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -91,7 +96,7 @@ class Vllm:
         """Answer a batch. One bad prompt fails all of it, so then each is asked by itself."""
         try:
             answers = await asyncio.to_thread(self._ask, [prompt for prompt, _ in batch])
-        except MissingExtra as error:
+        except TutelageError as error:
             for _, future in batch:
                 if not future.cancelled():
                     future.set_exception(error)
@@ -114,12 +119,33 @@ class Vllm:
         several = []
         for prompt in prompts:
             codes, many = [option.code for option in prompt.question.options], prompt.question.many
-            room = max(self.settings.max_tokens, 8 * len(codes) * many)
-            choice = None if many or len(codes) > 26 else StructuredOutputsParams(choice=codes)
-            several.append(SamplingParams(temperature=0.0, max_tokens=room, logprobs=20, structured_outputs=choice))
+            room = _bodies.room(prompt, self.settings.max_tokens)
+            free = many or prompt.rationale or len(codes) > _bodies.CONSTRAINED
+            choice = None if free else StructuredOutputsParams(choice=codes)
+            how = SamplingParams(temperature=0.0, max_tokens=room, logprobs=20, structured_outputs=choice)
+            if not many and (ids := self._ids(codes)) and hasattr(SamplingParams, "logprob_token_ids"):
+                how.logprobs, how.logprob_token_ids = len(ids), ids
+            several.append(how)
         talks = [[{"role": m.role, "content": m.content} for m in prompt.messages] for prompt in prompts]
-        outputs = engine.chat(talks, several, use_tqdm=False)
-        return [_answer(prompt, output) for prompt, output in zip(prompts, outputs, strict=True)]
+        try:
+            outputs = engine.chat(talks, several, use_tqdm=False)
+        except Exception as error:
+            if type(error).__name__ != "EngineDeadError":  # its place in the package changes
+                raise
+            self._engine = None
+            raise EndpointDown("vLLM's engine in this process died (out of memory?): run again to go on") from None
+        return [_answer(prompt, output, self.settings.model) for prompt, output in zip(prompts, outputs, strict=True)]
+
+    def _ids(self, codes: Sequence[str]) -> list[int]:
+        """The tokens of all codes, with and without a space before; none where a code is several tokens."""
+        tokenizer = self._engine.get_tokenizer()
+        found: dict[int, None] = {}
+        for code in codes:
+            bare, spaced = (tokenizer.encode(text, add_special_tokens=False) for text in (code, f" {code}"))
+            if len(bare) != 1:
+                return []
+            found |= dict.fromkeys(bare + (spaced if len(spaced) == 1 else []))
+        return list(found) if len(found) <= MOST_IDS else []
 
     def _load(self) -> Any:
         if self._engine is None:
@@ -128,15 +154,18 @@ class Vllm:
             except ImportError as error:
                 raise MissingExtra("vllm", "vllm", "the oracle vllm") from error
             at = self.settings
-            self._engine = LLM(
-                model=at.model,
-                dtype=at.dtype,
-                max_model_len=at.max_model_len,
-                gpu_memory_utilization=at.memory,
-                enforce_eager=at.eager,
-                enable_prefix_caching=True,
-                seed=self._seed,
-            )
+            try:
+                self._engine = LLM(
+                    model=at.model,
+                    dtype=at.dtype,
+                    max_model_len=at.max_model_len,
+                    gpu_memory_utilization=at.memory,
+                    enforce_eager=at.eager,
+                    enable_prefix_caching=True,
+                    seed=self._seed,
+                )
+            except Exception as error:
+                raise EndpointDown(f"vLLM cannot start with model = {at.model!r}: {error}") from error
         return self._engine
 
     async def close(self) -> None:
@@ -144,15 +173,25 @@ class Vllm:
         self._engine = None
 
 
-def _answer(prompt: Prompt, output: Any) -> Answer:
+def _answer(prompt: Prompt, output: Any, model: str) -> Answer:
     """One finished request as an answer; constraints come after the log-probabilities, which stay raw."""
     said = output.outputs[0]
     tokens = []
     for token, seen in zip(said.token_ids, said.logprobs or (), strict=False):
         others = {entry.decoded_token or "": float(entry.logprob) for entry in seen.values()}
         tokens.append(Token(seen[token].decoded_token or "", float(seen[token].logprob), others))
-    read = None if prompt.question.many else read_codes(prompt.question, said.text, tokens)
+    text, why = _bodies.two(said.text) if prompt.rationale else (said.text, "")
+    read = None if prompt.question.many else read_codes(prompt.question, text, tokens)
     scores, mass = read if read else (None, 1.0)
     flags = prompt.flags + ((f"mass={mass:.2f}",) if mass < 0.995 else ())
     cached = int(getattr(output, "num_cached_tokens", None) or 0)
-    return Answer(said.text, scores, 0.0, len(output.prompt_token_ids or ()), len(said.token_ids), cached, flags=flags)
+    return Answer(
+        text=text,
+        logprobs=scores,
+        tokens_in=len(output.prompt_token_ids or ()),
+        tokens_out=len(said.token_ids),
+        tokens_cached=cached,
+        served_model=model,
+        flags=flags,
+        rationale=why,
+    )
