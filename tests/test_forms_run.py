@@ -1,0 +1,82 @@
+"""The pilot chooses how a machine is asked, unasked where that costs little: runs with a model that needs examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from test_loop import opened, project, run
+
+from agent.oracles import scripted
+from agent.types import Answer, Most, Prompt, Traits
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the model below may be told. `usd`: what an answer costs."""
+
+    template: str = "codes.j2"
+    usd: float = 0.0
+
+
+class Learner(scripted.Scripted):
+    """Right where it is shown examples, else it says what stands first."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(function=self._say)
+        self.told = settings
+
+    def _say(self, prompt: Prompt) -> Answer:
+        shown = "Examples" in prompt.prefix
+        gold = str(prompt.question.item.gold)
+        return Answer(gold if shown else prompt.question.options[0].choice, usd=self.told.usd, flags=prompt.flags)
+
+    @property
+    def traits(self) -> Traits:
+        return replace(super().traits, template=self.told.template)
+
+    def most(self, prompt: Prompt) -> Most:
+        return Most(usd=self.told.usd)
+
+
+Oracle = SimpleNamespace(Settings=Settings, build=lambda settings, context: Learner(settings))
+
+RUNGS = """
+[[rung]]
+student = "tfidf"
+[[rung]]
+oracle = "test_forms_run:Oracle"
+name = "learner"
+bar = 0.5
+KEYS
+[[rung]]
+oracle = "person"
+people = "gold"
+"""
+
+
+@pytest.mark.parametrize(
+    ("keys", "chosen"),
+    [("", True), ("usd = 0.001", False), ('form = "given"', False), ('template = "words.j2"', False)],
+    ids=["auto", "who pays is asked in one form", "given", "a template of the user's own"],
+)
+def test_a_model_that_needs_examples_is_given_some(tmp_path: Path, keys: str, chosen: bool) -> None:
+    goal = "person_minutes = 12\npilot = 40\naudit = 40\nbudget_usd = 5"
+    path = project(tmp_path, n=800, rungs=RUNGS.replace("KEYS", keys), goal=goal)
+    config, finished = run(path, "goal.accuracy=0.999", calls=120)
+    told = finished.summary["asking"].get("learner", {}).get("form", "")
+    assert ("codes.j2 with 8 examples: right on" in told) == chosen, told
+    store, _ = opened(config)
+    with store:
+        calls = [c for _, c, _ in store.answers_since(0) if c.annotator == "learner"]
+        pilot = Counter(c.recipe for c in calls if c.purpose == "pilot")
+        assert len({c.recipe for c in calls if c.purpose != "pilot"}) <= 1
+        if chosen:
+            assert sorted(pilot.values()) == [32, 40], (
+                "the examples are not asked; what averages both asks nothing anew"
+            )
+        else:
+            assert len(pilot) == 1
