@@ -104,8 +104,9 @@ def test_retry_after_parks_only_the_address_that_said_so():
         prompts = [asked(SINGLE, oracle, str(i)) for i in range(20)]
 
         async def run() -> None:
-            with pytest.raises(Transient):
+            with pytest.raises(Transient) as caught:
                 await oracle.answer(prompts[0])
+            assert caught.value.after == 0, "the other address need not be waited for"
             for made in prompts:
                 await oracle.answer(made)
             assert len(one.requests) == 1

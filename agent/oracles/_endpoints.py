@@ -132,7 +132,13 @@ class Endpoints:
                 if endpoint.tripped or endpoint.strikes >= STRIKES:
                     self._park(endpoint)
         self._land(endpoint)
+        if isinstance(error, Transient) and error.after and self._another(endpoint):
+            return Transient(str(error), 0.0, error.billed)  # nobody has to wait for the one that is to be left alone
         return error
+
+    def _another(self, endpoint: Endpoint) -> bool:
+        now = time.monotonic()
+        return any(e is not endpoint and not e.refused and not e.tripped and e.until <= now for e in self.all)
 
     def dropped(self, endpoint: Endpoint) -> None:
         """The request was given up from our side: it tells nothing."""
