@@ -199,9 +199,7 @@ def test_a_server_that_is_broken_is_a_pause_and_none_is_asked_twice_after_it(mod
         healed(config, server)
 
 
-@pytest.mark.parametrize(
-    "mode", sorted(set(BROKEN) - {"huge", "429date", "wrongtype", "badutf8", "emptychoices", "529", "drip"})
-)
+@pytest.mark.parametrize("mode", ["hang", "cut", "reset", "html200", "badjson", "nochoices", "429seconds", "500"])
 def test_trouble_now_and_then_costs_no_label(mode: str, tmp_path: Path) -> None:
     with Faulty(mode, share=0.12, seed=2, after=0.05) as server:
         config = project(tmp_path, server)
@@ -239,7 +237,7 @@ def test_where_no_item_can_be_answered_the_run_pauses_instead_of_losing_all(mode
 
 @pytest.mark.parametrize("wire", ["decisions", "systemone"])
 def test_the_wires_of_decisions_hold_as_well(wire: str, tmp_path: Path) -> None:
-    endings = {"reset": BROKEN["reset"], "nochoices": "did not answer", "quota429": DOOMED["quota429"], "ok": ""}
+    endings = {"reset": BROKEN["reset"], "nochoices": "did not answer", "quota429": DOOMED["quota429"]}
     for mode, said in endings.items():
         here = tmp_path / mode
         here.mkdir()
@@ -247,7 +245,7 @@ def test_the_wires_of_decisions_hold_as_well(wire: str, tmp_path: Path) -> None:
             config = project(here, server, oracle=f'oracle = "decisions"\nwire = "{wire}"')
             finished = loop.run(config, policy=FAST)
             assert re.search(said, finished.reason)
-            assert (finished.code == 0) == (mode == "ok")
+            assert finished.code == loop.PAUSED
             healed(config, server)
 
 
