@@ -382,8 +382,13 @@ def test_a_price_that_is_told_is_reserved(here: Here) -> None:
     found = json.loads(done.stdout)
     assert 0 < found["usd_reserved"] < 1 and found["calls_reserved"] == 60 and found["budget_tokens"] == 2_000_000
     assert found["next"][0] == "tutelage run --budget 5 --budget-tokens 2M --price 1,2 --batch"
-    assert "60 more reserved" in call("status").output
-    for wrong, words in (("large=1,2", "name the rung"), ("cheap", "dollars per million"), ("1", "dollars per million")):
+    status = call("status").output
+    assert "60 more reserved" in status and "batch small-0001" in status
+    for wrong, words in (
+        ("large=1,2", "name the rung"),
+        ("cheap", "dollars per million"),
+        ("1", "dollars per million"),
+    ):
         done = call("run", "--batch", "--price", wrong)
         assert done.exit_code == 2 and words in done.output
 

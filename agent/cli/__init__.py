@@ -23,7 +23,7 @@ __all__ = ["main"]
     cls=House,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 our fault, 2 bad input or configuration, 3 budget spent or paused, "
-    "4 waiting for people, 5 target not certified, 130 interrupted.",
+    "4 waiting for people or for a batch, 5 target not certified, 130 interrupted.",
 )
 @click.version_option(None, "-V", "--version", package_name="tutelage", prog_name="tutelage")
 def main() -> None:

@@ -88,6 +88,7 @@ def figures(config: Config, store: Store, budget: Budget | None = None) -> dict[
         "calls": spend.total.requests,
         "calls_reserved": spend.total.held_requests,
         "budget_calls": most.calls,
+        "batches_out": {batch.name: len(batch.keys) for batch in store.batches(only_out=True)},
         "annotators": {
             name: {
                 "asked": u.calls,
@@ -119,6 +120,8 @@ def table(found: Mapping[str, Any]) -> str:
     if found["set_aside"]:
         rows.append(("rows set aside", f"{found['set_aside']:,}", ""))
     rows += _spent(found)
+    for name, calls in found["batches_out"].items():
+        rows.append((f"batch {name}", f"{calls:,}", "requests out, answers to come"))
     for name, used in found["annotators"].items():
         troubles = ", ".join(f"{used[k]:,} {k}" for k in ("errors", "failed") if used[k])
         rows.append((f"answers of {name}", f"{used['answers']:,}", troubles))
