@@ -14,6 +14,7 @@ from servers.chat import ChatServer
 from servers.faulty import MODES, Faulty
 
 from agent import config
+from agent.cli.annotator import _labels
 from agent.cli.endpoint import advice, between, rows
 from agent.cli.pace import Pace
 from agent.oracles import openai
@@ -171,7 +172,7 @@ def test_without_log_probabilities_votes_are_advised(here: Path) -> None:
 def test_two_endpoints_that_differ_are_warned_about() -> None:
     one, other = (Facts(f"http://h{i}/v1", answers=True, served=f"m{i}", top=20) for i in (1, 2))
     (line,) = between("rung llm", [one, other])
-    assert line.level == "warn" and "http://h1/v1: m1; http://h2/v1: m2" in line.finding
+    assert line.level == "warn" and line.rows == ("model: http://h1/v1: m1; http://h2/v1: m2",)
     assert not list(between("rung llm", [one, one])) and not list(
         between("rung llm", [one, Facts("x", trouble="gone")])
     )
@@ -184,6 +185,11 @@ def test_the_worst_endpoint_decides(here: Path) -> None:
     said = {key: value for key, value, _ in advice(made, facts, None)}
     assert said["logprobs"] == "no" and said["max_chars"] == 1700
     assert [check.level for check in rows("rung llm", Facts("a", trouble="gone"), made)] == ["fail"]
+
+
+def test_labels_that_begin_alike_are_named() -> None:
+    assert "a token of its own" in _labels("r", {"a": 1, "b": 2}).finding
+    assert "(hate, hate speech)" in _labels("r", {"hate": 1, "hate speech": 1, "none": 2}).finding
 
 
 # What it asks, and what it says of that.

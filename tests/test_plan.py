@@ -115,6 +115,15 @@ def test_lengths_of_time_are_in_the_unit_that_fits() -> None:
     assert [span(s) for s in (0.4, 59, 600, 7200, 200_000)] == ["0 s", "59 s", "10 min", "2.0 h", "2.3 days"]
 
 
+def test_a_price_that_is_not_known_is_no_price_of_nothing(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MYKEY", "x")
+    Path("t.toml").write_text(openai("https://models.example/v1", 'api_key_env = "MYKEY"'))
+    assert good("plan", "-c", "t.toml")["unpriced"] == {"llm": "able"}
+    assert "money        not known: no price for able (rung llm)" in call("plan", "-c", "t.toml").stdout
+    done = call("plan", "--pilot", "5", "--yes", "-c", "t.toml")
+    assert done.exit_code == 2 and "the price of able is not known" in done.stderr and spent()[0] == 0
+
+
 # The pilot.
 
 

@@ -199,17 +199,21 @@ def room_for(facts: Facts, settings: Any) -> int:
 def between(what: str, endpoints: Sequence[Facts]) -> Iterator[Check]:
     """What several endpoints of one rung differ in: they should be one model with the same settings."""
     alive = [facts for facts in endpoints if not facts.trouble]
+    apart: list[str] = []
+    lines: list[str] = []
     for name, words in (
         ("served", "model"), ("version", "version of the server"), ("context", "context length"),
         ("exact", "log-probabilities of named tokens"), ("top", "number of log-probabilities"),
-        ("mode", "mode of log-probabilities"), ("masked", "what a constraint leaves"),
-        ("enforced", "choices that are enforced"),
+        ("mode", "mode of log-probabilities"), ("masked", "what a constraint leaves"), ("enforced", "choices obeyed"),
     ):  # fmt: skip
-        found = {str(getattr(facts, name)) for facts in alive}
-        if len(found) > 1:
-            told = "; ".join(f"{facts.url}: {_shown(getattr(facts, name))}" for facts in alive)
-            mend = "an answer must not depend on where it was asked: give them the same model and flags"
-            yield Check(f"{what}: endpoints", "warn", f"they differ in {words}: {told}", mend)
+        told = [(facts.url, getattr(facts, name)) for facts in alive if getattr(facts, name) not in (None, "")]
+        if any(value != told[0][1] for _, value in told):
+            apart.append(words)
+            lines.append(f"{words}: " + "; ".join(f"{url}: {_shown(value)}" for url, value in told))
+    if apart:
+        mend = "an answer must not depend on where it was asked: give them the same model and flags"
+        finding = f"they differ in {', '.join(apart)}; {'; '.join(lines[:1])}"
+        yield Check(f"{what}: endpoints", "warn", finding, mend, tuple(lines))
 
 
 def _shown(value: Any) -> str:

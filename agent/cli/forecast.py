@@ -51,6 +51,8 @@ class Cost:
     questions: Range
     dollars: Range
     seconds: Range
+    unpriced: str
+    """The model, where what it costs is not known."""
 
 
 def cost(
@@ -76,11 +78,12 @@ def cost(
         template=made.traits.template,
         prompt="\n".join(f"[{m.role}]\n{m.content}" for m in prompts[0].messages),
         each=each,
-        prefix=prefix,
+        prefix=min(prefix, each),
         counted=counted,
         questions=questions,
         dollars=_dollars(rung, worst / calls, each, questions, found),
         seconds=_seconds(made, questions, found),
+        unpriced=str(getattr(made.oracle, "unpriced", "")),
     )
 
 

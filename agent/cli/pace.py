@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.errors import TutelageError
+from agent.errors import Transient, TutelageError
 
 if TYPE_CHECKING:
     from agent.types import Answer, Oracle, Prompt
@@ -21,6 +21,8 @@ SECONDS = {1: 3.0, 8: 5.0, 32: 10.0, 64: 7.0}
 """The longest that each level may take."""
 ANSWERS = {1: 12, 8: 48, 32: 96, 64: 256}
 """Answers after which a level is known well enough."""
+PARDONED = 5
+"""Troubles that may pass which a level bears."""
 FULL = 0.9
 """The knee is the fewest in flight that reach this share of the best pace."""
 
@@ -73,7 +75,7 @@ async def _measure(oracle: Oracle, prompts: Sequence[Prompt], levels: Sequence[i
     found: dict[int, float] = {}
     turn, trouble, alone = itertools.cycle(prompts), "", 0.0
     try:
-        heard.append(await oracle.answer(next(turn)))
+        heard.append(await _first(oracle, turn))
         for level in levels:
             best = max(found.values(), default=float("inf"))
             if level > best * SECONDS[level]:
@@ -97,14 +99,27 @@ async def _measure(oracle: Oracle, prompts: Sequence[Prompt], levels: Sequence[i
     )
 
 
+async def _first(oracle: Oracle, turn: itertools.cycle[Prompt]) -> Answer:
+    """One answer; a first trouble that may pass, such as one address of several that is down, is passed over."""
+    try:
+        return await oracle.answer(next(turn))
+    except Transient:
+        return await oracle.answer(next(turn))
+
+
 async def _level(oracle: Oracle, turn: itertools.cycle[Prompt], level: int, heard: list[Answer]) -> float:
     """Answers a second with `level` in flight, all the time until the time is up or enough came."""
-    began = time.perf_counter()
+    began, trouble = time.perf_counter(), list[int]()
     until, enough, before = began + SECONDS[level], len(heard) + ANSWERS[level], len(heard)
 
     async def place() -> None:
         while time.perf_counter() < until and len(heard) < enough:
-            heard.append(await oracle.answer(next(turn)))
+            try:
+                heard.append(await oracle.answer(next(turn)))
+            except Transient:
+                trouble.append(1)
+                if len(trouble) > PARDONED:
+                    raise
 
     tasks = [asyncio.create_task(place()) for _ in range(level)]
     try:

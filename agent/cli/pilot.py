@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agent.errors import ConfigError
+
 if TYPE_CHECKING:
     from agent.ask import Policy
     from agent.config import Config
@@ -115,6 +117,12 @@ async def _pilot(ground: Ground, count: int, policy: Policy, confirm: Confirm) -
     most = sum(call.usd for jobs in new.values() for call, _ in jobs)
     began, spent, paused, paces = time.perf_counter(), ground.store.spend().usd, "", _paces(ground)
     if todo := sum(map(len, new.values())):
+        for machine in ground.machines:
+            if new[machine.rung.name] and (model := getattr(machine.oracle, "unpriced", "")):
+                raise ConfigError(
+                    f"rung {machine.rung.name!r}: the price of {model} is not known: write usd_per_mtok_in and "
+                    "usd_per_mtok_out there, in US dollars per million tokens"
+                )
         confirm(most, todo)
         number = ground.store.last_turn() + 1
         ground.store.begin_turn(number, ground.config.run.seed, settings.fingerprint(ground.config), __version__)
@@ -189,8 +197,6 @@ def _paces(ground: Ground) -> dict[str, float]:
 
 
 def _measure(ground: Ground, work: Sequence[tuple[Machine, Jobs]], paces: dict[str, float], count: int) -> Piloted:
-    from agent.loop.people import share
-
     said = {m.rung.name: _labels(ground, m, [ground.pool.position(call.item) for call, _ in jobs]) for m, jobs in work}
     found: dict[str, Measured] = {}
     for order, (machine, jobs) in enumerate(work):
@@ -200,9 +206,8 @@ def _measure(ground: Ground, work: Sequence[tuple[Machine, Jobs]], paces: dict[s
         stays = _below(ground, order)
         comes = None if order == 0 else _below(ground, order - 1)
         found[machine.rung.name] = dataclasses.replace(one, with_others=others, stays=stays or 0.0, comes=comes)
-    people = share(ground).pilot
     right, covers = _reach(ground)
-    return Piloted(min(max(count, people), ground.n), found, right=right, covers=covers)
+    return Piloted(min(count, ground.n), found, right=right, covers=covers)
 
 
 def _one(ground: Ground, machine: Machine, jobs: Jobs, pace: float) -> Measured:

@@ -73,6 +73,7 @@ def show(common: Common, limit: int | None, pilot: int | None = None, yes: bool 
         "seconds": _sum(one.seconds for one in costs),
         "worst_usd": round(sum(one.usd for one in costs), 4),
         "budget_usd": config.goal.budget_usd,
+        "unpriced": {one.name: one.unpriced for one in costs if one.unpriced},
         "people": _people(config, total),
         "ladder": [_rung_row(config, rung, named.get(rung.name)) for rung in config.rung],
         "pilot": None if tried is None else tried.body(),
@@ -89,10 +90,10 @@ def _sum(ranges: Any) -> list[float]:
 def _try(common: Common, config: Config, count: int, limit: int | None, yes: bool) -> Piloted:
     """The pilot, after its cost was said; whoever pays has agreed."""
     from agent.ask import Policy
-    from agent.cli.begin import keys
+    from agent.cli.begin import keys, table_prices
     from agent.cli.pilot import pilot
 
-    for line in keys(config):
+    for line in (*keys(config), *table_prices(config)):
         common.say(line)
 
     def confirm(usd: float, questions: int) -> None:
@@ -171,7 +172,11 @@ def _rung_row(config: Config, rung: Rung, cost: Cost | None) -> dict[str, Any]:
         row |= {"tokens_at_most": cost.tokens, "usd_at_most": round(cost.usd, 4)}
         row |= {"questions": list(cost.questions), "tokens_each": round(cost.each, 1)}
         row |= {"tokens_shared": round(cost.prefix, 1), "tokens_from": cost.counted}
-        row |= {"usd": [round(usd, 6) for usd in cost.dollars], "seconds": [round(s, 1) for s in cost.seconds]}
+        row |= {
+            "unpriced": cost.unpriced,
+            "usd": [round(usd, 6) for usd in cost.dollars],
+            "seconds": [round(s, 1) for s in cost.seconds],
+        }
     return row
 
 
@@ -229,7 +234,11 @@ def _top(config: Config, body: dict[str, Any], tried: Piloted | None) -> list[st
     stop = "no limit is set (goal.budget_usd)" if budget is None else f"the budget stops it at ${budget:,.2f}"
     low, high = body["usd"]
     worst = "" if tried is not None or not body["worst_usd"] else f", at worst ${body['worst_usd']:,.2f}"
-    if not body["worst_usd"] and not high:
+    if body["unpriced"]:
+        names = ", ".join(f"{model} (rung {name})" for name, model in body["unpriced"].items())
+        known = f"; all others {_between(_dollars(low), _dollars(high))}" if high else ""
+        money = f"not known: no price for {names}{known}: write usd_per_mtok_in and usd_per_mtok_out there"
+    elif not body["worst_usd"] and not high:
         money = "no charge: no machine of this ladder sends a bill"
     else:
         money = f"{_between(_dollars(low), _dollars(high))}{worst} (every item to every machine); {stop}"
@@ -260,7 +269,10 @@ def _ladder_lines(row: dict[str, Any], measured: bool) -> list[str]:
         line += f", up to {row['calls_at_most']:,} × {each} = {row['answers_at_most']:,} answers ({VOTES})"
     line += f"; {row['tokens_each']:,.0f} tokens each, {row['tokens_shared']:,.0f} of them "
     line += f"the same for all ({row['tokens_from']})"
-    line += f"; {_between(*map(_dollars, row['usd']))}" if row["usd"][1] or row["usd_at_most"] else "; no charge"
+    if row["unpriced"]:
+        line += "; price not known"
+    else:
+        line += f"; {_between(*map(_dollars, row['usd']))}" if row["usd"][1] or row["usd_at_most"] else "; no charge"
     if row["seconds"][1]:
         line += f"; {_between(*map(span, row['seconds']))}"
     return [head, f"  {'':<12} {line}"]
