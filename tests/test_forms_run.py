@@ -65,8 +65,9 @@ people = "gold"
 )
 def test_a_model_that_needs_examples_is_given_some(tmp_path: Path, keys: str, chosen: bool) -> None:
     goal = "person_minutes = 12\npilot = 40\naudit = 40\nbudget_usd = 5"
-    path = project(tmp_path, n=800, rungs=RUNGS.replace("KEYS", keys), goal=goal)
-    config, finished = run(path, "goal.accuracy=0.999", calls=120)
+    short = f"seed = 3\nmax_turns = {4 if chosen else 2}"
+    path = project(tmp_path, n=800, rungs=RUNGS.replace("KEYS", keys), goal=goal, run=short)
+    config, finished = run(path, "goal.accuracy=0.999", calls=90)
     told = finished.summary["asking"].get("learner", {}).get("form", "")
     assert ("codes.j2 with 8 examples: right on" in told) == chosen, told
     store, _ = opened(config)
