@@ -84,11 +84,11 @@ def question(prompt: Prompt) -> bytes:
     return json.dumps(line, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
 
-def questions(path: Path) -> dict[str, Prompt]:
+def questions(path: Path, keys: Iterable[str]) -> dict[str, Prompt]:
     """Call -> its prompt as far as an answer is read by it: without messages, and of the item only its id.
 
     Raises:
-        DataError: the file is gone or damaged.
+        DataError: the file is gone or damaged, or one of the calls is not in it.
     """
     out: dict[str, Prompt] = {}
     try:
@@ -98,13 +98,13 @@ def questions(path: Path) -> dict[str, Prompt]:
             asked = Question(Item(row["item"], ()), options, row["many"])
             flags, seed = tuple(row["flags"]), row["seed"]
             out[row["custom_id"]] = Prompt(row["custom_id"], asked, (), "", row["readout"], seed, flags)
+        return {key: out[key] for key in keys}
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it was changed"
         raise DataError(
             f"{path} cannot be read ({why}), and without it nobody knows what the answers mean: put it back, "
             "or give the batch up with  tutelage run --batch cancel"
         ) from error
-    return out
 
 
 @dataclass(frozen=True, slots=True)

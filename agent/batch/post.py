@@ -231,7 +231,7 @@ class Post:
     def _read_back(self, batch: Batch, found: files.Found, oracle: Filed, check: Check, sent: Sent, ended: str) -> None:
         """Records every answer and closes the batch. `ended`: how the job ended early, so that what has no answer is
         known not to have been asked; "" where that is not known."""
-        asked, calls = files.questions(self._path(batch, files.QUESTIONS)), self.store.calls(batch.keys)
+        asked, calls = files.questions(self._path(batch, files.QUESTIONS), batch.keys), self.store.calls(batch.keys)
         rows: list[Came] = []
         lost: list[str] = []
         for key in batch.keys:
