@@ -62,7 +62,7 @@ def _words(written: bytes) -> str:
 def _pieces(tokenizer: Any) -> dict[int, bytes]:
     """Each ordinary token as the bytes it stands for, for both spellings of vocabularies in use."""
     vocabulary, special = tokenizer.get_vocab(), set(tokenizer.all_special_ids)
-    spelling = _byte_letters() if any("Ġ" in piece for piece in vocabulary) else None
+    spelling = None if "▁the" in vocabulary else _byte_letters()
     out = {}
     for piece, token in vocabulary.items():
         if token in special:

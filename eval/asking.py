@@ -29,7 +29,7 @@ from eval._asked import Asked, Draw, Form, NotYet, Wording
 
 MODELS = {"SmolLM2-135M-Instruct": "auto", "gemma3-270m": "gemma3-270m"}
 PILOT, SCORED, SEED = 100, 120, 1
-QUICK = (20, 8)
+QUICK = (16, 8)
 """Pilot and scored rows with --quick: enough to see that all runs, too few to compare."""
 
 WORDS, CODES = Form("words", "none"), Form("codes", "none")
@@ -299,10 +299,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=240, help="for which models are asked; 0: only what is kept")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--json", type=Path, help="write the figures there too")
-    parser.add_argument("--quick", action="store_true", help="two sets, few rows, to see that all runs; not logged")
+    parser.add_argument("--quick", action="store_true", help="one set, few rows, to see that all runs; not logged")
     args = parser.parse_args()
     names = args.models.split(",")[:1] if args.quick else args.models.split(",")
-    sets = args.sets.split(",")[:2] if args.quick else args.sets.split(",")
+    sets = args.sets.split(",")[:1] if args.quick else args.sets.split(",")
     models = {name: partial(load, MODELS[name], args.threads) for name in names}
     cells = [cell for cell in run(models, sets, QUICK if args.quick else (PILOT, SCORED), args.minutes) if cell.right]
     told = [f"{SCORED if not args.quick else QUICK[1]} scored test rows a cell; mean ± standard error."]
@@ -313,7 +313,7 @@ def main() -> None:
     print("\n".join(told))
     if args.json:
         args.json.write_text(json.dumps([_plain(cell) for cell in cells], indent=1) + "\n")
-    _log.append("asking", told, quick=args.quick or args.minutes == 0)
+    _log.append("asking", told, quick=args.quick)
 
 
 def _plain(cell: Cell) -> dict[str, object]:
