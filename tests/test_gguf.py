@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from agent import prompt
-from agent.errors import ConfigError
+from agent.errors import ConfigError, MissingExtra
 from agent.kinds import single
 from agent.oracles import _gguf, _weights, small
+from agent.oracles._scorer import Form, Scorer
 from agent.types import Context, Item, Part, Task
 
 for needed in ("torch", "transformers", "gguf", "safetensors"):
@@ -95,3 +96,141 @@ def test_a_gguf_file_of_another_family_is_refused_with_the_mend(tmp_path):
     tiny_gguf(tmp_path / "other.gguf", "qwen2")
     with pytest.raises(ConfigError, match="Hugging Face id or folder"):
         _gguf.convert(tmp_path / "other.gguf", "0", tmp_path)
+
+
+def tiny_gemma(path: Path) -> None:
+    """A Gemma 3 with seven layers (the sixth sees everything), random weights and a window of eight tokens."""
+    from gguf import GGUFWriter
+
+    draw = np.random.default_rng(1)
+    writer = GGUFWriter(path, "gemma3")
+    writer.add_block_count(7)
+    writer.add_context_length(64)
+    writer.add_embedding_length(16)
+    writer.add_feed_forward_length(24)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(1)
+    writer.add_key_length(8)
+    writer.add_value_length(8)
+    writer.add_rope_freq_base(1000000.0)
+    writer.add_sliding_window(8)
+    writer.add_layer_norm_rms_eps(1e-6)
+    control, own = ["<pad>", "<eos>", "<bos>", "<unk>"], ["\n", "\n\n", "  ", "<picture>"]
+    plain = ["ab", "▁a", "▁ab", "cab", "▁", *"abcdefghij"]
+    tokens = control + own + [f"<0x{byte:02X}>" for byte in range(256)] + plain
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([-1000.0] * 8 + [0.0] * 256 + [-float(at) for at in range(len(plain))])
+    writer.add_token_types([3] * 4 + [4] * 4 + [6] * 256 + [1] * len(plain))
+    for number, add in enumerate(
+        (writer.add_pad_token_id, writer.add_eos_token_id, writer.add_bos_token_id, writer.add_unk_token_id)
+    ):
+        add(number)
+    shapes = {"token_embd": (len(tokens), 16), "output_norm": (16,)}
+    for n in range(7):
+        shapes |= {f"blk.{n}.attn_{x}": s for x, s in (("q", (32, 16)), ("k", (8, 16)), ("v", (8, 16)))}
+        shapes |= {f"blk.{n}.attn_output": (16, 32), f"blk.{n}.attn_q_norm": (8,), f"blk.{n}.attn_k_norm": (8,)}
+        shapes |= {f"blk.{n}.{x}": (16,) for x in ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")}
+        shapes |= {f"blk.{n}.ffn_gate": (24, 16), f"blk.{n}.ffn_up": (24, 16), f"blk.{n}.ffn_down": (16, 24)}
+    for name, shape in shapes.items():
+        writer.add_tensor(f"{name}.weight", draw.normal(size=shape).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.fixture(scope="module")
+def gemma(tmp_path_factory) -> Scorer:
+    folder = tmp_path_factory.mktemp("gemma")
+    tiny_gemma(folder / "tiny.gguf")
+    path = _gguf.convert(folder / "tiny.gguf", "0" * 64, folder)
+    return Scorer(str(path), None, "float32", "cpu", 1)
+
+
+def test_gemma_splits_text_by_scores_and_keeps_control_tokens_to_itself(gemma):
+    def pieces(text: str) -> list[str]:
+        return gemma.tokenizer.convert_ids_to_tokens(gemma.encode(text))
+
+    assert pieces("cab ab ac") == ["<bos>", "cab", "▁ab", "▁a", "c"]  # "ab" scores higher than "▁a"
+    assert pieces("a  b\n\n\nc") == ["<bos>", "a", "  ", "b", "\n\n", "\n", "c"]
+    assert pieces("é") == ["<bos>", "<0xC3>", "<0xA9>"]
+    assert not {"<bos>", "<picture>", "<eos>"} & set(pieces("<bos><picture><eos>")[1:])
+    assert gemma.tokenizer.decode(gemma.encode("cab  ab\né <eos>", start=False)) == "cab  ab\né <eos>"
+
+
+def test_gemmas_sliding_window_is_the_same_packed(gemma):
+    """Texts far longer than the window, with and without a kept beginning, against transformers' own eager pass."""
+    import torch
+
+    assert gemma.packed and gemma.limit == 64
+    draw = np.random.default_rng(2)
+    shared = tuple(int(token) for token in draw.integers(8, 270, 14))
+    texts = [shared + tuple(int(token) for token in draw.integers(8, 270, size)) for size in (3, 11, 20)]
+    forms = [Form((270,)), Form((271, 272)), Form((271, 273, 274), start=1)]
+    gemma.model.set_attn_implementation("eager")
+    plain = []
+    with torch.inference_mode():
+        for text in texts:
+            row = []
+            for form in forms:
+                said = gemma.model(torch.tensor([text + form.ids])).logits[0].log_softmax(-1)
+                ats = range(form.start, len(form.ids))
+                row.append(sum(float(said[len(text) - 1 + at, form.ids[at]]) for at in ats))
+            plain.append(row)
+    gemma.model.set_attn_implementation("tutelage_packed")
+    for prefix in ((), shared):
+        np.testing.assert_allclose(gemma.score(texts, forms, prefix)[0], plain, atol=1e-3)
+
+
+def test_a_stretched_gemma_is_refused_with_the_mend(tmp_path):
+    from gguf import GGUFReader, GGUFWriter
+
+    writer = GGUFWriter(tmp_path / "large.gguf", "gemma3")
+    writer.add_string("gemma3.rope.scaling.type", "linear")
+    for add in (writer.add_tokenizer_model, writer.add_tokenizer_pre):
+        add("llama" if add == writer.add_tokenizer_model else "default")
+    for number, (name, add) in enumerate((("<unk>", writer.add_unk_token_id), ("<bos>", writer.add_bos_token_id))):
+        assert name and (add(number) is None)
+    writer.add_token_list(["<unk>", "<bos>"])
+    writer.add_token_scores([0.0, 0.0])
+    writer.add_token_types([3, 3])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert GGUFReader(tmp_path / "large.gguf")
+    with pytest.raises(ConfigError, match="270M, 1B"):
+        _gguf.convert(tmp_path / "large.gguf", "0", tmp_path)
+
+
+def test_a_file_in_parts_is_the_file(tmp_path):
+    tiny_gguf(tmp_path / "tiny.gguf")
+    whole = (tmp_path / "tiny.gguf").read_bytes()
+    parts = [tmp_path / "a", tmp_path / "b"]
+    for part, content in zip(parts, (whole[:1000], whole[1000:]), strict=True):
+        part.write_bytes(content)
+    digest = _gguf.sha256(*parts)
+    assert digest == _gguf.sha256(tmp_path / "tiny.gguf")
+    first, second = (tmp_path / name for name in ("one", "two"))
+    for cache in (first, second):
+        cache.mkdir()
+    one = _gguf.convert(tmp_path / "tiny.gguf", digest, first)
+    two = _gguf.convert(Path("tiny.gguf"), digest, second, parts)
+    assert (one / "model.safetensors").read_bytes() == (two / "model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_gemma_270m_of_the_package_is_fluent():
+    """The real weights: greedy text, and log-probabilities of facts against falsehoods."""
+    try:
+        source = _weights.find("gemma3-270m")
+    except MissingExtra as error:
+        pytest.skip(str(error))
+    scorer = Scorer(_weights.load(source), None, "float32", "cpu", 1)
+    assert scorer.packed and source.name == "gemma-3-270m-q4_k_m"
+    ids = scorer.encode("The capital of France is")
+    forms = [Form(scorer.encode(word, start=False)[:1]) for word in (" Paris", " the", " green", " Berlin")]
+    paris, the, green, berlin = scorer.score([ids], forms)[0][0]
+    assert the > paris > max(green, berlin) and paris > -6

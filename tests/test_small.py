@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agent import calibrate, plugins, prompt
 from agent.errors import CallFailed, ConfigError, MissingExtra
 from agent.oracles import _gguf, _weights, small
-from agent.oracles._scorer import Form, Scorer, Tree
+from agent.oracles._scorer import KEPT_PREFIXES, Form, Scorer, Tree
 from agent.types import Context, Example, Item, Part, Prompt, Task
 
 for needed in ("torch", "transformers", "gguf", "safetensors"):
@@ -119,6 +119,52 @@ def test_kept_prefix_and_shared_tree_change_nothing(scorer):
     assert (reused, none) == (len(scorer.encode(PREFIX)), 0)
     for other in (again, without, alone, plain):
         np.testing.assert_allclose(with_prefix, other, atol=1e-3)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(30, 4000), min_size=1, max_size=12), min_size=1, max_size=5),
+    st.lists(st.integers(30, 4000), max_size=9),
+    st.lists(st.lists(st.integers(30, 60), min_size=1, max_size=3), min_size=1, max_size=4),
+)
+def test_however_texts_are_packed_the_numbers_stay(scorer, rests, shared, ways):
+    """Any lengths, any shared beginning, any continuations: the same as one plain pass for each."""
+    assert scorer.packed
+    texts = [tuple(shared + rest) for rest in rests]
+    forms = [Form(tuple(way), start=len(way) // 2 if len(way) > 2 else 0) for way in ways]
+    got, reused = scorer.score(texts, forms, tuple(shared))
+    assert reused <= len(shared)
+    plain = [[naive(scorer, text, form) for form in forms] for text in texts]
+    np.testing.assert_allclose(got, plain, atol=2e-3)
+    again, _ = scorer.score(texts[::-1], forms, tuple(shared))
+    np.testing.assert_allclose(again[::-1], got, atol=1e-3)
+
+
+def test_a_text_asked_again_in_other_words_needs_the_head_alone(scorer):
+    texts = [scorer.encode(PREFIX + text) for text in TEXTS]
+    good, fine = ([Form(scorer.encode(word, start=False)[:1])] for word in (" good", " fine"))
+    passes = 0
+
+    def count(*_: object) -> None:
+        nonlocal passes
+        passes += 1
+
+    handle = scorer.model.get_input_embeddings().register_forward_pre_hook(count)
+    try:
+        scorer.score(texts, good, scorer.encode(PREFIX))
+        before = passes
+        got, _ = scorer.score(texts, fine, scorer.encode(PREFIX))
+    finally:
+        handle.remove()
+    assert passes == before
+    np.testing.assert_allclose(got, [[naive(scorer, text, fine[0])] for text in texts], atol=1e-3)
+
+
+def test_only_the_latest_prefixes_are_kept(scorer):
+    form = [Form((40,))]
+    for number in range(KEPT_PREFIXES + 3):
+        scorer.score([(100 + number, 50, 51)], form, (100 + number, 50))
+    assert len(scorer._kept) == KEPT_PREFIXES and next(reversed(scorer._kept)) == (100 + KEPT_PREFIXES + 2, 50)
 
 
 def test_a_prefix_that_ends_inside_a_token_is_cut_back(scorer):

@@ -83,7 +83,10 @@ def register() -> str:
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
-    AttentionInterface.register(NAME, attend)
+    # Their calling convention: what a model's attention knows beyond the tensors comes by name, each model its own.
+    AttentionInterface.register(
+        NAME, lambda module, query, key, value, mask, **given: attend(module, query, key, value, mask, given)
+    )
     AttentionMaskInterface.register(NAME, sdpa_mask)
     return NAME
 
@@ -117,32 +120,23 @@ def run(model: Any, plan: Plan, kept: Kept) -> Any:
 
 
 def attend(
-    module: Any,
-    query: Any,
-    key: Any,
-    value: Any,
-    attention_mask: Any,
-    scaling: float | None = None,
-    sliding_window: int | None = None,
-    plan: Plan | None = None,
-    **rest: Any,
+    module: Any, query: Any, key: Any, value: Any, attention_mask: Any, given: dict[str, Any]
 ) -> tuple[Any, None]:
     """Attention as transformers calls it: query (1, heads, tokens, width), out (1, tokens, heads, width)."""
+    plan: Plan | None = given.pop("plan", None)
     if plan is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        rest["sliding_window"] = sliding_window
-        out: tuple[Any, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, scaling=scaling, **rest
-        )
+        out: tuple[Any, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **given)
         return out
-    if rest.get("softcap") is not None:
+    if given.get("softcap") is not None:
         raise ValueError("attention with softcap is not done here")
+    scaling, window = given.get("scaling"), given.get("sliding_window")
     if plan.made is not None:
         plan.made.append((key.contiguous(), value.contiguous()))
     kept = plan.kept[module.layer_idx] if plan.k else None
-    if sliding_window and plan.longest > sliding_window:
-        return _all_at_once(query, key, value, kept, scaling, plan.mask(sliding_window, query.dtype), plan), None
+    if window and plan.longest > window:
+        return _all_at_once(query, key, value, kept, scaling, plan.mask(window, query.dtype), plan), None
     return _in_two(query, key, value, kept, scaling, plan), None
 
 
