@@ -413,6 +413,16 @@ def test_far_servers_are_reached_by_the_environments_proxy_and_near_ones_are_not
     assert request.path == "http://far.example/v1/chat/completions" and TEXT in str(request.body)
 
 
+def test_a_connection_that_is_not_safe_and_a_proxy_that_is_not_there_are_said(monkeypatch):
+    monkeypatch.setenv("MY_KEY", KEY)
+    with ChatServer(right="good") as server:
+        with pytest.raises(EndpointDown, match=r"no safe connection to https://127.*is it http"):
+            one(server, base_url=server.url.replace("http:", "https:"))
+    monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
+    with pytest.raises(EndpointDown, match="proxy does not lead to http://far"):
+        one(server, base_url="http://far.example/v1", api_key_env="MY_KEY")
+
+
 def test_the_address_is_not_part_of_the_recipe():
     at = openai.Settings("m", "http://127.0.0.1:1/v1")
     assert at.recipe == replace(at, base_url=("http://127.0.0.1:3/v1", "http://127.0.0.1:2/v1")).recipe

@@ -92,6 +92,13 @@ def of_status(status: int, text: str, body: Any, headers: Mapping[str, str], url
 
 def of_cut(cut: Cut, url: str, known: bool, deadline: float) -> TutelageError:
     """The error for a request that got no whole answer. `known`: the endpoint has answered before."""
+    if "SSL" in cut.why or "Certificate" in cut.why:
+        mend = "is it http and not https? An authority of your own is named by the environment variable SSL_CERT_FILE"
+        return EndpointDown(f"no safe connection to {where(url)} comes about ({cut.why}): {mend}")
+    if "Proxy" in cut.why and not known:
+        return EndpointDown(
+            f"the environment's proxy does not lead to {where(url)}: mend it, or name the host in no_proxy"
+        )
     if cut.kind == "unsent" and not known:
         return EndpointDown(f"no endpoint answers at {where(url)}; start the server or mend base_url")
     if cut.kind == "files":
