@@ -56,8 +56,7 @@ def candidates(ground: Ground, machine: Machine) -> list[Form]:
     first = Form(rung.templates or (own,), (rung.shots,))
     if rung.form == "given" or rung.templates or rung.shots or not machine.traits.calibrate or not _by_default(machine):
         return [first]
-    plan = share(ground).pilot
-    if plan < ENOUGH or plan * rung.samples > CHEAP * ground.n or not _free(ground, machine):
+    if share(ground).pilot < ENOUGH or not _free(ground, machine):
         return [first]
     return [first, Form(first.templates, (SHOTS,)), Form(first.templates, (0, SHOTS))]
 
@@ -99,38 +98,53 @@ def fix(ground: Ground, machine: Machine, tell: Tell) -> list[Trial]:
     if machine.ways is not None:
         return []
     able = candidates(ground, machine)
-    pilot = share(ground).pilot
-    pending = pilot > 0 and (not purposes(ground)["pilot"] or any(c.purpose == "pilot" for c in open_cards(ground)))
-    if pending and (len(able) > 1 or any(able[0].shots)):
-        if any(able[0].shots) or machine.rung.form == "pilot" or ground.answerer is not None:
-            return []
-        able = able[:1]  # people at a screen may take their time: nobody asked that machines wait for them
+    shown, pending = any(able[0].shots), _pending(ground)
+    if pending and (shown or len(able) > 1) and (shown or machine.rung.form == "pilot" or ground.answerer is not None):
+        return []  # else people at a screen may take their time: nobody asked that machines wait for them
     ways = [_ways(ground, machine, form, tell) for form in able]
     index, why = 0, ""
-    if len(ways) > 1 and int(ground.board.pilot.sum()) >= ENOUGH:
-        used = _used(ground, ways)
-        heard = _heard(ground, ways)
-        if used is None and (missing := _missing(ground, machine, ways, heard)):
-            return missing
-        index, why = _best(ground, ways, heard)
-        if used is not None:
-            index = used
-    machine.ways, machine.shown = ways[index], ways[index].shown
-    if why:
-        machine.why = f"{ways[index].form}: {why}"
-        tell(f"{machine.rung.name} is asked by {machine.why}")
-    if any(ways[index].form.shots) or len(ways) > 1:
+    if len(ways) > 1:
+        used, heard = _used(ground, ways), _heard(ground, ways)
+        if used is None and not pending and _may_choose(ground, machine):
+            if missing := _missing(ground, machine, ways, heard):
+                return missing
+            index, why = _best(ground, ways, heard)
+        elif used is not None:
+            best, said = _best(ground, ways, heard)
+            index, why = used, said if best == used else ""
+    _take(ground, machine, ways[index], why, tell)
+    if shown or len(ways) > 1:
         ground.board.restart()  # what it answered in earlier runs was passed by while its recipe was not known
         ground.board.refresh(ground.store, ground.recipes)
     return []
 
 
+def _take(ground: Ground, machine: Machine, ways: Ways, why: str, tell: Tell) -> None:
+    machine.ways, machine.shown = ways, ways.shown
+    if why:
+        machine.why = f"{ways.form}: {why}"
+        tell(f"{machine.rung.name} is asked by {machine.why}")
+
+
+def _pending(ground: Ground) -> bool:
+    """Are people still to answer the pilot?"""
+    asked = purposes(ground)["pilot"] and not any(card.purpose == "pilot" for card in open_cards(ground))
+    return share(ground).pilot > 0 and not asked
+
+
+def _may_choose(ground: Ground, machine: Machine) -> bool:
+    """Do people's answers suffice for a choice, and may it cost what it takes?"""
+    answers = int(ground.board.pilot.sum())
+    cheap = answers * machine.rung.samples <= CHEAP * ground.n
+    return answers >= ENOUGH and (cheap or machine.rung.form == "pilot")
+
+
 def _used(ground: Ground, ways: Sequence[Ways]) -> int | None:
     """The form in which more than the pilot was asked before: a machine does not change its form on the way."""
-    for index, form in enumerate(ways):
-        if any(call.purpose != "pilot" for recipe in form.recipes for call in ground.store.asked(recipe)):
-            return index
-    return None
+    recipes = frozenset[str]().union(*(form.recipes for form in ways))
+    store = ground.store
+    used = {recipe for recipe in recipes if any(call.purpose != "pilot" for call in store.asked(recipe))}
+    return next((number for number, form in enumerate(ways) if used <= form.recipes), 0) if used else None
 
 
 def _heard(ground: Ground, ways: Sequence[Ways]) -> list[Heard]:
