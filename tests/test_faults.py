@@ -26,7 +26,7 @@ N, SLOTS = 24, 8
 LABELS = ("spam", "ham")
 
 FAST = Policy(
-    attempts=4, wait_s=0.01, longest_wait_s=0.05, deadline_s=1.0, stall_s=1.0, patience_s=0.9, breaker=6, unread=8
+    attempts=4, wait_s=0.01, longest_wait_s=0.05, deadline_s=8.0, stall_s=8.0, patience_s=0.9, breaker=6, unread=8
 )
 
 FINE = {"ok", "nologprobs400", "top5", "noseed400", "nousage", "duplicate", "modelchange", "slowstart", "500burst"}
@@ -72,6 +72,9 @@ BROKEN = {
 }
 """Modes that may pass: some failures are asked again, too many in a row are a pause that says why."""
 
+SILENT = {"hang", "drip", "huge"}
+"""Modes that end by our deadline only."""
+
 BAD_ITEM = {
     "400context": "too long.*max_chars",
     "413": "too long.*max_chars",
@@ -115,7 +118,7 @@ id = "id"
 {oracle}
 model = "tiny"
 base_url = "{server.url}"
-deadline = 0.3
+deadline = {0.3 if server.mode in SILENT else 5.0}
 in_flight = {SLOTS}
 """)
     return settings.load(here / "tutelage.toml", ())
