@@ -234,8 +234,8 @@ def test_as_many_files_as_the_provider_takes() -> None:
 
 
 def test_a_question_comes_back_as_it_went(tmp_path: Path) -> None:
-    asked = Question(Item("i\ud800", ()), (Option("A", "日本"), Option("B", "x\n")), True)
-    sent = Prompt("key", asked, (), "", "words", 7, ("truncated",))
+    asked = Question(Item("i\ud800", ()), (Option("A", "日本"), Option("B", "x\n")), True, True)
+    sent = Prompt("key", asked, (), "", "words", 7, ("truncated",), True)
     files.write(tmp_path / "q", [files.question(sent)])
     assert files.questions(tmp_path / "q", ["key"]) == {"key": sent}
 
@@ -400,3 +400,28 @@ def test_a_price_from_the_table_is_told_with_its_date(here: Here) -> None:
     assert "price of gpt-4o-mini: $0.15 in, $0.6 out per million tokens, as of 20" in done.output
     assert "(prices.toml); --price changes it" in done.output
     assert len(here.keys()) == 60
+
+
+def test_a_shortlist_is_kept_with_its_answer(here: Here) -> None:
+    """The labels that were shown, not those that would be shown today, are what the answer chose from."""
+    more = ", ".join(f'extra{i} = "x"' for i in range(6))
+    text = LADDER.format(url="http://127.0.0.1:9/v1").replace('"faults" }', f'"faults", {more} }}')
+    (here.folder / "tutelage.toml").write_text(text.replace('name = "small"', 'name = "small"\nshortlist = 5'))
+    assert here.run().code == 4
+    asked = files.questions(here.batches / "small-0001.questions.jsonl", here.keys())
+    assert all(prompt.question.short for prompt in asked.values())
+    rows = [json.loads(line) for line in here.requests().splitlines()]
+    out = [
+        {"custom_id": row["custom_id"], "response": {"status_code": 200, "body": said("A", 9)}, "error": None}
+        for row in rows
+    ]
+    (here.batches / "small-0001.output.jsonl").write_text("\n".join(json.dumps(line) for line in out))
+    here.run()
+    with here.store() as store:
+        for _, one, came in store.answers_since(0):
+            assert came.options == tuple(o.choice for o in asked[one.key].question.options) and len(came.options) < 8
+
+
+def said(code: str, tokens: int) -> dict[str, Any]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": code}, "finish_reason": "stop"}
+    return {"model": "m", "choices": [choice], "usage": {"prompt_tokens": tokens, "completion_tokens": 1}}

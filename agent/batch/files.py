@@ -77,9 +77,11 @@ def question(prompt: Prompt) -> bytes:
         "item": asked.item.id,
         "options": [[option.code, option.choice] for option in asked.options],
         "many": asked.many,
+        "short": asked.short,
         "readout": prompt.readout,
         "seed": prompt.seed,
         "flags": list(prompt.flags),
+        "rationale": prompt.rationale,
     }
     return json.dumps(line, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
@@ -95,9 +97,9 @@ def questions(path: Path, keys: Iterable[str]) -> dict[str, Prompt]:
         for line in path.read_bytes().splitlines():
             row = json.loads(line)
             options = tuple(Option(code, choice) for code, choice in row["options"])
-            asked = Question(Item(row["item"], ()), options, row["many"])
-            flags, seed = tuple(row["flags"]), row["seed"]
-            out[row["custom_id"]] = Prompt(row["custom_id"], asked, (), "", row["readout"], seed, flags)
+            asked = Question(Item(row["item"], ()), options, row["many"], short=row["short"])
+            told = (row["readout"], row["seed"], tuple(row["flags"]), row["rationale"])
+            out[row["custom_id"]] = Prompt(row["custom_id"], asked, (), "", *told)
         return {key: out[key] for key in keys}
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it was changed"

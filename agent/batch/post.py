@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from agent.batch import files
 from agent.batch.desk import Desk, Job
 from agent.errors import CallFailed, EndpointDown, Transient, Unparsable, UserError
+from agent.prompt import stamp
 from agent.store import Batch, Came, Store
 from agent.types import Answer, Budget, Call, Prompt, Status
 
@@ -304,7 +305,7 @@ def _came(oracle: Filed, call: Call, prompt: Prompt, line: files.Line, check: Ch
         why = " ".join(word for word in (f"status {line.status}" * bool(line.status), line.code) if word) or "no body"
         return call.key, nothing, "failed" if line.status in FOR_GOOD else "error", why
     try:
-        answer = oracle.read(prompt, line.body)
+        answer = stamp(prompt, oracle.read(prompt, line.body))
     except (Transient, CallFailed) as error:
         status: Status = "error" if isinstance(error, Transient) else "failed"
         return call.key, all_of_it if error.billed else nothing, status, str(error)
