@@ -66,6 +66,7 @@ def cost(
     worst = sum(made.oracle.most(p).usd for p in prompts) / len(prompts) * calls
     each, prefix, counted = (None if offline else _count(made, prompts)) or _guess(prompts)
     if found is not None and found.tokens_in:
+        prefix *= found.tokens_in / each
         each, counted = found.tokens_in, f"measured on {found.answered:,}"
     questions = _questions(config, rung, calls, first, found)
     return Cost(
@@ -78,7 +79,7 @@ def cost(
         template=made.traits.template,
         prompt="\n".join(f"[{m.role}]\n{m.content}" for m in prompts[0].messages),
         each=each,
-        prefix=min(prefix, each),
+        prefix=prefix,
         counted=counted,
         questions=questions,
         dollars=_dollars(rung, worst / calls, each, questions, found),
