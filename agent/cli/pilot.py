@@ -37,16 +37,16 @@ TIMED = 10
 class Measured:
     """What one machine did, each figure per question. `pace`: answers a second, 0 if not known; `why`: not asked.
 
-    asked, answered, failed, unreadable: questions. same: [agreed, of] two askings of one item in different orders.
-    shares: label -> share of what it says. right: [agreed, of] with people on the pilot, low, high: of that as a 95 %
-    interval. comes: share of the items that come to it, None for the first. stays: share that it leaves below its bar.
-    with_others: machine -> [agreed, of].
+    asked, answered, failed: questions; unread: that came to nothing (unreadable, given up, or not put any more).
+    same: [agreed, of] two askings of one item in different orders. shares: label -> share of what it says. right:
+    [agreed, of] with people on the pilot, low, high: of that as a 95 % interval. comes: share of the items that come to
+    it, None for the first. stays: share that it leaves below its bar. with_others: machine -> [agreed, of].
     """
 
     asked: int = 0
     answered: int = 0
     failed: int = 0
-    unreadable: int = 0
+    unread: int = 0
     tokens_in: float = 0.0
     tokens_out: float = 0.0
     tokens_cached: float = 0.0
@@ -230,7 +230,7 @@ def _one(ground: Ground, machine: Machine, jobs: Jobs, pace: float) -> Measured:
     low, high = interval(*right)
     return Measured(
         asked=len(jobs), answered=len(answers), failed=failed,
-        unreadable=len(jobs) - len(answers) - failed + sum(value is None for _, value in labels),
+        unread=len(jobs) - len(answers) - failed + sum(value is None for _, value in labels),
         tokens_in=sum(a.tokens_in for a in answers) / n, tokens_out=sum(a.tokens_out for a in answers) / n,
         tokens_cached=sum(a.tokens_cached for a in answers) / n, usd=sum(a.usd for a in answers) / n,
         pace=pace, same=(sum(v[0] == v[1] for v in pairs), len(pairs)),

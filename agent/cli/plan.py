@@ -299,8 +299,8 @@ def _one(one: Measured) -> list[str]:
     first = f"{one.tokens_in:,.0f} tokens in{cached}, {one.tokens_out:,.0f} out" if one.tokens_in else "asked"
     first += f", ${one.usd:.6f} a question" if one.usd else ""
     first += f", {one.pace:,.1f} answers/s" if one.pace else ""
-    readable = 1 - one.unreadable / max(one.asked, 1)
-    lines = [first, f"{readable:.0%} readable" + (f", {one.failed:,} failed" if one.failed else "")]
+    readable = 1 - (one.unread + one.failed) / max(one.asked, 1)
+    lines = [first, f"{readable:.0%} answered readably" + (f", {one.failed:,} failed" if one.failed else "")]
     if one.same[1]:
         lines[1] += f"; asked again in another order: the same in {one.same[0]:,} of {one.same[1]:,}"
     for other, (agreed, of) in one.with_others.items():
