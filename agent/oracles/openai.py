@@ -336,8 +336,7 @@ class OpenAI:
     def body(self, prompt: Prompt) -> dict[str, Any]:
         """The JSON body of the one request that asks this question, for a batch file; nothing is found out for it."""
         room = self._room(prompt)
-        if not self.wire.met and self.traits.local:
-            self.wire.vllm = True  # on this machine it is `vllm run-batch` that answers files
+        self.wire.vllm |= not self.wire.met and self.traits.local  # files here are answered by `vllm run-batch`
         if prompt.question.many:
             return self.wire.accepted(self._bodies.many(prompt, room))
         if self._logprobs == "none":
