@@ -39,9 +39,11 @@ def one(server: ChatServer, task: Task = SINGLE, **more: object):
 
 def test_the_key_is_in_the_header_only_and_the_item_comes_last(monkeypatch):
     monkeypatch.setenv("MY_KEY", KEY)
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-ours")
     with ChatServer(right="good") as server:
         one(server, api_key_env="MY_KEY")
         (request,) = server.requests
+    assert not [name for name in request.headers if name.startswith(("openai-", "x-stainless"))]
     assert request.headers["authorization"] == f"Bearer {KEY}"
     body = json.dumps(request.body)
     assert KEY not in body and body.count("SENTINEL") == 1

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from agent.errors import CallFailed, EndpointDown, Transient, TutelageError
 from agent.oracles import _faults, nearness
@@ -106,8 +107,6 @@ class Wire:
                 raise EndpointDown(f"{endpoint.where} needs a key: put it into the environment variable {self.key}")
             found = self._doors[endpoint.url] = door(endpoint.url, key or "none", self.model, self.azure)
         return found
-
-    # What is asked beside questions -------------------------------------------------------------------------------
 
     async def meet(self) -> None:
         """Learn once who is there. A server without a list of models is none the worse for it.
@@ -204,8 +203,6 @@ class Wire:
                 return got
             fault = self._status(got, place)
         raise fault
-
-    # Questions ----------------------------------------------------------------------------------------------------
 
     async def chat(self, body: Mapping[str, Any]) -> Reply:
         """One chat completion; while nothing is settled, again without a field the server refuses (free of charge).
@@ -326,9 +323,9 @@ def door(url: str, key: str, model: str, azure: str) -> Door:
     else:
         client = openai.AsyncOpenAI(api_key=key, base_url=url)
     given = {**client.default_headers, **client.auth_headers, **({"api-key": key} if azure else {})}
-    headers = {
-        name: value for name, value in given.items() if isinstance(value, str) and "stainless" not in name.lower()
-    }
+    # What the package tells of this machine is nobody's business, and an organisation of OpenAI's only theirs.
+    unsaid = ("x-stainless-",) if (urlsplit(url).hostname or "").endswith("openai.com") else ("x-stainless-", "openai-")
+    headers = {n: value for n, value in given.items() if isinstance(value, str) and not n.lower().startswith(unsaid)}
     # A packed body saves nothing at this size, and its length could no longer be told beforehand.
     headers |= {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
     query = "&".join(f"{name}={value}" for name, value in client.default_query.items())
