@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +13,9 @@ import click
 from agent.cli.house import INTERRUPTED, PAUSED, Common, common, explain
 
 if TYPE_CHECKING:
+    from agent.cli.progress import Progress
     from agent.config import Config
+    from agent.loop import Event
     from agent.store import Store
     from agent.types import Budget
 
@@ -70,28 +72,15 @@ def run(
         return
     from agent import loop
     from agent.cli import limits
-    from agent.cli.begin import keys, table_prices
     from agent.cli.progress import Progress
-    from agent.types import Budget
 
     if given:
         common.overrides += limits.prices(common.config(), given)
     config = common.config()
     most = limits.budget(config, budget, budget_tokens, budget_calls)
-    if most == Budget() and any(hasattr(rung.settings, "base_url") for rung in config.rung):
-        common.say("no limit on money is set: goal.budget_usd or --budget sets one")
-    for line in (*keys(config), *table_prices(config)):
-        common.say(line)
+    _forewarn(common, config, most)
     _terminate_in_order()
     with Progress(most.usd, _before(config), common.quiet) as progress:
-
-        def report(event: loop.Event) -> None:
-            progress(event)
-            if event.kind == "note":
-                common.say(event.text)
-            elif event.kind == "intake":
-                _notes(common, config, event.numbers)
-
         finished = loop.run(
             config,
             people=people,
@@ -100,11 +89,35 @@ def run(
             priceless=(budget or "").lower() == "none",
             offline=offline,
             batch=batch or "",
-            report=report,
+            report=_reporter(common, config, progress),
         )
     told = {"budget": budget, "budget-tokens": budget_tokens, "budget-calls": budget_calls}
     _close(common, config, finished, most, _options(people, told, given, batch, finished.reason))
     context.exit(finished.code)
+
+
+def _forewarn(common: Common, config: Config, most: Budget) -> None:
+    """What is worth knowing before anything is asked."""
+    from agent.cli.begin import keys, table_prices
+    from agent.types import Budget
+
+    if most == Budget() and any(hasattr(rung.settings, "base_url") for rung in config.rung):
+        common.say("no limit on money is set: goal.budget_usd or --budget sets one")
+    for line in (*keys(config), *table_prices(config)):
+        common.say(line)
+
+
+def _reporter(common: Common, config: Config, progress: Progress) -> Callable[[Event], None]:
+    """What is done with each event of the loop."""
+
+    def report(event: Event) -> None:
+        progress(event)
+        if event.kind == "note":
+            common.say(event.text)
+        elif event.kind == "intake":
+            _notes(common, config, event.numbers)
+
+    return report
 
 
 def _before(config: Config) -> dict[str, Any]:
