@@ -141,7 +141,7 @@ class Asked:
     """
 
     def __init__(
-        self, model: str, load: Callable[[], Scorer], until: float = math.inf, folder: Path = CACHE, batch: int = 16
+        self, model: str, load: Callable[[], Scorer], until: float = math.inf, folder: Path = CACHE, batch: int = 32
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._model = model

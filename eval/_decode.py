@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+from agent.errors import CallFailed
 from agent.oracles import small
 from agent.oracles._scorer import Ids, Scorer, Tree, _read
 
@@ -27,9 +28,15 @@ def all_ways(
 
     The choice is made as constrained decoding makes it: at each step the likeliest of all tokens with which some
     choice goes on, a single letter as well as a whole word. The log-probabilities are those of the oracle `small`.
+
+    Raises:
+        CallFailed: a text is longer than the model's sliding window, which this way of decoding does not know.
     """
     import torch
 
+    window = getattr(scorer.model.config, "sliding_window", None)
+    if window and max(map(len, texts)) > window:
+        raise CallFailed(f"prompts of more than {window} tokens are not decoded here")
     k = min(len(prefix), min(len(text) for text in texts) - 1)
     while any(text[:k] != prefix[:k] for text in texts):
         k -= 1

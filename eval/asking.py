@@ -97,7 +97,10 @@ def fill(asked: Asked, draw: Draw) -> None:
     wording = WORDINGS[draw.name]
     for form in FORMS:
         if form in (WORDS, EIGHT):
-            asked.written(draw, wording, form)
+            try:
+                asked.written(draw, wording, form)
+            except CallFailed as error:
+                print(f"{draw.name}, {form}: {error}", flush=True)
         asked.logprobs(draw, wording, form)
         asked.empty(draw, wording, form)
 
@@ -113,8 +116,8 @@ def measure(model: str, asked: Asked, draw: Draw) -> Cell:
     raw: dict[Form, Floats] = {}
     best: dict[Form, Floats] = {}
     for form in FORMS:
+        _decoded(cell, asked, draw, form, truth[scored])
         try:
-            _decoded(cell, asked, draw, form, truth[scored])
             raw[form] = asked.logprobs(draw, wording, form)
             steps = _steps(raw[form], asked.empty(draw, wording, form), layout, answered, said)
         except NotYet:
@@ -158,7 +161,10 @@ def _decoded(cell: Cell, asked: Asked, draw: Draw, form: Form, truth: Ints) -> N
     """Plain generation and constrained choice."""
     if form.read != "words" or form.shots == "near":
         return
-    free, forced = asked.written(draw, WORDINGS[draw.name], form)
+    try:
+        free, forced = asked.written(draw, WORDINGS[draw.name], form)
+    except NotYet:
+        return
     names = list(_asked.task(draw, WORDINGS[draw.name]).labels)
     read = [_parsed(draw, text) for text in free]
     cell.right[f"plain generation, {_asked.NAMES[form.shots]}"] = np.array(
