@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent import prompt
 from agent.errors import ConfigError, MissingExtra
@@ -160,28 +162,37 @@ def test_gemma_splits_text_by_scores_and_keeps_control_tokens_to_itself(gemma):
     assert gemma.tokenizer.decode(gemma.encode("cab  ab\né <eos>", start=False)) == "cab  ab\né <eos>"
 
 
-def test_gemmas_sliding_window_is_the_same_packed(gemma):
-    """Texts far longer than the window, with and without a kept beginning, against transformers' own eager pass."""
+TOKENS = st.integers(8, 270)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.lists(TOKENS, min_size=1, max_size=20), min_size=1, max_size=5),
+    st.lists(TOKENS, max_size=20),
+    st.lists(st.lists(st.integers(265, 268), min_size=1, max_size=3), min_size=1, max_size=4),
+)
+def test_however_texts_are_packed_the_numbers_stay(gemma, rests, shared, ways):
+    """Any lengths (the window is eight), any beginning, any continuations: as transformers' own plain passes."""
     import torch
 
     assert gemma.packed and gemma.limit == 64
-    draw = np.random.default_rng(2)
-    shared = tuple(int(token) for token in draw.integers(8, 270, 14))
-    texts = [shared + tuple(int(token) for token in draw.integers(8, 270, size)) for size in (3, 11, 20)]
-    forms = [Form((270,)), Form((271, 272)), Form((271, 273, 274), start=1)]
+    texts = [tuple(shared + rest) for rest in rests]
+    forms = [Form(tuple(way), start=len(way) // 2 if len(way) > 2 else 0) for way in ways]
+    got, reused = gemma.score(texts, forms, tuple(shared))
+    again, _ = gemma.score(texts[::-1], forms, tuple(shared))
+    assert reused <= len(shared)
+    np.testing.assert_allclose(again[::-1], got, atol=1e-3)
     gemma.model.set_attn_implementation("eager")
-    plain = []
-    with torch.inference_mode():
-        for text in texts:
-            row = []
-            for form in forms:
-                said = gemma.model(torch.tensor([text + form.ids])).logits[0].log_softmax(-1)
-                ats = range(form.start, len(form.ids))
-                row.append(sum(float(said[len(text) - 1 + at, form.ids[at]]) for at in ats))
-            plain.append(row)
-    gemma.model.set_attn_implementation("tutelage_packed")
-    for prefix in ((), shared):
-        np.testing.assert_allclose(gemma.score(texts, forms, prefix)[0], plain, atol=1e-3)
+    try:
+        with torch.inference_mode():
+            for text, row in zip(texts, got, strict=True):
+                for form, value in zip(forms, row, strict=True):
+                    said = gemma.model(torch.tensor([text + form.ids])).logits[0].log_softmax(-1)
+                    ats = range(form.start, len(form.ids))
+                    plain = sum(float(said[len(text) - 1 + at, form.ids[at]]) for at in ats)
+                    assert value == pytest.approx(plain, abs=2e-3)
+    finally:
+        gemma.model.set_attn_implementation("tutelage_packed")
 
 
 def test_a_stretched_gemma_is_refused_with_the_mend(tmp_path):
