@@ -102,6 +102,7 @@ def recalls(it: World, counts: list[int], tests: int, seed: int, folder: str) ->
         knew = f"{count} texts a label" if count else "names alone"
         seconds = time.perf_counter() - began
         cells.append(Cell(knew, len(taught), float(np.mean(hit)), float(np.mean(near)), len(rows), seconds))
+        print(f"{knew}: {cells[-1].recall:.3f}", flush=True)
     return cells
 
 
@@ -236,7 +237,7 @@ def table(cells: list[Cell], said: Sent) -> list[str]:
 def main() -> None:
     """Measure, print, and write down."""
     parser = argparse.ArgumentParser(prog="python -m eval.shortlist", description=__doc__)
-    parser.add_argument("--texts", type=int, default=1_500, help="test texts")
+    parser.add_argument("--texts", type=int, default=800, help="test texts")
     parser.add_argument("--counts", default="5,10,20", help="texts a label, comma-separated")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cache", default="", help="folder for embeddings; none keeps them in memory")
@@ -248,7 +249,7 @@ def main() -> None:
     cells = recalls(it, counts, tests, args.seed, args.cache)
     said = sent(it, 12 if args.quick else 60)
     lines = table(cells, said)
-    print("\n".join(lines))
+    print("\n".join(["", *lines]))
     if args.json:
         args.json.write_text(json.dumps({"recall": [asdict(c) for c in cells], "sent": asdict(said)}, indent=1) + "\n")
     _log.append("shortlist", lines, quick=args.quick)
