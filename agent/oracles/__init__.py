@@ -71,6 +71,21 @@ def read_codes(question: Question, text: str, tokens: Sequence[Token]) -> tuple[
     return certain(question, code, math.exp(max(sum(token.logprob for token in said), LEAST))), 1.0
 
 
+def read_exactly(question: Question, text: str, tokens: Sequence[Token]) -> tuple[dict[str, float], float] | None:
+    """As `read_codes` where the answer is one token beside which every code is listed: whatever `text` is, the
+    distribution over the codes is known. None where the answer is another."""
+    if len(tokens) != 1 or tokens[0].text.strip() != text.strip():
+        return None
+    codes = {option.code.casefold(): option.code for option in question.options}
+    found: dict[str, float] = {}
+    for spelling, value in {**tokens[0].others, tokens[0].text: tokens[0].logprob}.items():
+        if (name := codes.get(_plain(spelling))) is not None:
+            found[name] = _add(found.get(name, -math.inf), max(value, LEAST))
+    if len(found) < len(codes):
+        return None
+    return {code: min(value, 0.0) for code, value in found.items()}, min(sum(map(math.exp, found.values())), 1.0)
+
+
 def certain(question: Question, code: str, share: float) -> dict[str, float]:
     """Log-probabilities that give `code` this share and the other options the rest, evenly."""
     count = len(question.options)

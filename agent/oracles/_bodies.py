@@ -23,8 +23,8 @@ HEAT = 0.7
 """Temperature at which votes are drawn."""
 
 OURS = frozenset({
-    "model", "messages", "stream", "n", "seed", "temperature", "max_tokens", "max_completion_tokens", "logprobs",
-    "top_logprobs", "logprob_token_ids", "structured_outputs", "response_format",
+    "model", "messages", "stream", "n", "seed", "temperature", "max_tokens", "max_completion_tokens", "min_tokens",
+    "logprobs", "top_logprobs", "logprob_token_ids", "structured_outputs", "response_format",
 })  # fmt: skip
 """Fields that are decided question by question."""
 
@@ -113,13 +113,26 @@ class Bodies:
         return self.structured and len(prompt.question.options) <= CONSTRAINED and not prompt.rationale
 
     def single(self, prompt: Prompt, room: int, ids: Sequence[int]) -> dict[str, Any]:
-        """One code with its log-probabilities: those of the tokens `ids` where any are given."""
+        """One code with its log-probabilities: those of the tokens `ids` where any are given.
+
+        For those one token is enough and nothing is forced: the distribution is read whatever the model would rather
+        write, and the mass that the codes hold together stays to be seen, which a constraint would scale to one.
+        """
+        if ids and not prompt.rationale and room <= self.max_tokens and "logprob_token_ids" not in self.wire.without:
+            return self._body(prompt, 1) | {"logprobs": True, "logprob_token_ids": ids, "min_tokens": 1}
         body = self._body(prompt, room) | {"logprobs": True}
         if self.wire.vllm and self._forced(prompt):
             body["structured_outputs"] = {"choice": codes(prompt)}
         if ids:
             body["logprob_token_ids"] = ids
         return body
+
+    def again(self, body: Mapping[str, Any], prompt: Prompt, room: int) -> dict[str, Any]:
+        """The body of a second try at an answer that was cut short, as one of a model that thinks first is."""
+        more = {name: value for name, value in body.items() if name != "min_tokens"} | {"max_tokens": room}
+        if "min_tokens" in body and self._forced(prompt):
+            more["structured_outputs"] = {"choice": codes(prompt)}
+        return more
 
     def votes(self, prompt: Prompt, room: int, count: int, attempt: int = 0) -> dict[str, Any]:
         """Several codes, drawn."""

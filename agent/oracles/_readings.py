@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from agent.oracles import Token, _bodies, counted, read_codes
+from agent.oracles import Token, _bodies, counted, read_codes, read_exactly
 from agent.oracles._prices import Price
 from agent.oracles._replies import Reply
 from agent.types import Answer, Prompt
@@ -14,13 +14,19 @@ from agent.types import Answer, Prompt
 def scored(prompt: Prompt, paid: Sequence[Reply], price: Price | None, room: int) -> Answer:
     """One code, read from log-probabilities; without them where what was written is no option."""
     text, tokens = paid[-1].text, paid[-1].tokens
+    if (exact := read_exactly(prompt.question, text, tokens)) is not None:
+        return collect(prompt, paid, price, room, *_massed(*exact))
     if prompt.rationale:
         text, tokens = _bodies.two(text)[0], _first_line(tokens)
     read = read_codes(prompt.question, text, tokens)
     if read is None:
         return collect(prompt, paid, price, room)
-    scores, mass = read
-    return collect(prompt, paid, price, room, scores, (f"mass={mass:.2f}",) if mass < 0.995 else ())
+    return collect(prompt, paid, price, room, *_massed(*read))
+
+
+def _massed(scores: Mapping[str, float], mass: float) -> tuple[Mapping[str, float], tuple[str, ...]]:
+    """Log-probabilities, and what the options hold together where that is not all."""
+    return scores, (f"mass={mass:.2f}",) if mass < 0.995 else ()
 
 
 def drawn(prompt: Prompt, paid: Sequence[Reply], texts: Sequence[str], price: Price | None, room: int) -> Answer:

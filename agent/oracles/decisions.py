@@ -122,6 +122,7 @@ class Decisions:
             hosts=tuple(dict.fromkeys(urlsplit(url).hostname or "" for url in at.urls)),
             requests_per_minute=at.requests_per_minute,
             tokens_per_minute=at.tokens_per_minute,
+            deadline_s=at.deadline,
         )
 
     @property

@@ -134,6 +134,7 @@ class OpenAI:
             hosts=tuple(dict.fromkeys(urlsplit(url).hostname or "" for url in at.urls)),
             requests_per_minute=at.requests_per_minute,
             tokens_per_minute=at.tokens_per_minute,
+            deadline_s=at.deadline,
         )
         self._logprobs: Literal["unknown", "given", "none"] = "none" if at.logprobs == "no" else "unknown"
         self._roomy = False
@@ -242,6 +243,8 @@ class OpenAI:
             return await self._vote(prompt, paid)
         ids = await self.wire.numbers(tuple(sorted(_bodies.codes(prompt))))
         found = await self._chat(self._bodies.single(prompt, room, ids), prompt, paid)
+        if ids and "logprob_token_ids" in self.wire.without:  # it was refused just now: that was no question of codes
+            found = await self._chat(self._bodies.single(prompt, room, ()), prompt, paid)
         if found.tokens:
             self._logprobs, self._odd = "given", 0
             return _readings.scored(prompt, paid, self.price, room)
@@ -261,11 +264,8 @@ class OpenAI:
             raise Transient(f"{self.wire.where} gave no log-probabilities this time", billed=True)
         if self._logprobs == "unknown":
             self._logprobs = "none"
-            log.warning(
-                "%s gives no log-probabilities: asking %d times and counting votes",
-                self.wire.where,
-                self.settings.votes,
-            )
+            where, votes = self.wire.where, self.settings.votes
+            log.warning("%s gives no log-probabilities: asking %d times and counting votes", where, votes)
 
     async def _chat(self, body: dict[str, Any], prompt: Prompt, paid: list[Reply]) -> Reply:
         """One reply; where it was cut short, once more with more room. All that was paid for is added to `paid`."""
@@ -281,7 +281,7 @@ class OpenAI:
         if self._roomy or any(earlier.finish == "length" for earlier in paid[:-1]):
             raise CallFailed(str(short) or self._cut(self._room(prompt)))
         try:
-            found = await self.wire.chat(body | {"max_tokens": self._longer(prompt)})
+            found = await self.wire.chat(self._bodies.again(body, prompt, self._longer(prompt)))
         except Short as error:
             raise CallFailed(str(error)) from None
         except Transient as error:

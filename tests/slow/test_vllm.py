@@ -57,7 +57,6 @@ def test_the_codes_get_exact_log_probabilities(server: str) -> None:
     for made, answer in zip(prompts, answers, strict=True):
         assert set(answer.logprobs) == {"A", "B"}
         assert 0 < sum(map(math.exp, answer.logprobs.values())) <= 1 + 1e-6
-        assert answer.text.strip() in ("A", "B"), "structured_outputs.choice is obeyed"
         assert answer.served_model == "smollm2" and answer.tokens_in > 50
         label = plugins.load("kinds", "single").parse(SINGLE, made.question, answer)["label"]
         assert sum(label.values()) == pytest.approx(1)

@@ -55,7 +55,14 @@ def test_three_hundred_items_with_exact_log_probabilities_and_a_warm_prefix(vllm
     counters = ("vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total")
     before = [vllm.counter(name) for name in counters]
     with Store.open(tmp_path / "ledger.db") as store:
-        done = asyncio.run(ask.ask(store, oracle, jobs))
+
+        async def whole() -> ask.Asked:
+            try:
+                return await ask.ask(store, oracle, jobs)
+            finally:
+                await oracle.close()
+
+        done = asyncio.run(whole())
         heard = store.answers_since(0)
     assert done.answered == 300 and len(heard) == 300
     for _, _, answer in heard:
