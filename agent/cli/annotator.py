@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agent.cli.asking import Asking, asking, far, made_up, price, usd
+from agent.cli.asking import Asking, asking, far, made_up, places, price, usd
 from agent.cli.endpoint import Looked
 from agent.cli.ground import Check
 from agent.cli.house import many
@@ -85,7 +85,7 @@ def _oracle(visit: Visit, rung: Rung, made: Asking) -> Iterator[Check]:
         yield missing
         if distant:
             return
-    engine = probe is None and oracle.traits.calibrate and not oracle.traits.person
+    engine = probe is None and oracle.traits.calibrate and not places(rung.settings)
     if visit.offline or (probe is None and not (engine and (rung.oracle == "small" or visit.thorough))):
         yield Check(what, "ok", f"oracle {rung.oracle}" + (", not asked" if probe or engine else ""))
         return
