@@ -48,9 +48,8 @@ class Pace:
     @property
     def words(self) -> str:
         """The figures in one line."""
-        return (
-            ", ".join(f"{_short(found)} answers/s at {level}" for level, found in self.answers.items()) + " in flight"
-        )
+        told = ", ".join(f"{_short(found)} answers/s at {level}" for level, found in self.answers.items())
+        return f"{told} in flight" + ("" if max(self.answers) in (ENGINE, max(LEVELS)) else "; too slow to try more")
 
 
 def _short(value: float) -> str:
