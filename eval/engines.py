@@ -1,6 +1,6 @@
 """Engines inside this process, side by side: `python -m eval.engines [--quick] [--json FILE]`.
 
-The same weights (SmolLM2-135M, float32), the same prompts (SST-2 test rows behind eight examples, a part that all
+The same weights (SmolLM2-135M, float32), the same prompts (SST-2 test rows behind five examples, a part that all
 share), the same log-probabilities to read: the oracle `small`, `vllm.LLM` (with its prefix cache, in `.venv-vllm`), and
 `transformers.generate` in batches. Each runs in its own process with 1 and with 2 threads; loading and a warm-up of 16
 rows are not counted. Said for each: items per second and per CPU second, and how far its log-probabilities are from
@@ -49,7 +49,7 @@ def prompts(items: int, folder: str, seed: int) -> dict[str, Any]:
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     data = _sets.load("sst2")
-    shots = "".join(f"Review: {row.text}\nSentiment: {row.label}\n\n" for row in _sets.examples(data, 4, seed, 90))
+    shots = "".join(f"Review: {row.text}\nSentiment: {row.label}\n\n" for row in _sets.examples(data, 5, seed, 90))
     prefix = f"Does this sentence from a review speak badly or well of the movie?\n\n{shots}Review:"
     rows = []
     for row in _sets.sample(data.test, items + 16, seed):
