@@ -81,13 +81,15 @@ class Transient(TutelageError):
     """A call that may succeed when asked again.
 
     `after` is the least number of seconds to wait (Retry-After), `billed` says whether the engine may have
-    charged for the attempt (a time-out: yes; a 429: no).
+    charged for the attempt (a time-out: yes; a 429: no). `sent` says whether anything was sent: where every address
+    is left alone for a while nothing is, and that is no attempt.
     """
 
-    def __init__(self, message: str, after: float | None = None, billed: bool = False) -> None:
+    def __init__(self, message: str, after: float | None = None, billed: bool = False, sent: bool = True) -> None:
         super().__init__(message)
         self.after = after
         self.billed = billed
+        self.sent = sent
 
 
 class Damaged(TutelageError):

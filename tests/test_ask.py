@@ -410,3 +410,46 @@ def test_where_every_call_fails_from_the_first_it_is_not_the_items(store: Store)
 def test_many_bad_items_in_a_row_are_no_reason_to_pause_once_others_were_answered(store: Store) -> None:
     oracle = Script(lambda key, time: GOOD if key == "key0" else CallFailed("too long"), in_flight=1)
     assert run(store, oracle, 60) == Asked(answered=1, failed=59)
+
+
+PARKED = Transient("left alone for 0 s", after=0.0, sent=False)
+
+
+def test_what_was_not_sent_is_no_attempt_and_books_nothing(store: Store) -> None:
+    oracle = Script(lambda key, time: replace(GOOD, requests=1) if time > 12 else PARKED)
+    made = [(replace(call, requests=1), prompt) for call, prompt in jobs(10)]
+    policy = replace(FAST, attempts=3)
+    assert asyncio.run(ask(store, oracle, made, policy)) == Asked(answered=10)
+    assert set(oracle.asked.values()) == {13}
+    spend = store.spend()
+    assert (spend.errors, spend.reserved) == (0, 0)
+    assert (spend.usd, spend.total.requests) == (pytest.approx(10 * GOOD.usd), 10)
+
+
+def test_unsent_attempts_do_not_use_up_those_that_follow_real_trouble(store: Store) -> None:
+    def steps(key: str, time: int) -> Step:
+        return Transient("503") if time == 1 else PARKED if time < 9 else GOOD
+
+    assert run(store, Script(steps), 10, replace(FAST, attempts=2)) == Asked(answered=10)
+    assert store.spend().errors == 10
+
+
+def test_an_endpoint_that_stays_parked_is_a_pause_with_nothing_reserved(store: Store) -> None:
+    policy = replace(FAST, stall_s=0.4, deadline_s=0.2)
+    asked = run(store, Script(lambda key, time: PARKED), 10, policy)
+    assert "no answer has come" in asked.paused and "left alone" in asked.paused
+    assert (store.spend().usd, store.spend().reserved) == (0, 0)
+    assert run(store, Script(lambda key, time: GOOD)) == Asked(answered=10)
+
+
+def test_an_interruption_while_an_endpoint_is_left_alone_frees_what_was_reserved(store: Store) -> None:
+    async def main() -> None:
+        parked = Transient("left alone for 60 s", after=60.0, sent=False)
+        work = asyncio.create_task(ask(store, Script(lambda key, time: parked), jobs(4), FAST))
+        await asyncio.sleep(0.2)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+
+    asyncio.run(main())
+    assert (store.spend().usd, store.spend().reserved) == (0, 0)

@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from agent.ask.feed import Feeder
 from agent.ask.learnt import Learnt, learnt
+from agent.ask.streaks import Streaks
 from agent.ask.terms import Asked, Job, OnEvent, Policy, Read
 from agent.ask.verdict import Over, Refused, Verdict, cost, verdict
 from agent.errors import Transient, Unparsable
@@ -51,8 +52,7 @@ class Asking:
         self._alarm: asyncio.TimerHandle | None = None
         self._not_before = 0.0
         self._quiet_s = 0.0
-        self._lost: int | None = 0  # calls that failed before the first answer came; None once one has come
-        self._given_up_in_a_row = self._strange_in_a_row = self._unread_in_a_row = 0
+        self._streaks = Streaks(self._policy)
 
     async def run(self, jobs: Iterable[Job]) -> Asked:
         known: Learnt = learnt(self._oracle, self._policy)
@@ -99,7 +99,7 @@ class Asking:
             self._over.set()
 
     def _stop(self, why: str) -> None:
-        if self._stopped.is_set():
+        if not why or self._stopped.is_set():
             return
         self._asked.paused = why
         self._stopped.set()
@@ -179,19 +179,14 @@ class Asking:
         """One call to its end, whatever it is; only trouble with the ledger or the set-up is raised."""
         try:
             try:
-                answer = await self._attempt(call, prompt)
+                answer = await self._sent(call, prompt)
             except Transient as trouble:
                 answer = await self._persist(call, prompt, trouble)
             await self._keep(call, prompt, answer)
         except Transient as trouble:
             self._asked.given_up += 1
             self._tell("given up", call, None)
-            self._given_up_in_a_row += 1
-            if self._given_up_in_a_row >= self._policy.breaker:
-                self._stop(
-                    f"{self._given_up_in_a_row} calls in a row came to nothing, the last one: {trouble}; "
-                    "run again when the endpoint is well"
-                )
+            self._stop(self._streaks.given_up(trouble))
         except Refused:
             self._asked.refused_by_budget += 1
             self._tell("refused", call, None)
@@ -204,22 +199,16 @@ class Asking:
 
     async def _keep(self, call: Call, prompt: Prompt, answer: Answer) -> None:
         """The answer into the ledger. What is none of the options has been paid for, is kept, and settles nothing."""
-        self._given_up_in_a_row = self._strange_in_a_row = 0
         answer = stamp(prompt, answer)
         try:
             self._read(call, prompt, answer)
         except Unparsable:
             await self._store.record(call.key, answer, "error", "unreadable: none of the options")
             self._asked.given_up += 1
-            self._unread_in_a_row += 1
             self._tell("given up", call, None)
-            if self._unread_in_a_row >= self._policy.unread:
-                self._stop(
-                    f"the last {self._unread_in_a_row} answers of {call.annotator} were none of the options: look at "
-                    "the model and its prompt (tutelage doctor, tutelage plan), then run again"
-                )
+            self._stop(self._streaks.unread(call.annotator))
             return
-        self._unread_in_a_row = 0
+        self._streaks.understood()
         if await self._store.record(call.key, answer):
             self._asked.answered += 1
             self._tell("answered", call, answer)
@@ -246,8 +235,21 @@ class Asking:
                 if granted.closed:
                     raise Over
                 await self._place(call)
-                return await self._attempt(call, prompt)
+                return await self._sent(call, prompt)
         raise AssertionError("tenacity ends with an answer or an exception")
+
+    async def _sent(self, call: Call, prompt: Prompt) -> Answer:
+        """One attempt that left. Where nothing did, for the endpoint is left alone, it keeps what it has reserved and
+        waits; the watch ends that when no answer comes any more."""
+        while True:
+            try:
+                return await self._attempt(call, prompt)
+            except Transient as trouble:
+                if trouble.sent:
+                    raise
+                pause = self._policy.pause(1, trouble)
+            await self._sleep(pause, call)
+            await self._place(call)
 
     async def _attempt(self, call: Call, prompt: Prompt) -> Answer:
         """One request under its deadline. Whatever goes wrong is in the ledger before it is raised."""
@@ -264,7 +266,8 @@ class Asking:
         except Exception as error:
             found = verdict(error, call, self._deadline)
             self._came_back(call, sent, None, found)
-            await self._note(call, found)
+            if found.sent:
+                await self._note(call, found)
             raise found.then from error
         self._came_back(call, sent, answer, None)
         return answer
@@ -274,31 +277,26 @@ class Asking:
         now, full = time.monotonic(), len(self._on_wire) >= self._limit.now
         self._on_wire.pop(call.key, None)
         if found is None:
-            self._quiet_s, self._lost = 0.0, None
+            self._quiet_s = 0.0
+            self._streaks.answered()
             self._limit.well(now, sent, full)
         else:
             self._listen(call, now, sent, found)
         if not self._pace.free:
-            self._pace.correct(call, answer, billed=found is not None and found.cost.usd + found.cost.tokens_in > 0)
+            billed = found is not None and found.cost.usd + found.cost.tokens_in > 0
+            self._pace.correct(call, answer, billed, sent=found is None or found.sent)
         self._send()
 
     def _listen(self, call: Call, now: float, sent: float, found: Verdict) -> None:
         if found.alive:
             self._quiet_s = 0.0
-            if self._lost is not None:
-                self._lost += 1
-                if self._lost >= self._policy.unread:
-                    self._stop(f"the first {self._lost} questions all failed, the last one: {found.why}")
-        self._strange_in_a_row += found.strange
-        if self._strange_in_a_row >= self._policy.strange:
-            self._stop(f"{self._strange_in_a_row} calls in a row failed, the last one: {found.why}: a fault of ours")
-        if found.stop:
-            self._stop(found.stop)
+        self._stop(self._streaks.failed(found))
         trouble = found.then
         if not isinstance(trouble, Transient):
             return
         self._troubled.add(call.key)
-        self._limit.trouble(now, sent)
+        if trouble.sent:
+            self._limit.trouble(now, sent)
         self._last = f" (the last trouble: {trouble})"
         if trouble.after is not None:
             self._not_before = max(self._not_before, now + trouble.after * (1 + random.random() / 10))
@@ -339,11 +337,13 @@ class Asking:
     def _wait(self, state: RetryCallState) -> float:
         return self._policy.pause(state.attempt_number, state.outcome.exception() if state.outcome else None)
 
-    async def _sleep(self, seconds: float) -> None:
-        """Sleeps, unless the run is stopped: then raises Over."""
+    async def _sleep(self, seconds: float, reserved: Call | None = None) -> None:
+        """Sleeps, unless the run is stopped: then raises Over, with nothing `reserved`."""
         try:
             async with asyncio.timeout(seconds):
                 await self._stopped.wait()
         except TimeoutError:
             return
+        if reserved is not None:
+            await self._nothing(reserved, "not sent")
         raise Over

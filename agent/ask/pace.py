@@ -48,10 +48,11 @@ class Pace:
         if self._tokens is not None:
             self._tokens.take(call.tokens)
 
-    def correct(self, call: Call, answer: Answer | None, billed: bool = False) -> None:
-        """It came back: what it did not need is free again. Without an answer it took all (billed), or one request."""
+    def correct(self, call: Call, answer: Answer | None, billed: bool = False, sent: bool = True) -> None:
+        """It came back: what it did not need is free again. Without an answer it took all (billed), one request, or
+        nothing (not sent)."""
         if self._requests is not None and not billed:
-            used = max(answer.requests, 1) if answer else 1
+            used = max(answer.requests, 1) if answer else int(sent)
             self._requests.take(used - max(call.requests, 1))
         if self._tokens is not None and not billed:
             used = answer.tokens_in + answer.tokens_out if answer else 0

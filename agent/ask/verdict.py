@@ -21,7 +21,7 @@ class Refused(Exception):
 class Verdict:
     """status: "error", and the call stays open, or "failed" for good. why: for the ledger, without a word of the item.
     cost: what the attempt may have taken, as an answer. then: what to raise. stop: why the run is to stop, or "".
-    alive: whether something came back that only a working endpoint says."""
+    alive: whether something came back that only a working endpoint says. sent: whether anything left."""
 
     status: Literal["error", "failed"]
     why: str
@@ -30,6 +30,7 @@ class Verdict:
     stop: str = ""
     alive: bool = False
     strange: bool = False
+    sent: bool = True
 
 
 def cost(call: Call, billed: bool) -> Answer:
@@ -44,7 +45,7 @@ def verdict(error: Exception, call: Call, deadline: float) -> Verdict:
     if isinstance(error, TimeoutError):
         error = Transient(f"no answer within {deadline:g} s", billed=True)
     if isinstance(error, Transient):
-        return Verdict("error", str(error), cost(call, error.billed), error)
+        return Verdict("error", str(error), cost(call, error.billed), error, sent=error.sent)
     if isinstance(error, Pause):
         return Verdict("error", str(error), cost(call, False), Over(), stop=str(error))
     if isinstance(error, UserError):

@@ -107,7 +107,7 @@ class Endpoints:
             return EndpointDown("; ".join(e.refused or e.last for e in self.all))
         soonest = min(parked, key=lambda e: e.until)
         wait = max(soonest.until - now, 0.0)
-        return Transient(f"{soonest.where} is left alone for {wait:.0f} s: {soonest.last}", after=wait)
+        return Transient(f"{soonest.where} is left alone for {wait:.0f} s: {soonest.last}", after=wait, sent=False)
 
     def worked(self, endpoint: Endpoint) -> None:
         """It answered as it should, or refused a question that is not good."""

@@ -156,7 +156,7 @@ class Decisions:
             try:
                 paid.append(await self.wire.ask(path, body, partial(_read, names)))
             except Transient as error:
-                raise Transient(str(error), error.after, error.billed or bool(paid)) from None
+                raise Transient(str(error), error.after, error.billed or bool(paid), error.sent or bool(paid)) from None
             except CallFailed as error:
                 raise CallFailed(str(error), error.billed or bool(paid)) from None
         return self._collect(prompt, paid)
