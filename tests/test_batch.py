@@ -266,7 +266,7 @@ def test_handed_in_waited_for_read_back(here: Here) -> None:
         here = Here(here.folder, server.url)
         os.environ["OPENAI_API_KEY"] = "sk-SENTINEL"
         try:
-            finished = here.run("submit")
+            finished = here.run("submit", "rung.small.api_key_env=OPENAI_API_KEY")
         finally:
             del os.environ["OPENAI_API_KEY"]
         assert finished.code == 0

@@ -205,6 +205,9 @@ def test_a_key_that_is_not_set_is_named(ready: Path, monkeypatch: pytest.MonkeyP
     Path("far.toml").write_text(openai("https://models.example/v1", f'api_key_env = "MYKEY"\n{priced}'))
     checks = {check["what"]: check for check in good("doctor", "-c", "far.toml", code=2)["checks"]}
     assert checks["rung openai: key"]["finding"] == "MYKEY is not set"
+    Path("unnamed.toml").write_text(openai("https://models.example/v1", priced))
+    checks = {check["what"]: check for check in good("doctor", "-c", "unnamed.toml", code=2)["checks"]}
+    assert 'write api_key_env = "NAME"' in checks["rung openai: key"]["mend"]
     Path("near.toml").write_text(openai("http://127.0.0.1:9/v1", 'api_key_env = "MYKEY"'))
     assert "rung openai: MYKEY is not set" in call("run", "-c", "near.toml").stderr
     monkeypatch.setenv("MYKEY", "x")

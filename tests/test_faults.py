@@ -36,7 +36,7 @@ VOTED = {"nologprobs", "nanlogprobs"}
 """Modes in which answers are counted instead."""
 
 DOOMED = {
-    "401": "refuses the key.*OPENAI_API_KEY",
+    "401": "refuses the key.*api_key_env",
     "403": "refuses the key",
     "402": "credit is used up.*add credit",
     "quota429": "credit is used up.*add credit",

@@ -252,7 +252,9 @@ def test_no_text_and_no_key_in_logs_messages_and_report(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with Echo(*SERVERS[name]) as server:
-        rungs = openai(server.url, 'logprobs = "no"\nvotes = 1\nin_flight = 2\ndeadline = 2.0')
+        rungs = openai(
+            server.url, 'api_key_env = "OPENAI_API_KEY"\nlogprobs = "no"\nvotes = 1\nin_flight = 2\ndeadline = 2.0'
+        )
         project(tmp_path, rungs, n=2, text=f"mail {{i}} {SECRET}")
         config = settings.load("tutelage.toml", ["run.max_turns=1"])
         with caplog.at_level(logging.DEBUG), talkative():

@@ -6,7 +6,6 @@ A job carries the batch's token in its metadata, so that one which was handed in
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.batch.files import URL, WORD
 from agent.errors import EndpointDown
+from agent.oracles import _keys
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -59,11 +59,11 @@ def _plainly(what: str) -> Iterator[None]:
 class Desk:
     """The batch interface of one provider. Raises EndpointDown for whatever goes wrong; asking again is safe."""
 
-    def __init__(self, base_url: str, api_key_env: str, retries: int = 5) -> None:
+    def __init__(self, base_url: str, api_key_env: str | None, retries: int = 5) -> None:
         import openai
 
         self._where = base_url
-        key = os.environ.get(api_key_env) or "none"
+        key = _keys.key(base_url, api_key_env, base_url) or "none"
         self._client: AsyncOpenAI = openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=retries)
 
     async def hand_in(self, path: Path, token: str) -> str:

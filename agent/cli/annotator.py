@@ -104,10 +104,11 @@ def _key(visit: Visit, rung: Rung, far: bool) -> Check | None:
     """A row where the key is not set."""
     from agent.cli.begin import unset_key
 
-    if not (key := unset_key(rung)):
+    if not (amiss := unset_key(rung)):
         return None
-    mend = f"put the key into the environment variable {key}, or correct rung.{rung.name}.api_key_env"
-    return Check(f"rung {rung.name}: key", "fail" if far and not visit.offline else "warn", f"{key} is not set", mend)
+    finding, mend = amiss
+    mend = f"{mend}, or correct rung.{rung.name}.api_key_env" if rung.settings.api_key_env else mend
+    return Check(f"rung {rung.name}: key", "fail" if far and not visit.offline else "warn", finding, mend)
 
 
 def _endpoints(visit: Visit, rung: Rung, probe: Any, made: Asking, far: bool) -> Iterator[Check]:

@@ -5,8 +5,6 @@ Reads settings, ledger and pool; asks nobody and changes nothing.
 
 from __future__ import annotations
 
-import dataclasses
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,18 +21,16 @@ FIRST = 3
 """How many rows or labels are named in one line."""
 
 
-def unset_key(rung: Rung) -> str:
-    """The environment variable that must hold this rung's key and does not; empty where all is well.
+def unset_key(rung: Rung) -> tuple[str, str] | None:
+    """What is amiss with this rung's key, and the mend; None where all is well.
 
-    A server on this machine or a private network needs no key, unless its rung names a variable of its own.
+    A server on this machine or a private network needs no key, unless its rung names a variable.
     """
-    from agent.oracles import nearness
+    from agent.oracles import _keys
 
-    name, urls = getattr(rung.settings, "api_key_env", None), addresses(rung)
-    if not isinstance(name, str) or not urls or os.environ.get(name):
-        return ""
-    usual = next((f.default for f in dataclasses.fields(rung.settings) if f.name == "api_key_env"), None)
-    return name if nearness(urls) == "far" or name != usual else ""
+    if not hasattr(rung.settings, "api_key_env"):
+        return None
+    return _keys.lacking(addresses(rung), rung.settings.api_key_env)
 
 
 def addresses(rung: Rung) -> tuple[str, ...]:
@@ -45,11 +41,7 @@ def addresses(rung: Rung) -> tuple[str, ...]:
 
 def keys(config: Config) -> list[str]:
     """One line a rung whose key is not set."""
-    return [
-        f"rung {rung.name}: {name} is not set: put the key into this environment variable"
-        for rung in config.rung
-        if (name := unset_key(rung))
-    ]
+    return [f"rung {rung.name}: {': '.join(amiss)}" for rung in config.rung if (amiss := unset_key(rung))]
 
 
 def table_prices(config: Config) -> list[str]:

@@ -116,7 +116,7 @@ async def _tokenized(made: Asking, prompts: Sequence[Prompt]) -> tuple[float, fl
     model, url = made.rung.settings.model, places(made.rung.settings)[0]
     numbers: list[int] = []
     try:
-        async with Line(url, getattr(made.rung.settings, "api_key_env", ""), QUICK, model) as line:
+        async with Line(url, getattr(made.rung.settings, "api_key_env", None), QUICK, model) as line:
             for p in prompts:
                 messages = [{"role": m.role, "content": m.content} for m in p.messages]
                 found = await line.tokens({"model": model, "messages": messages})

@@ -59,7 +59,7 @@ oracle = "small"                   # a small language model on this machine
 # base_url = "http://127.0.0.1:8000/v1"
 # usd_per_mtok_in = 0.5            # prices per million tokens, so that the budget can be kept
 # usd_per_mtok_out = 1.5
-# api_key_env = "OPENAI_API_KEY"   # the NAME of the environment variable; the key itself never stands here
+# api_key_env = "MY_KEY"           # the NAME of the environment variable; the key itself never stands here
 
 [[rung]]
 oracle = "person"                  # people, who answer by `tutelage review`

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agent.errors import CallFailed, EndpointDown, Transient, TutelageError
+from agent.oracles import _keys
 from agent.oracles._http import Cut
 
 LONG = re.compile(
@@ -69,7 +70,7 @@ def wait(headers: Mapping[str, str]) -> float | None:
 
 
 def of_status(status: int, text: str, body: Any, headers: Mapping[str, str], url: str, key: str) -> TutelageError:
-    """The error for an HTTP status that is no success. `key`: the environment variable that holds the key."""
+    """The error for an HTTP status that is no success. `key`: the environment variable that holds the key, or ""."""
     named = identifiers(body)
     said = f"HTTP {status}" + (f": {named}" if named else "")
     if 300 <= status < 400:
@@ -77,9 +78,8 @@ def of_status(status: int, text: str, body: Any, headers: Mapping[str, str], url
     if status == 402 or (status in (400, 403, 429) and QUOTA.search(text)):
         return EndpointDown(f"{where(url)} says the account's credit is used up ({said}): add credit, then run again")
     if status in (401, 403):
-        return EndpointDown(
-            f"{where(url)} refuses the key ({said}): put a good one into the environment variable {key}"
-        )
+        mend = f"put a good one into the environment variable {key}" if key else _keys.NAME
+        return EndpointDown(f"{where(url)} refuses the key ({said}): {mend}")
     if status == 413 or (status in (400, 422) and LONG.search(text)):
         mend = 'lower max_chars of this rung, or write overflow = "chunk"'
         return CallFailed(f"the text is too long for the model ({said}): {mend}", billed=False)

@@ -82,7 +82,7 @@ class Asked:
     """What the rung asks with. `told`: two questions of one recipe, about made-up texts."""
 
     model: str
-    key_env: str
+    key_env: str | None
     max_tokens: int
     deadline: float
     told: tuple[Prompt, Prompt]

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from agent.errors import EndpointDown, TutelageError
-from agent.oracles import Token, _faults, nearness
+from agent.errors import TutelageError
+from agent.oracles import Token, _faults, _keys
 from agent.oracles._http import Cut, Http
 from agent.oracles._wire import door
 
@@ -93,17 +92,14 @@ class Line:
     deadline: seconds one request may take in all. azure: the version of Azure's interface, "" for others.
     """
 
-    def __init__(self, url: str, key_env: str, deadline: float, model: str = "", azure: str = "") -> None:
+    def __init__(self, url: str, key_env: str | None, deadline: float, model: str = "", azure: str = "") -> None:
         self.url, self.key_env, self.deadline = url, key_env, deadline
         self.requests = self.tokens_in = self.tokens_out = 0
         self._model, self._azure = model, azure
         self._http = Http(deadline)
 
     async def __aenter__(self) -> Line:
-        key = os.environ.get(self.key_env, "")
-        if not key and nearness(self.url) == "far":
-            place = _faults.where(self.url)
-            raise EndpointDown(f"{place} needs a key: put it into the environment variable {self.key_env}")
+        key = _keys.key(self.url, self.key_env, _faults.where(self.url))
         self._door = door(self.url, key or "none", self._model, self._azure)
         return self
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.errors import TutelageError
-from agent.oracles import _faults, chosen, nearness
+from agent.oracles import _faults, _keys, chosen, nearness
 from agent.oracles._found import IMPOSSIBLE, NEVER, Asked, Facts, covers, gap, made_up, mass, obeys
 from agent.oracles._line import Line, Seen
 from agent.oracles._wire import REFUSALS
@@ -150,7 +150,8 @@ class _Look:
         facts.seconds = perf_counter() - began
         self.without |= dropped
         if seen.status != 200:
-            fault = _faults.of_status(seen.status, seen.text, seen.body, seen.headers, self.line.url, self.line.key_env)
+            key = _keys.variable(self.line.url, self.line.key_env)
+            fault = _faults.of_status(seen.status, seen.text, seen.body, seen.headers, self.line.url, key)
             facts.trouble = str(fault)
             if seen.status == 404 and facts.listed:
                 shown = ", ".join(facts.listed[:10])

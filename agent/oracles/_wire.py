@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from agent.errors import CallFailed, EndpointDown, Transient, TutelageError
-from agent.oracles import _faults, nearness
+from agent.oracles import _faults, _keys
 from agent.oracles._endpoints import Endpoint, Endpoints
 from agent.oracles._faults import Refused
 from agent.oracles._http import Cut, Got, Http
@@ -76,13 +74,13 @@ class Wire:
         self,
         model: str,
         base_url: str | Sequence[str],
-        api_key_env: str,
+        api_key_env: str | None,
         deadline: float,
         azure: str = "",
         lacks: str = "mend model or base_url (does it end in /v1?)",
     ) -> None:
         urls = (base_url,) if isinstance(base_url, str) else tuple(base_url)
-        self.model, self.key, self.deadline, self.azure, self.lacks = model, api_key_env, deadline, azure, lacks
+        self.model, self.key_env, self.deadline, self.azure, self.lacks = model, api_key_env, deadline, azure, lacks
         self.places = Endpoints(urls)
         self.vllm = self.met = self.settled = False
         self.without: set[str] = set()
@@ -102,9 +100,7 @@ class Wire:
     def _door(self, endpoint: Endpoint) -> Door:
         found = self._doors.get(endpoint.url)
         if found is None:
-            key = os.environ.get(self.key, "")
-            if not key and nearness(endpoint.url) == "far":
-                raise EndpointDown(f"{endpoint.where} needs a key: put it into the environment variable {self.key}")
+            key = _keys.key(endpoint.url, self.key_env, endpoint.where)
             found = self._doors[endpoint.url] = door(endpoint.url, key or "none", self.model, self.azure)
         return found
 
@@ -294,7 +290,8 @@ class Wire:
             body = json.loads(text)
         except (ValueError, RecursionError):
             body = None
-        return _faults.of_status(got.status, text, body, got.headers, place.url, self.key)
+        key = _keys.variable(place.url, self.key_env)
+        return _faults.of_status(got.status, text, body, got.headers, place.url, key)
 
     async def _absent(self, place: Endpoint, got: Got) -> EndpointDown:
         try:
@@ -324,7 +321,7 @@ def door(url: str, key: str, model: str, azure: str) -> Door:
         client = openai.AsyncOpenAI(api_key=key, base_url=url)
     given = {**client.default_headers, **client.auth_headers, **({"api-key": key} if azure else {})}
     # What the package tells of this machine is nobody's business, and an organisation of OpenAI's only theirs.
-    unsaid = ("x-stainless-",) if (urlsplit(url).hostname or "").endswith("openai.com") else ("x-stainless-", "openai-")
+    unsaid = ("x-stainless-",) if _keys.of_openai(url) else ("x-stainless-", "openai-")
     headers = {n: value for n, value in given.items() if isinstance(value, str) and not n.lower().startswith(unsaid)}
     # A packed body saves nothing at this size, and its length could no longer be told beforehand.
     headers |= {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}

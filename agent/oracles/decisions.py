@@ -35,7 +35,8 @@ class Settings:
     model: the model's name at the server.
     wire: "decisions" (OpenAI, vLLM) or "systemone" (vLLM and others); no server says which of the two it speaks.
     base_url: where the server is, with its version path ("…/v1"); or a list of such, all with the same model.
-    api_key_env: the environment variable that holds the key; a server on this machine or a private network needs none.
+    api_key_env: the environment variable that holds the key. None reads OPENAI_API_KEY for OpenAI's own hosts and
+        AZURE_OPENAI_API_KEY for Azure's, and sends none on this machine or a private network; others must name it.
     in_flight: questions asked at once.
     requests_per_minute, tokens_per_minute: limits of your account; None is none.
     usd_per_mtok_in, usd_per_mtok_out: US dollars per million tokens; None looks into the table of known prices, and is
@@ -50,7 +51,7 @@ class Settings:
     model: str
     wire: Literal["decisions", "systemone"] = "decisions"
     base_url: str | tuple[str, ...] = "https://api.openai.com/v1"
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: str | None = None
     in_flight: int = 64
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None

@@ -20,6 +20,7 @@ from agent.oracles import _bodies, _endpoints, _prices, _readings, nearness
 from agent.oracles._bodies import Bodies
 from agent.oracles._probe import probe
 from agent.oracles._replies import Reply, Short, reply
+from agent.oracles._served import Served
 from agent.oracles._wire import SPARE, Wire
 from agent.types import Answer, Context, Most, Prompt, Traits
 
@@ -43,7 +44,8 @@ class Settings:
 
     model: the model's name at the server.
     base_url: where the server is, with its version path ("…/v1"); or a list of such, all with the same model.
-    api_key_env: the environment variable that holds the key; a server on this machine or a private network needs none.
+    api_key_env: the environment variable that holds the key. None reads OPENAI_API_KEY for OpenAI's own hosts and
+        AZURE_OPENAI_API_KEY for Azure's, and sends none on this machine or a private network; others must name it.
     azure_api_version: for Azure OpenAI; base_url is then the resource, and model the deployment.
     in_flight: questions asked at once.
     requests_per_minute, tokens_per_minute: limits of your account; None is none.
@@ -65,7 +67,7 @@ class Settings:
 
     model: str
     base_url: str | tuple[str, ...] = "https://api.openai.com/v1"
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: str | None = None
     azure_api_version: str = ""
     in_flight: int = 64
     requests_per_minute: int | None = None
@@ -140,9 +142,7 @@ class OpenAI:
         self._roomy = False
         self._odd = self._refused = self._lengthened = 0
         self._first: asyncio.Future[None] | None = None
-        self._model = ""
-        self._others: set[str] = set()
-        self._drifted = ""
+        self._served = Served(at.pin)
 
     @property
     def unpriced(self) -> str:
@@ -182,8 +182,7 @@ class OpenAI:
             Transient: this attempt failed; `billed` where the engine may have worked.
             CallFailed: this question cannot be answered: too long, refused, no answer within max_tokens.
         """
-        if self._drifted:
-            raise EndpointDown(self._drifted)
+        self._served.check()
         if not self.wire.settled:
             return await self._find_out(prompt)
         if not self.wire.met:
@@ -216,22 +215,7 @@ class OpenAI:
                 if self._refused >= REFUSED:
                     raise EndpointDown(f"the first {self._refused} questions were all refused: {failed}") from None
             raise
-        return self._same_model(answer)
-
-    def _same_model(self, answer: Answer) -> Answer:
-        """Flags an answer of another model than answered at first, and says so once for each."""
-        model = answer.served_model
-        if not self._model or model in ("", self._model):
-            self._model = self._model or model
-            return answer
-        if model not in self._others:
-            self._others.add(model)
-            said = f"{self.wire.where} answered as {self._model!r} at first and now as {model!r}"
-            log.warning("%s: such answers are flagged", said)
-            if self.settings.pin:
-                mend = "run again to go on with it, or set revision to ask everything again"
-                self._drifted = f"{said} (pin = true): {mend}"
-        return replace(answer, flags=(*answer.flags, f"model={model}"))
+        return self._served.same(answer, self.wire.where)
 
     async def _answer(self, prompt: Prompt) -> Answer:
         paid: list[Reply] = []
