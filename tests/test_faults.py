@@ -29,7 +29,18 @@ FAST = Policy(
     attempts=4, wait_s=0.01, longest_wait_s=0.05, deadline_s=8.0, stall_s=8.0, patience_s=0.9, breaker=6, unread=8
 )
 
-FINE = {"ok", "nologprobs400", "top5", "noseed400", "nousage", "duplicate", "modelchange", "slowstart", "500burst"}
+FINE = {
+    "ok",
+    "nologprobs400",
+    "top5",
+    "noseed400",
+    "nousage",
+    "duplicate",
+    "modelchange",
+    "slowstart",
+    "500burst",
+    "wrongtype",
+}
 """Modes in which a whole run is answered rightly, by reading log-probabilities."""
 
 VOTED = {"nologprobs", "nanlogprobs"}
@@ -41,8 +52,8 @@ DOOMED = {
     "402": "credit is used up.*add credit",
     "quota429": "credit is used up.*add credit",
     "quota403": "credit is used up.*add credit",
-    "quota200": "insufficient_quota",
-    "404": "has no model 'tiny'",
+    "quota200": "credit is used up.*add credit",
+    "404": "does not answer for model 'tiny' .*mend model or base_url",
     "redirect": "redirects.*write the final base_url",
     "429long": "HTTP 429.*asked again in 3600 s",
 }
@@ -54,7 +65,6 @@ BROKEN = {
     "cut": "the connection to .* broke",
     "reset": "the connection to .* broke",
     "html200": "a page, not JSON",
-    "wrongtype": "a page, not JSON",
     "empty200": "without a body|broken JSON",
     "badjson": "broken JSON",
     "badutf8": "broken JSON",

@@ -136,7 +136,7 @@ FAULTS = [
     ("401", EndpointDown, "MY_KEY", None),
     ("402", EndpointDown, "credit", None),
     ("quota429", EndpointDown, "credit", None),
-    ("404", EndpointDown, "it serves tiny, big", None),
+    ("404", EndpointDown, "'tiny' (HTTP 404): mend model or base_url", None),
     ("redirect", EndpointDown, "redirects", None),
     ("429", Transient, "429", False),
     ("503", Transient, "503", False),
@@ -154,7 +154,7 @@ FAULTS = [
     ("empty200", Transient, "without a body", True),
     ("204", Transient, "without a body", True),
     ("huge", Transient, "32 MB", True),
-    ("quota200", EndpointDown, "insufficient_quota", None),
+    ("quota200", EndpointDown, "add credit, then run again", None),
     ("501", EndpointDown, "HTTP 501", None),
     ("thinking", CallFailed, "enable_thinking", None),
     ("declines", CallFailed, "declines", None),
@@ -185,6 +185,14 @@ def test_every_fault_has_a_name_and_a_mend_and_tells_nothing(monkeypatch, caplog
         assert "SENTINEL" not in str(chain) and "SECRET" not in str(chain)
         chain = None if chain.__suppress_context__ and chain.__cause__ is None else chain.__cause__ or chain.__context__
     assert "SENTINEL" not in caplog.text
+
+
+def test_a_model_that_is_not_served_is_said_with_those_that_are():
+    with (
+        ChatServer("404") as server,
+        pytest.raises(EndpointDown, match=r"no model 'small'.*serves tiny, big: mend model"),
+    ):
+        one(server, model="small")
 
 
 @pytest.mark.parametrize("after", ["7", formatdate(usegmt=True), "soon", ""])

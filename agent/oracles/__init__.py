@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from agent import egress
 from agent.errors import DataError
 from agent.types import Question
+
+Readout = Literal["codes", "words"]
 
 EDGES = " \t\r\n\"'`*_()[]{}<>.,:;!\u2581\u0120\u010a"
 """What may stand around a code in a token or a short answer; the last three are how tokenizers write space and line."""
@@ -116,6 +120,12 @@ def _add(left: float, right: float) -> float:
         return right
     top = max(left, right)
     return top + math.log(math.exp(left - top) + math.exp(right - top))
+
+
+def readout(template: str, otherwise: Readout = "codes") -> Readout:
+    """What a template asks for, by its file's name: "words…" for names of labels, "codes…" for codes."""
+    found = re.match(r"(codes|words)(?![^\W_])", PurePath(template).name)
+    return otherwise if found is None else "words" if found[1] == "words" else "codes"
 
 
 def nearness(url: str | Sequence[str]) -> Literal["here", "near", "far"]:

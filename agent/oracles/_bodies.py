@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,12 @@ LONGER = 256
 HEAT = 0.7
 """Temperature at which votes are drawn."""
 
+NUMBERED = {"return_tokens_as_token_ids": True}
+"""Asks vLLM to write tokens by their numbers."""
+
 OURS = frozenset({
     "model", "messages", "stream", "n", "seed", "temperature", "max_tokens", "max_completion_tokens", "min_tokens",
-    "logprobs", "top_logprobs", "logprob_token_ids", "structured_outputs", "response_format",
+    "logprobs", "top_logprobs", "logprob_token_ids", "structured_outputs", "response_format", *NUMBERED,
 })  # fmt: skip
 """Fields that are decided question by question."""
 
@@ -36,7 +39,11 @@ def tokens(prompt: Prompt) -> int:
 
 def room(prompt: Prompt, max_tokens: int) -> int:
     """The most tokens an answer is given."""
-    return max(max_tokens, WHY * prompt.rationale, 8 * len(prompt.question.options) * prompt.question.many)
+    least = 8 * len(prompt.question.options) * prompt.question.many
+    if prompt.readout == "words":  # a token may be as little as a byte of a name
+        bytes_each = [len(choice.encode("utf-8", "replace")) + 4 for choice in spellings(prompt)]
+        least = sum(bytes_each) if prompt.question.many else max(bytes_each, default=0)
+    return max(max_tokens, WHY * prompt.rationale, least)
 
 
 def longer(room: int) -> int:
@@ -44,14 +51,15 @@ def longer(room: int) -> int:
     return max(4 * room, LONGER)
 
 
-def codes(prompt: Prompt) -> list[str]:
-    """The codes of the options, in their order."""
-    return [option.code for option in prompt.question.options]
+def spellings(prompt: Prompt) -> list[str]:
+    """What an answer may be: the options' codes, or their names where these are read, in their order."""
+    words = prompt.readout == "words"
+    return [option.choice if words else option.code for option in prompt.question.options]
 
 
 def schema(prompt: Prompt, vllm: bool) -> dict[str, Any]:
-    """A JSON schema that allows options only: a list of codes for `many`, else one code."""
-    code = {"type": "string", "enum": sorted(codes(prompt))}
+    """A JSON schema that allows options only: a list of codes (or names) for `many`, else one."""
+    code = {"type": "string", "enum": sorted(spellings(prompt))}
     listed = {"type": "array", "items": code}
     if vllm and prompt.question.many:
         return {"structured_outputs": {"json": listed}}
@@ -112,26 +120,30 @@ class Bodies:
     def _forced(self, prompt: Prompt) -> bool:
         return self.structured and len(prompt.question.options) <= CONSTRAINED and not prompt.rationale
 
-    def single(self, prompt: Prompt, room: int, ids: Sequence[int]) -> dict[str, Any]:
-        """One code with its log-probabilities: those of the tokens `ids` where any are given.
+    def single(self, prompt: Prompt, room: int, ids: Collection[int]) -> dict[str, Any]:
+        """One code (or name) with its log-probabilities: those of the tokens `ids` where any are given.
 
         For those one token is enough and nothing is forced: the distribution is read whatever the model would rather
         write, and the mass that the codes hold together stays to be seen, which a constraint would scale to one.
         """
-        if ids and not prompt.rationale and room <= self.max_tokens and "logprob_token_ids" not in self.wire.without:
-            return self._body(prompt, 1) | {"logprobs": True, "logprob_token_ids": ids, "min_tokens": 1}
+        words, usual = prompt.readout == "words", max(self.max_tokens, LONGER - 1)
+        if ids and not prompt.rationale and room <= usual and "logprob_token_ids" not in self.wire.without:
+            # Part of a name may be no text of its own, and two parts may look the same: tokens come by number.
+            numbered = NUMBERED if words else {}
+            return self._body(prompt, 1) | {"logprobs": True, "logprob_token_ids": [*ids], "min_tokens": 1} | numbered
         body = self._body(prompt, room) | {"logprobs": True}
         if self.wire.vllm and self._forced(prompt):
-            body["structured_outputs"] = {"choice": codes(prompt)}
-        if ids:
-            body["logprob_token_ids"] = ids
+            body["structured_outputs"] = {"choice": spellings(prompt)}
+        if ids and not words:
+            body["logprob_token_ids"] = [*ids]
         return body
 
     def again(self, body: Mapping[str, Any], prompt: Prompt, room: int) -> dict[str, Any]:
         """The body of a second try at an answer that was cut short, as one of a model that thinks first is."""
-        more = {name: value for name, value in body.items() if name != "min_tokens"} | {"max_tokens": room}
+        gone = {"min_tokens"} | ({"logprob_token_ids", *NUMBERED} if prompt.readout == "words" else set())
+        more = {name: value for name, value in body.items() if name not in gone} | {"max_tokens": room}
         if "min_tokens" in body and self._forced(prompt):
-            more["structured_outputs"] = {"choice": codes(prompt)}
+            more["structured_outputs"] = {"choice": spellings(prompt)}
         return more
 
     def votes(self, prompt: Prompt, room: int, count: int, attempt: int = 0) -> dict[str, Any]:
@@ -139,7 +151,7 @@ class Bodies:
         seed = (prompt.seed + attempt * 0x9E3779B1) % 2**31  # engines use seed + i for the i-th answer: keep apart
         body = self._body(prompt, room) | {"temperature": HEAT, "n": count, "seed": seed}
         if self._forced(prompt) and self.wire.vllm:
-            body["structured_outputs"] = {"choice": codes(prompt)}
+            body["structured_outputs"] = {"choice": spellings(prompt)}
         elif self._forced(prompt):
             body |= schema(prompt, False)
         return body

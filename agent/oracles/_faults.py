@@ -21,6 +21,8 @@ LONG = re.compile(
     re.I,
 )
 QUOTA = re.compile(r"insufficient_quota|current quota|insufficient.(balance|credit|funds)|billing_(hard|not)", re.I)
+CREDIT = "the account's credit is used up: add credit, then run again"
+
 BUSY = (408, 409, 425, 429)
 """Statuses of a server that is well and wants to be left alone for a while."""
 
@@ -76,7 +78,7 @@ def of_status(status: int, text: str, body: Any, headers: Mapping[str, str], url
     if 300 <= status < 400:
         return EndpointDown(f"{where(url)} redirects, and item text follows no redirect: write the final base_url")
     if status == 402 or (status in (400, 403, 429) and QUOTA.search(text)):
-        return EndpointDown(f"{where(url)} says the account's credit is used up ({said}): add credit, then run again")
+        return EndpointDown(f"{where(url)} refuses ({said}): {CREDIT}")
     if status in (401, 403):
         mend = f"put a good one into the environment variable {key}" if key else _keys.NAME
         return EndpointDown(f"{where(url)} refuses the key ({said}): {mend}")

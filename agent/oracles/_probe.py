@@ -153,7 +153,7 @@ class _Look:
             key = _keys.variable(self.line.url, self.line.key_env)
             fault = _faults.of_status(seen.status, seen.text, seen.body, seen.headers, self.line.url, key)
             facts.trouble = str(fault)
-            if seen.status == 404 and facts.listed:
+            if seen.status == 404 and facts.listed and self.asked.model not in facts.listed:
                 shown = ", ".join(facts.listed[:10])
                 facts.trouble = f"{facts.url} has no model {self.asked.model!r} (HTTP 404); it serves {shown}"
             return None

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
-from agent.oracles import Token, _bodies, counted, read_codes, read_exactly
+from agent.oracles import Token, _bodies, _words, counted, read_codes, read_exactly
 from agent.oracles._prices import Price
 from agent.oracles._replies import Reply
 from agent.types import Answer, Prompt
 
 
-def scored(prompt: Prompt, paid: Sequence[Reply], price: Price | None, room: int) -> Answer:
-    """One code, read from log-probabilities; without them where what was written is no option."""
+def scored(
+    prompt: Prompt,
+    paid: Sequence[Reply],
+    price: Price | None,
+    room: int,
+    known: Mapping[int, str] = MappingProxyType({}),
+) -> Answer:
+    """One code or name, read from log-probabilities; without them where what was written is no option.
+
+    `known`: token number -> the name it begins, where those were asked for.
+
+    Raises:
+        CallFailed: a code, where names were asked for.
+    """
     text, tokens = paid[-1].text, paid[-1].tokens
-    if (exact := read_exactly(prompt.question, text, tokens)) is not None:
+    words = prompt.readout == "words"
+    if not words and (exact := read_exactly(prompt.question, text, tokens)) is not None:
         return collect(prompt, paid, price, room, *_massed(*exact))
     if prompt.rationale:
         text, tokens = _bodies.two(text)[0], _first_line(tokens)
-    read = read_codes(prompt.question, text, tokens)
+    if words:
+        read = _words.read(prompt.question, text, tokens, known)
+    else:
+        read = read_codes(prompt.question, text, tokens)
     if read is None:
         return collect(prompt, paid, price, room)
     return collect(prompt, paid, price, room, *_massed(*read))
@@ -32,7 +49,11 @@ def _massed(scores: Mapping[str, float], mass: float) -> tuple[Mapping[str, floa
 def drawn(prompt: Prompt, paid: Sequence[Reply], texts: Sequence[str], price: Price | None, room: int) -> Answer:
     """The most frequent of several drawn codes."""
     plain = [_bodies.two(text)[0] if prompt.rationale else _bodies.unwrapped(text) for text in texts]
+    if prompt.readout == "words":
+        plain = [code for text in plain if (code := _words.named(prompt.question, text)) is not None]
     result = counted(prompt.question, plain)
+    if result is None and prompt.readout == "words":
+        _words.read(prompt.question, texts[0] if texts else "", (), {})
     answer = collect(prompt, paid, price, room, result[1] if result else None, ("votes",))
     return replace(answer, text=result[0]) if result else answer
 

@@ -46,7 +46,9 @@ def reply(body: Mapping[str, Any], where: str) -> Reply:
     """
     if body.get("error"):
         said = f"{where} answered HTTP 200 with an error: {_faults.identifiers(body) or 'unnamed'}"
-        raise EndpointDown(said) if _faults.QUOTA.search(str(body["error"])) else Transient(said)
+        if _faults.QUOTA.search(str(body["error"])):
+            raise EndpointDown(f"{said}: {_faults.CREDIT}")
+        raise Transient(said)
     listed = body.get("choices")
     choices = [choice for choice in listed if isinstance(choice, dict)] if isinstance(listed, list) else []
     if not choices:

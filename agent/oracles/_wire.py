@@ -298,8 +298,8 @@ class Wire:
             served = [] if self.azure else [str(entry.get("id")) for entry in await self.listed(place)]
         except TutelageError:
             served = []
-        if got.status == 404 and served:
-            known = f"it serves {', '.join(served[:20])}"
+        if got.status == 404 and served and self.model not in served:
+            known = f"it serves {', '.join(served[:20])}: mend model"
             return EndpointDown(f"{place.where} has no model {self.model!r} (HTTP 404); {known}")
         return EndpointDown(f"{place.where} does not answer for model {self.model!r} (HTTP {got.status}): {self.lacks}")
 
@@ -333,11 +333,12 @@ def door(url: str, key: str, model: str, azure: str) -> Door:
 def _object(got: Got, where: str = "the server") -> Mapping[str, Any]:
     if not got.body:
         raise Transient(f"{where} answered HTTP {got.status} without a body", billed=True)
-    if not got.is_json:
-        raise Transient(f"{where} answered with a page, not JSON: is base_url right, or a proxy in between?")
     try:
         found = json.loads(got.body)
     except (ValueError, RecursionError):
+        if not got.is_json:
+            page = f"{where} answered with a page, not JSON: is base_url right, or a proxy in between?"
+            raise Transient(page) from None
         raise Transient(f"{where} answered with broken JSON", billed=True) from None
     if not isinstance(found, dict):
         raise Transient(f"{where} answered with JSON that is no object", billed=True)

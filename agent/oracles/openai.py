@@ -16,12 +16,13 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from agent.errors import CallFailed, EndpointDown, Transient, TutelageError
-from agent.oracles import _bodies, _endpoints, _prices, _readings, nearness
+from agent.oracles import _bodies, _endpoints, _prices, _readings, nearness, readout
 from agent.oracles._bodies import Bodies
 from agent.oracles._probe import probe
 from agent.oracles._replies import Reply, Short, reply
 from agent.oracles._served import Served
 from agent.oracles._wire import SPARE, Wire
+from agent.oracles._words import Numbers
 from agent.types import Answer, Context, Most, Prompt, Traits
 
 __all__ = ["OpenAI", "Settings", "build", "probe"]
@@ -124,12 +125,15 @@ class OpenAI:
     def __init__(self, settings: Settings) -> None:
         at = self.settings = settings
         self.wire = Wire(at.model, at.urls, at.api_key_env, at.deadline, at.azure_api_version)
+        self._numbers = Numbers(self.wire)
         self._bodies = Bodies(self.wire, at.temperature, at.max_tokens, at.structured == "auto", at.extra)
         self.price = _prices.price_of(at.model, at.urls, at.usd_per_mtok_in, at.usd_per_mtok_out)
         self.traits = Traits(
             annotator=at.model,
             recipe=at.recipe,
             template=at.template,
+            readout=readout(at.template),
+            others=("words_chat.j2",),
             in_flight=at.in_flight,
             local=nearness(at.urls) == "here",
             may_train_student=at.may_train_student,
@@ -225,13 +229,13 @@ class OpenAI:
             return _readings.collect(prompt, paid, self.price, room)
         if self._logprobs == "none":
             return await self._vote(prompt, paid)
-        ids = await self.wire.numbers(tuple(sorted(_bodies.codes(prompt))))
+        ids = await self._numbers.of(prompt)
         found = await self._chat(self._bodies.single(prompt, room, ids), prompt, paid)
         if ids and "logprob_token_ids" in self.wire.without:  # it was refused just now: that was no question of codes
             found = await self._chat(self._bodies.single(prompt, room, ()), prompt, paid)
         if found.tokens:
             self._logprobs, self._odd = "given", 0
-            return _readings.scored(prompt, paid, self.price, room)
+            return _readings.scored(prompt, paid, self.price, room, ids)
         self._missing(found)
         return await self._vote(prompt, paid)
 
@@ -325,7 +329,7 @@ class OpenAI:
             return self.wire.accepted(self._bodies.many(prompt, room))
         if self._logprobs == "none":
             return self.wire.accepted(self._bodies.votes(prompt, room, self.settings.votes))
-        ids = self.wire.codes.get(tuple(sorted(_bodies.codes(prompt))), [])
+        ids = self.wire.codes.get(tuple(sorted(_bodies.spellings(prompt))), [])
         return self.wire.accepted(self._bodies.single(prompt, room, ids))
 
     async def close(self) -> None:

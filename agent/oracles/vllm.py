@@ -8,12 +8,12 @@ engine works on one batch, what is asked meanwhile becomes the next.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agent.errors import CallFailed, EndpointDown, MissingExtra, TutelageError
-from agent.oracles import Token, _bodies, read_codes
+from agent.oracles import Token, _bodies, _words, read_codes, readout
 from agent.types import Answer, Context, Most, Prompt, Traits
 
 MOST_IDS = 128
@@ -66,7 +66,15 @@ class Vllm:
         """What the house must know of it."""
         at = self.settings
         recipe = {name: str(getattr(at, name)) for name in ("model", "dtype", "max_tokens", "max_chars")}
-        return Traits(at.model, recipe, at.template, in_flight=at.in_flight, local=True)
+        return Traits(
+            at.model,
+            recipe,
+            at.template,
+            readout(at.template),
+            in_flight=at.in_flight,
+            local=True,
+            others=("words_chat.j2",),
+        )
 
     def most(self, prompt: Prompt) -> Most:
         """Nothing."""
@@ -108,24 +116,33 @@ class Vllm:
                 batch[0][1].set_exception(CallFailed(why))
         else:
             for (_, future), answer in zip(batch, answers, strict=True):
-                if not future.cancelled():
+                if future.cancelled():
+                    continue
+                if isinstance(answer, CallFailed):
+                    future.set_exception(answer)
+                else:
                     future.set_result(answer)
 
-    def _ask(self, prompts: Sequence[Prompt]) -> list[Answer]:
+    def _ask(self, prompts: Sequence[Prompt]) -> list[Answer | CallFailed]:
         engine = self._load()
         from vllm import SamplingParams
         from vllm.sampling_params import StructuredOutputsParams
 
-        several = []
+        several, known = [], list[Mapping[int, str]]()
         for prompt in prompts:
-            codes, many = [option.code for option in prompt.question.options], prompt.question.many
+            told, many = _bodies.spellings(prompt), prompt.question.many
             room = _bodies.room(prompt, self.settings.max_tokens)
-            free = many or prompt.rationale or len(codes) > _bodies.CONSTRAINED
-            choice = None if free else StructuredOutputsParams(choice=codes)
-            how = SamplingParams(temperature=0.0, max_tokens=room, logprobs=20, structured_outputs=choice)
-            if not many and (ids := self._ids(codes)) and hasattr(SamplingParams, "logprob_token_ids"):
-                how.logprobs, how.logprob_token_ids = len(ids), ids
+            ids = {} if many or not hasattr(SamplingParams, "logprob_token_ids") else self._ids(prompt)
+            first = bool(ids) and prompt.readout == "words"
+            free = many or first or prompt.rationale or len(told) > _bodies.CONSTRAINED
+            choice = None if free else StructuredOutputsParams(choice=told)
+            how = SamplingParams(
+                temperature=0.0, max_tokens=1 if first else room, logprobs=20, structured_outputs=choice
+            )
+            if ids:
+                how.logprobs, how.logprob_token_ids = len(ids), list(ids)
             several.append(how)
+            known.append(ids if first else {})
         talks = [[{"role": m.role, "content": m.content} for m in prompt.messages] for prompt in prompts]
         try:
             outputs = engine.chat(talks, several, use_tqdm=False)
@@ -134,18 +151,25 @@ class Vllm:
                 raise
             self._engine = None
             raise EndpointDown("vLLM's engine in this process died (out of memory?): run again to go on") from None
-        return [_answer(prompt, output, self.settings.model) for prompt, output in zip(prompts, outputs, strict=True)]
+        done = zip(prompts, outputs, known, strict=True)
+        return [_answer(prompt, output, self.settings.model, ids) for prompt, output, ids in done]
 
-    def _ids(self, codes: Sequence[str]) -> list[int]:
-        """The tokens of all codes, with and without a space before; none where a code is several tokens."""
-        tokenizer = self._engine.get_tokenizer()
-        found: dict[int, None] = {}
-        for code in codes:
+    def _ids(self, prompt: Prompt) -> Mapping[int, str]:
+        """The tokens of all codes, with and without a space before, none where a code is several tokens; of names the
+        tokens they begin with, and the names, none where these do not tell them apart."""
+        tokenizer, told = self._engine.get_tokenizer(), _bodies.spellings(prompt)
+        if prompt.readout == "words":
+            forms = [form for name in told for form in (name, f" {name}")]
+            spelt = {form: tokenizer.encode(form, add_special_tokens=False) for form in forms}
+            names = {} if prompt.rationale else _words.firsts(told, spelt)
+            return names if len(names) <= MOST_IDS else {}
+        found: dict[int, str] = {}
+        for code in told:
             bare, spaced = (tokenizer.encode(text, add_special_tokens=False) for text in (code, f" {code}"))
             if len(bare) != 1:
-                return []
-            found |= dict.fromkeys(bare + (spaced if len(spaced) == 1 else []))
-        return list(found) if len(found) <= MOST_IDS else []
+                return {}
+            found |= dict.fromkeys(bare + (spaced if len(spaced) == 1 else []), "")
+        return found if len(found) <= MOST_IDS else {}
 
     def _load(self) -> Any:
         if self._engine is None:
@@ -173,15 +197,27 @@ class Vllm:
         self._engine = None
 
 
-def _answer(prompt: Prompt, output: Any, model: str) -> Answer:
-    """One finished request as an answer; constraints come after the log-probabilities, which stay raw."""
+def _answer(prompt: Prompt, output: Any, model: str, known: Mapping[int, str]) -> Answer | CallFailed:
+    """One finished request as an answer; constraints come after the log-probabilities, which stay raw.
+
+    `known`: token -> the name it begins, where one token was asked for.
+    """
     said = output.outputs[0]
     tokens = []
     for token, seen in zip(said.token_ids, said.logprobs or (), strict=False):
-        others = {entry.decoded_token or "": float(entry.logprob) for entry in seen.values()}
-        tokens.append(Token(seen[token].decoded_token or "", float(seen[token].logprob), others))
+        spelt = {i: f"token_id:{i}" if known else entry.decoded_token or "" for i, entry in seen.items()}
+        others = {spelt[i]: float(entry.logprob) for i, entry in seen.items()}
+        tokens.append(Token(spelt[token], float(seen[token].logprob), others))
     text, why = _bodies.two(said.text) if prompt.rationale else (said.text, "")
-    read = None if prompt.question.many else read_codes(prompt.question, text, tokens)
+    if prompt.question.many:
+        read = None
+    elif prompt.readout == "words":
+        try:
+            read = _words.read(prompt.question, text, tokens, known)
+        except CallFailed as failed:
+            return failed
+    else:
+        read = read_codes(prompt.question, text, tokens)
     scores, mass = read if read else (None, 1.0)
     flags = prompt.flags + ((f"mass={mass:.2f}",) if mass < 0.995 else ())
     cached = int(getattr(output, "num_cached_tokens", None) or 0)

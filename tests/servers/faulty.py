@@ -233,7 +233,7 @@ class Faulty:
         async with self._busy:
             if self.delay:
                 await asyncio.sleep(self.delay)
-        self.good[item] += mode != "wrongtype"
+        self.good[item] += 1
         model = "other-2027" if mode == "modelchange" and self.total > 10 else "tiny-2026"
         answer = ANSWER[request.path.rsplit("/", 1)[1]](mode, body, label, model)
         text = json.dumps(answer)
