@@ -4,6 +4,7 @@ A template (`prompts/*.j2`, or a file of the user's own) has two blocks. The fir
 that nothing of an item can be in the prefix; the second sees the item too and ends with it.
   `system` and `user`    a chat of two messages (`codes.j2`)
   `shared` and `item`    one plain text, sent as one user message (`words.j2`)
+Its file's name begins with `codes` or `words`, for what it asks to be answered: the options' codes or their names.
 Both see: question, guidelines, labels (name -> description), shots (text, values, yes: label -> bool), fence (of the
 shots), many, short (the options are a shortlist), rationale (a sentence of why is wanted), subject, ask and settings
 (the oracle's own). The second also: text, text_fence, options (code, choice, description), choices. Filter `line` puts
@@ -18,9 +19,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from agent.errors import ConfigError
+from agent.oracles import readout
 from agent.types import Answer, Example, Item, Message, Prompt, Question, Task, Traits
 
 if TYPE_CHECKING:
@@ -117,10 +119,8 @@ def asking(
     mixed = {**traits.recipe, **{name: value for name, value in said.items() if value}}
     if not template or template == traits.template:
         return replace(traits, recipe=mixed)
-    # Our own templates end where a code or a word is to be said; a user's is read as the oracle reads anyway.
-    own: dict[str, Literal["codes", "words"]] = {"codes": "codes", "words": "words"}
-    readout = own.get(template.partition(".")[0].partition("_")[0], traits.readout)
-    return replace(traits, recipe=mixed, template=template, readout=readout)
+    # By its name a template says what it asks for; one that says nothing is read as the oracle reads anyway.
+    return replace(traits, recipe=mixed, template=template, readout=readout(template, traits.readout))
 
 
 def parts(item: Item, traits: Traits, max_chars: int = MAX_CHARS) -> int:

@@ -1,7 +1,8 @@
 """Any server that speaks OpenAI's chat completions (OpenAI, vLLM, llama.cpp, Ollama …). Knows no task and no ledger.
 
-One option is asked for by its code, and the whole distribution is read from log-probabilities: of exactly the codes'
-tokens where the server can give them (vLLM's `logprob_token_ids`), else of the top 20. A server that gives none is
+One option is asked for by its code (or its name, where the template is of words), and the whole distribution is read
+from log-probabilities: of exactly the codes' tokens (the names' first ones) where the server can give them (vLLM's
+`logprob_token_ids`), else of the top 20. A server that gives none is
 asked several times and the votes are counted. Nothing a server promises is trusted: what it wrote is checked against
 the options. Nothing is retried here; the caller decides, and every fault says whether it may have been charged.
 """

@@ -1,8 +1,8 @@
 """vLLM in this process: no server, batches straight to the engine. Knows no task and no ledger.
 
-Options are chosen by code, a single one under a constraint, and read from log-probabilities: of exactly the codes'
-tokens where each code is one token and this vLLM can give them (`logprob_token_ids`), else of the top 20. While the
-engine works on one batch, what is asked meanwhile becomes the next.
+Options are chosen by code or by name and read from log-probabilities: of exactly the codes' tokens, or the names' first
+tokens, where these tell the options apart and this vLLM can give them (`logprob_token_ids`), else of the top 20 of an
+answer under a constraint. While the engine works on one batch, what is asked meanwhile becomes the next.
 """
 
 from __future__ import annotations

@@ -32,6 +32,8 @@ class Traits:
     """Hosts that item text is sent to, for `[privacy] egress`; empty when nothing leaves this process."""
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    others: tuple[str, ...] = ()
+    """Templates that a pilot may choose instead of `template`, where nobody named one."""
     deadline_s: float | None = None
     """Seconds it gives one question, where that may be more than `ask` does by itself."""
 
