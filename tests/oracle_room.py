@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+
+from servers.chat import ChatServer
 
 from agent import plugins, prompt
+from agent.oracles import openai
 from agent.types import Answer, Context, Item, Oracle, Part, Prompt, Task, Value
 
 SINGLE = Task("t", "single", {"good": "", "bad": "", "so so": ""}, "Is it kind?")
@@ -37,3 +41,14 @@ def ask(oracle: Oracle, *prompts: Prompt) -> list[Answer]:
 
 def read(task: Task, made: Prompt, answer: Answer):
     return plugins.load("kinds", task.kind).parse(task, made.question, answer)
+
+
+def chat(server: ChatServer, **more: object) -> openai.OpenAI:
+    settings = replace(openai.Settings("tiny", server.url, in_flight=4, deadline=5.0), **more)
+    return openai.build(settings, context(SINGLE))
+
+
+def one(server: ChatServer, task: Task = SINGLE, **more: object):
+    oracle = chat(server, **more)
+    made = asked(task, oracle)
+    return made, ask(oracle, made)[0]

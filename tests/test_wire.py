@@ -12,7 +12,7 @@ from email.utils import formatdate
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle_room import MULTI, SINGLE, TEXT, ask, asked, context, read
+from oracle_room import MULTI, SINGLE, TEXT, ask, asked, chat, context, one, read
 from servers.chat import BODIES, ChatServer, completion
 
 from agent import oracles, plugins
@@ -21,17 +21,6 @@ from agent.oracles import openai
 from agent.types import Answer, Item, Task
 
 KEY = "sk-KEYSENTINEL"
-
-
-def chat(server: ChatServer, **more: object) -> openai.OpenAI:
-    settings = replace(openai.Settings("tiny", server.url, in_flight=4, deadline=5.0), **more)
-    return openai.build(settings, context(SINGLE))
-
-
-def one(server: ChatServer, task: Task = SINGLE, **more: object):
-    oracle = chat(server, **more)
-    made = asked(task, oracle)
-    return made, ask(oracle, made)[0]
 
 
 # What leaves, and what is read.
@@ -501,53 +490,6 @@ def test_a_missing_key_is_named_before_anything_leaves():
     oracle = openai.build(settings, context(SINGLE))
     with pytest.raises(EndpointDown, match="NO_SUCH_KEY"):
         ask(oracle, asked(SINGLE, oracle))
-
-
-HOSTED = {"OPENAI_API_KEY": "sk-openai", "AZURE_OPENAI_API_KEY": "sk-azure", "MY_KEY": "sk-mine"}
-
-
-@pytest.mark.parametrize(
-    ("host", "named", "key"),
-    [
-        ("api.openai.com", None, "sk-openai"),
-        ("eu.api.openai.com", None, "sk-openai"),
-        ("mine.openai.azure.com", None, "sk-azure"),
-        ("mine.cognitiveservices.azure.com", None, "sk-azure"),
-        ("api.openai.com", "MY_KEY", "sk-mine"),
-        ("models.example", "MY_KEY", "sk-mine"),
-        ("models.example", None, None),
-        ("evilapi.openai.com.models.example", None, None),
-        ("notopenai.com", None, None),
-    ],
-)
-def test_a_key_goes_only_where_it_belongs(monkeypatch, host, named, key):
-    for name, value in HOSTED.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("OPENAI_ORG_ID", "org-ours")
-    with ChatServer(right="good") as proxy:
-        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
-        where = {"base_url": f"http://{host}/v1", "api_key_env": named}
-        if key is None:
-            with pytest.raises(
-                EndpointDown, match=rf'{host}/v1 needs a key: write api_key_env = "NAME" \(the variable'
-            ):
-                one(proxy, **where)
-            assert not proxy.requests and not proxy.others
-            return
-        one(proxy, **where)
-        (request,) = proxy.requests
-    assert request.headers["authorization"] == f"Bearer {key}"
-    assert ("openai-organization" in request.headers) == host.endswith("api.openai.com")
-
-
-def test_a_server_near_by_is_told_no_key_unless_one_is_named_for_it(monkeypatch):
-    for name, value in HOSTED.items():
-        monkeypatch.setenv(name, value)
-    with ChatServer(right="good") as server:
-        one(server)
-        one(server, api_key_env="MY_KEY")
-        first, second = (request.headers["authorization"] for request in server.requests)
-    assert not any(value in first for value in HOSTED.values()) and second == "Bearer sk-mine"
 
 
 @pytest.mark.parametrize(

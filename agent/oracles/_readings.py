@@ -11,6 +11,9 @@ from agent.oracles._prices import Price
 from agent.oracles._replies import Reply
 from agent.types import Answer, Prompt
 
+ENDS = 3
+"""Tokens that may follow an answer, such as the one that ends it."""
+
 
 def scored(
     prompt: Prompt,
@@ -26,7 +29,7 @@ def scored(
     Raises:
         CallFailed: a code, where names were asked for.
     """
-    text, tokens = paid[-1].text, paid[-1].tokens
+    text, tokens = paid[-1].text, _own(paid[-1].text, paid[-1].tokens)
     words = prompt.readout == "words"
     if not words and (exact := read_exactly(prompt.question, text, tokens)) is not None:
         return collect(prompt, paid, price, room, *_massed(*exact))
@@ -85,6 +88,21 @@ def collect(
         requests=sum(r.requests for r in paid),
         rationale=why,
     )
+
+
+def _own(text: str, tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+    """The tokens that are the text, without those of a thought before it and of an end after it; all where it cannot
+    be told."""
+    plain = text.strip()
+    for end in range(len(tokens), max(len(tokens) - ENDS, 1) - 1, -1):
+        found = ""
+        for start in range(end - 1, -1, -1):
+            found = tokens[start].text + found
+            if len(found.strip()) >= len(plain):
+                break
+        if plain and found.strip() == plain:
+            return tokens[start:end]
+    return tokens
 
 
 def _first_line(tokens: tuple[Token, ...]) -> tuple[Token, ...]:

@@ -212,9 +212,14 @@ class OpenAI:
         return answer
 
     async def _checked(self, prompt: Prompt) -> Answer:
+        paid: list[Reply] = []
         try:
-            answer = await self._answer(prompt)
+            answer = await self._answer(prompt, paid)
+        except Transient as failed:
+            failed.billed, failed.sent = failed.billed or bool(paid), failed.sent or bool(paid)
+            raise
         except CallFailed as failed:
+            failed.billed = failed.billed or bool(paid)
             if not failed.billed and not self.wire.settled:
                 self._refused += 1
                 if self._refused >= REFUSED:
@@ -222,8 +227,8 @@ class OpenAI:
             raise
         return self._served.same(answer, self.wire.where)
 
-    async def _answer(self, prompt: Prompt) -> Answer:
-        paid: list[Reply] = []
+    async def _answer(self, prompt: Prompt, paid: list[Reply]) -> Answer:
+        """All that was paid for is added to `paid`, also where it comes to nothing."""
         room = self._room(prompt)
         if prompt.question.many:
             await self._chat(self._bodies.many(prompt, room), prompt, paid)
@@ -231,8 +236,9 @@ class OpenAI:
         if self._logprobs == "none":
             return await self._vote(prompt, paid)
         ids = await self._numbers.of(prompt)
+        exact = bool(ids) and "logprob_token_ids" not in self.wire.without
         found = await self._chat(self._bodies.single(prompt, room, ids), prompt, paid)
-        if ids and "logprob_token_ids" in self.wire.without:  # it was refused just now: that was no question of codes
+        if exact and "logprob_token_ids" in self.wire.without:  # refused just now: one token was no answer
             found = await self._chat(self._bodies.single(prompt, room, ()), prompt, paid)
         if found.tokens:
             self._logprobs, self._odd = "given", 0
@@ -273,8 +279,6 @@ class OpenAI:
             found = await self.wire.chat(self._bodies.again(body, prompt, self._longer(prompt)))
         except Short as error:
             raise CallFailed(str(error)) from None
-        except Transient as error:
-            raise Transient(str(error), error.after, billed=True) from None
         paid.append(found)
         if prompt.question.many and _bodies.is_cut(found.text, found.finish):
             raise CallFailed(self._cut(self._longer(prompt)))
@@ -296,11 +300,9 @@ class OpenAI:
             try:
                 body = self._bodies.votes(prompt, room, missing, attempt)
                 texts.extend((await self._chat(body, prompt, paid)).texts)
-            except TutelageError as error:
+            except TutelageError:
                 if texts:
                     break
-                if paid and isinstance(error, Transient):
-                    raise Transient(str(error), error.after, billed=True) from error
                 raise
         return _readings.drawn(prompt, paid, texts, self.price, room)
 

@@ -4,7 +4,8 @@
         server.url, server.requests
 
 `mode` is what it does with chat requests; `right` the label whose code it answers, read from the lines "CODE: label"
-of the prompt; `drawn` the labels of sampled answers, in order; `vllm` makes it say that it is vLLM and speak /tokenize
+of the prompt; `then` the mode for requests with much room; `drawn` the labels of sampled answers, in order; `vllm`
+makes it say that it is vLLM and speak /tokenize
 and `logprob_token_ids`.
 """
 
@@ -19,7 +20,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-REFUSE = {"nologprobs400": ("logprobs", "logprobs is not supported by this model")}
+REFUSE = {
+    "nologprobs400": ("logprobs", "logprobs is not supported by this model"),
+    "noids400": ("logprob_token_ids", "logprob_token_ids is not supported"),
+}
 STATUS: dict[str, tuple[int, dict[str, Any]]] = {
     "401": (401, {"error": {"message": "bad key sk-SECRET", "code": "invalid_api_key"}}),
     "402": (402, {"error": {"message": "no credit"}}),
@@ -67,7 +71,7 @@ class ChatServer:
 
     def __init__(self, mode: str = "ok", right: str = "", vllm: bool = False, after: str = "", to: str = "") -> None:
         self.mode, self.right, self.vllm, self.after, self.to = mode, right, vllm, after, to
-        self.served = "tiny-2026"
+        self.served, self.then = "tiny-2026", ""
         self.prose = "Well, I would say it depends."
         self.drawn: list[str] = []
         self.requests: list[Request] = []
@@ -116,7 +120,7 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             self._chat(body)
 
         def _chat(self, body: dict[str, Any]) -> None:
-            mode = server.mode
+            mode = server.then if server.then and body.get("max_tokens", 0) >= 200 else server.mode
             if mode in REFUSE and REFUSE[mode][0] in body:
                 self._json(400, {"error": {"message": REFUSE[mode][1], "param": REFUSE[mode][0]}})
             elif mode in STATUS:
@@ -207,8 +211,13 @@ def completion(server: ChatServer, body: dict[str, Any]) -> dict[str, Any]:
     if server.mode == "schema" and "response_format" in body:
         for choice in choices:
             choice["message"]["content"] = json.dumps({"label": choice["message"]["content"]})
-    if server.mode == "roomy" and body.get("max_tokens", 0) < 200:
+    if server.mode in ("roomy", "thinks") and body.get("max_tokens", 0) < 200:
         choices = [{"message": {"content": None, "reasoning": "hm"}, "finish_reason": "length"}]
+        choices[0]["logprobs"] = {"content": THOUGHT[:1]}
+    elif server.mode == "astray" and body.get("max_tokens") == 1:
+        choices[0] = {"message": {"content": "The"}, "finish_reason": "length"}
+        found = logprobs(texts[0], body, "ok")[0]["top_logprobs"]
+        choices[0]["logprobs"] = {"content": [{"token": "The", "logprob": math.log(0.5), "top_logprobs": found}]}
     elif body.get("logprobs") and server.mode not in ("nologprobs", "nologprobs400", "schema"):
         choices[0]["logprobs"] = {"content": logprobs(texts[0], body, server.mode)}
     usage = {"prompt_tokens": 100, "completion_tokens": 2 * count, "prompt_tokens_details": {"cached_tokens": 64}}
@@ -232,4 +241,13 @@ def logprobs(text: str, body: dict[str, Any], mode: str) -> list[dict[str, Any]]
     first = {"token": text, "logprob": math.log(0.6), "top_logprobs": top}
     space = {"token": "\n", "logprob": -0.01, "top_logprobs": [{"token": "\n", "logprob": -0.01}]}
     after = [{"token": word, "logprob": -3.0, "top_logprobs": []} for word in ["\n", *why.split()]] if why else []
+    if mode == "thinks":
+        return [*THOUGHT, first, {"token": "<|end|>", "logprob": 0.0, "top_logprobs": []}]
     return [space, first] if mode == "space" else [first, *after]
+
+
+THOUGHT = [
+    {"token": token, "logprob": -1.0, "top_logprobs": [{"token": token, "logprob": -1.0}]}
+    for token in ("hm", " A", " or", " B", "</think>", "\n\n")
+]
+"""What a model thinks first: its tokens are listed before those of the answer, as vLLM lists them."""
