@@ -9,7 +9,9 @@ import csv
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -150,15 +152,19 @@ def errors(config: Config) -> list[str]:
             return list(connection.execute(query).scalars())
 
 
-def labels(config: Config) -> dict[str, str]:
-    """Item -> label, of the items that a machine answered."""
+def table(config: Config) -> Mapping[str, list[Any]]:
+    """The labels as they are given out."""
     from agent import export
     from agent.pool import Pool
 
-    known = answers(config)
     with Store.open(config.store_url) as store:
-        table = export.labels(config, store, Pool(config.folder / "pool", store.shards()))
-    return {name: label for name, label in zip(table["id"], table["label"], strict=True) if name in known}
+        return export.labels(config, store, Pool(config.folder / "pool", store.shards()))
+
+
+def labels(config: Config) -> dict[str, str]:
+    """Item -> label, of the items that a machine answered."""
+    known, given = answers(config), table(config)
+    return {name: label for name, label in zip(given["id"], given["label"], strict=True) if name in known}
 
 
 def right(config: Config, lost: int = 0) -> bool:
@@ -231,6 +237,10 @@ def test_a_bad_item_is_set_aside_with_its_reason_and_the_others_are_labeled(mode
         loop.run(config, policy=FAST)
         assert right(config, lost=len(bad))
         assert set(answers(config)) == {f"m{i}" for i in range(N) if i not in bad}
+        given = table(config)
+        lost = {name: (by, status) for name, by, status in zip(given["id"], given["by"], given["status"], strict=True)}
+        assert {lost[f"m{i}"] for i in bad} == {("nobody", "unsure")}, "nobody spoke, so nobody is named"
+        assert {by for name, (by, _) in lost.items() if int(name[1:]) not in bad} == {"openai"}
         reasons = [reason for reason in errors(config) if re.search(BAD_ITEM[mode], reason)]
         assert len(reasons) >= len(bad)
         assert not any("SENTINEL" in reason for reason in errors(config))

@@ -13,7 +13,7 @@ from agent.loop import people
 from agent.loop.ground import Ground
 from agent.loop.measure import columns
 from agent.route import ABSTAIN, ACCEPT, ASK, NOBODY, Routes, route
-from agent.types import Bools, Decision, Floats
+from agent.types import Bools, Decision, Floats, Ints
 
 MEMORABLE = 0.02
 """A decision is written again when its probability moved by more than this (the last turn writes every change)."""
@@ -38,7 +38,7 @@ class Last:
 
 
 def heard(ground: Ground) -> Bools:
-    """(n, rungs) who has had his say, in the ladder's order."""
+    """(n, rungs) who has had his say, or failed to, in the ladder's order."""
     board, out = ground.board, np.zeros((ground.n, len(ground.rungs)), bool)
     for column, rung in enumerate(ground.config.rung):
         if rung.student:
@@ -49,6 +49,16 @@ def heard(ground: Ground) -> Bools:
             machine = ground.machine(rung.name)
             out[:, column] = board.machine[rung.name].done | machine.tired
     return out
+
+
+def spoke(ground: Ground) -> Ints:
+    """(n,) the highest rung that said something of an item; NOBODY where all who were asked failed."""
+    said = heard(ground)
+    for column, rung in enumerate(ground.config.rung):
+        if not rung.student and not rung.person:
+            said[:, column] = ground.board.machine[rung.name].any
+    who: Ints = np.where(said, np.arange(len(ground.rungs)), NOBODY).max(axis=1)
+    return who
 
 
 def decide(ground: Ground, belief: Belief) -> Routes:
@@ -65,20 +75,21 @@ def decide(ground: Ground, belief: Belief) -> Routes:
         elif not rung.person:
             machine = ground.machine(rung.name)
             open_to[:, column] = ~machine.shown & (not machine.shut)
-    return route(belief.confidence, heard(ground), bars, open_to, ground.board.doubtful)
+    routes = route(belief.confidence, heard(ground), bars, open_to, ground.board.doubtful)
+    asked, who = routes.action == ASK, spoke(ground)
+    action = np.where(~asked & (who == NOBODY), ABSTAIN, routes.action)  # a failure settles nothing, whatever its bar
+    return Routes(action, np.where(asked, routes.rung, who))
 
 
 def close(ground: Ground, routes: Routes, certified: bool) -> tuple[Routes, Bools]:
-    """Nobody is asked any more: what was still to be asked about keeps the guess of the highest rung that was heard.
+    """Nobody is asked any more: what was still to be asked about keeps the guess of the highest rung that spoke.
 
     `certified`: the certificate covers these labels, and they are accepted by its word. Returns the routes, and (n,)
     which items those are.
     """
-    ladder = np.arange(len(ground.rungs))
-    level = np.where(heard(ground), ladder, NOBODY).max(axis=1)
     left = routes.action == ASK
     action = np.where(left, ACCEPT if certified else ABSTAIN, routes.action)
-    return Routes(action, np.where(left, level, routes.rung)), left & certified
+    return Routes(action, np.where(left, spoke(ground), routes.rung)), left & certified
 
 
 def write_decisions(
