@@ -72,6 +72,43 @@ def choose(candidates: Sequence[Floats], truth: Floats, layout: Layout, seed: in
     return Chosen(index, why, float(accuracy[index]), tuple(accuracy.tolist()), tuple(means.tolist()))
 
 
+def steadiest(pairs: Sequence[tuple[Floats, Floats]], layout: Layout) -> tuple[int, str]:
+    """The cheapest form that is not clearly less steady than the best, and why: where no people judge.
+
+    How steady a form is, is told by Cohen's kappa between the likeliest labels of the same rows in two orders of the
+    options, each batch-calibrated: a model that says one label of everything agrees with itself by chance alone.
+
+    Args:
+        pairs: J pairs of arrays (n, width), cheapest form first: raw log-probabilities in one order and in another.
+    Raises:
+        ValueError: no form.
+    """
+    if not pairs:
+        raise ValueError("steadiest needs at least one form")
+    if len(pairs[0][0]) < FEWEST:
+        return 0, ""
+    judged = np.stack([_agreement(one, other, layout) for one, other in pairs])
+    index, kappa = _cheapest(-judged), judged.mean(axis=1)
+    said = f"two orders of the options agree on {kappa[index]:.0%} of {len(pairs[0][0])} items beyond chance"
+    if index != int(kappa.argmax()):
+        return index, f"{said}; {kappa.max():.0%} by a dearer form is not clearly better"
+    return index, f"{said}, in the other forms on at most {np.delete(kappa, index).max():.0%}" if len(
+        kappa
+    ) > 1 else said
+
+
+def _agreement(one: Floats, other: Floats, layout: Layout) -> Doubles:
+    """(n,) each row's part in kappa, averaged over the atoms; their mean is kappa."""
+    out = np.zeros(len(one))
+    left, right = calibrate.batch(one, layout), calibrate.batch(other, layout)
+    for s in layout.slices:
+        a, b, k = left[:, s].argmax(axis=1), right[:, s].argmax(axis=1), s.stop - s.start
+        chance = float((np.bincount(a, minlength=k) * np.bincount(b, minlength=k)).sum()) / len(a) ** 2
+        if chance < 1.0:
+            out += ((a == b) - chance) / (1.0 - chance) / len(layout.slices)
+    return out
+
+
 def _judge(raw: Floats, truth: Floats, layout: Layout, seed: int) -> tuple[Doubles, Doubles]:
     """Accuracy and log-loss of each row, averaged over the rounds, by calibrations that did not see the row."""
     n = len(truth)

@@ -13,7 +13,7 @@ import numpy as np
 
 from agent import forms, prompt, shortlist, shots
 from agent.board import Board, Heard
-from agent.loop import short
+from agent.loop import short, steady
 from agent.loop.ground import Ground, Machine
 from agent.loop.people import open_cards, purposes, share
 from agent.loop.ways import Form, Ways, make, nothing
@@ -41,24 +41,35 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Trial:
-    """A form that the pilot must be asked in before one is chosen, and the items still missing."""
+    """A form that must be tried before one is chosen, the items still missing, and the chance each had."""
 
     ways: Ways
     rows: Ints
+    chance: float
 
 
 def candidates(ground: Ground, machine: Machine) -> list[Form]:
     """The forms to choose from, cheapest first; one where there is nothing to choose, or nobody to choose by."""
     rung, own = machine.rung, machine.traits.template
     if rung.form == "pilot":
-        counts = sorted({0, rung.shots or SHOTS})
-        return [Form((template,), (count,)) for count in counts for template in rung.templates or (own,)]
+        counts = sorted({0, rung.shots or SHOTS}) if share(ground).pilot else [0]
+        templates = rung.templates or (own, *_others(ground, machine))
+        return [Form((template,), (count,)) for count in counts for template in templates]
     first = Form(rung.templates or (own,), (rung.shots,))
     if rung.form == "given" or rung.templates or rung.shots or not machine.traits.calibrate or not _by_default(machine):
         return [first]
     if share(ground).pilot < ENOUGH or not _free(ground, machine):
         return [first]
-    return [first, Form(first.templates, (SHOTS,)), Form(first.templates, (0, SHOTS))]
+    examples, others = Form(first.templates, (SHOTS,)), _others(ground, machine)
+    if not others:
+        return [first, examples, Form(first.templates, (0, SHOTS))]
+    return [first, *(Form((other,), (0,)) for other in others), examples, Form((own, *others), (0,))]
+
+
+def _others(ground: Ground, machine: Machine) -> tuple[str, ...]:
+    """Templates to compare with the oracle's own: those that it names itself, for one label of all that there are."""
+    single = len(ground.layout.atoms) == 1 and not _size(ground, machine)
+    return machine.traits.others if single and _by_default(machine) else ()
 
 
 def _free(ground: Ground, machine: Machine) -> bool:
@@ -103,7 +114,13 @@ def fix(ground: Ground, machine: Machine, tell: Tell) -> list[Trial]:
         return []  # else people at a screen may take their time: nobody asked that machines wait for them
     ways = [_ways(ground, machine, form, tell) for form in able]
     index, why = 0, ""
-    if len(ways) > 1:
+    if len(ways) > 1 and not share(ground).pilot:
+        used, compared = _used(ground, ways), steady.compare(ground, machine, ways)
+        if used is None and compared.missing:
+            return [Trial(form, rows, steady.chance(ground)) for form, rows in compared.missing]
+        index = compared.index if used is None else used
+        why = compared.why if index == compared.index else ""
+    elif len(ways) > 1:
         used, heard = _used(ground, ways), _heard(ground, ways)
         if used is None and not pending and _may_choose(ground, machine):
             if missing := _missing(ground, machine, ways, heard):
@@ -163,7 +180,8 @@ def _missing(ground: Ground, machine: Machine, ways: Sequence[Ways], heard: Sequ
     for form, said in zip(ways, heard, strict=True):
         left = ground.board.pilot & ~(said.done | said.none | machine.tired | form.shown)
         if left.any() and len(form.form.variants) == 1:
-            out.append(Trial(form, np.flatnonzero(left)))
+            chance = min(share(ground).pilot / ground.n, 1.0)
+            out.append(Trial(form, np.flatnonzero(left), chance))
     return out
 
 
@@ -188,8 +206,7 @@ def _raw(heard: Heard) -> Floats:
 
 def _ways(ground: Ground, machine: Machine, form: Form, tell: Tell) -> Ways:
     """The ways of a form, with the examples it shows."""
-    wanted = machine.rung.shortlist if machine.rung.shortlist is not None or _reads(machine) else 0
-    size = shortlist.size(wanted, ground.layout.width) if len(ground.layout.atoms) == 1 else 0
+    size = _size(ground, machine)
     shown, blocks = nothing(ground.n), None
     rows = [i for i in ground.order.tolist() if ground.board.pilot[i]]
     choice = machine.rung.shot_choice
@@ -212,6 +229,12 @@ def _ways(ground: Ground, machine: Machine, form: Form, tell: Tell) -> Ways:
         for count, lists in taken.items()
     }
     return make(machine.task, machine.rung, machine.traits, form, size, examples, shown, blocks)
+
+
+def _size(ground: Ground, machine: Machine) -> int:
+    """Labels that the machine is shown at once; 0 is all."""
+    wanted = machine.rung.shortlist if machine.rung.shortlist is not None or _reads(machine) else 0
+    return shortlist.size(wanted, ground.layout.width) if len(ground.layout.atoms) == 1 else 0
 
 
 def _blocks(ground: Ground, rows: list[int], want: int) -> tuple[list[list[int]], Ints]:

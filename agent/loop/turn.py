@@ -134,7 +134,7 @@ def _machine_work(
             continue
         trials = forming.fix(ground, machine, tell)
         for trial in trials:
-            chance = np.full(len(trial.rows), asks.pilot_chance(ground), np.float32)
+            chance = np.full(len(trial.rows), trial.chance, np.float32)
             work.append((machine, asks.jobs(ground, machine, Picks(trial.rows, chance), "pilot", turn, trial.ways)))
         if machine.ways is None:
             continue
