@@ -5,8 +5,8 @@
 
 `mode` is what it does with chat requests; `right` the label whose code it answers, read from the lines "CODE: label"
 of the prompt; `then` the mode for requests with much room; `drawn` the labels of sampled answers, in order; `vllm`
-makes it say that it is vLLM and speak /tokenize
-and `logprob_token_ids`.
+makes it say that it is vLLM and speak /tokenize and `logprob_token_ids`. `names` are labels that it answers as they
+are, in tokens of three letters (mode "words").
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class ChatServer:
         self.served, self.then = "tiny-2026", ""
         self.prose = "Well, I would say it depends."
         self.drawn: list[str] = []
+        self.names: list[str] = []
         self.requests: list[Request] = []
         self.others: list[Request] = []
         self.released = threading.Event()
@@ -114,7 +115,9 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             seen = Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
             if self.path == "/tokenize":
                 server.others.append(seen)
-                self._json(200, {"tokens": [tokenize(str(body.get("prompt", "many")))]} if server.vllm else {})
+                text = str(body.get("prompt", "many"))
+                found = [tokenize(part) for part in (pieces(text) if server.names else [text])]
+                self._json(200, {"tokens": found} if server.vllm else {})
                 return
             server.requests.append(seen)
             self._chat(body)
@@ -191,6 +194,38 @@ def tokenize(text: str) -> int:
     return int.from_bytes(text.encode(), "big") % 2**31
 
 
+def pieces(name: str) -> list[str]:
+    """A name in tokens of three letters, a space before it in the first."""
+    head = 4 if name.startswith(" ") else 3
+    return [name[:head], *(name[i : i + 3] for i in range(head, len(name), 3))]
+
+
+def spelt(server: ChatServer, body: dict[str, Any], label: str) -> tuple[str, list[dict[str, Any]]]:
+    """The answer and its log-probabilities, of a model that writes names: the first token of the right one has .7 in
+    two spellings, those of others share .2; what goes on otherwise has an eighth of that."""
+    own = pieces(label)
+    others = sorted({pieces(name)[0] for name in server.names} - {own[0]})
+    shares = {own[0]: 0.6, f" {own[0]}": 0.1} | {other: 0.2 / len(others) for other in others} | {"The ": 0.05}
+    if any(pieces(name)[0] == own[0] for name in server.names if name != label):
+        shares = {own[0]: 0.8} | {other: 0.1 / len(others) for other in others}
+    ids = body.get("logprob_token_ids")
+    if ids:
+        shares = {text: share for text, share in shares.items() if tokenize(text) in ids}
+        own = own[: body["max_tokens"]]
+    numbered = bool(body.get("return_tokens_as_token_ids"))
+    out = []
+    for place, text in enumerate(own):
+        if place:
+            begun = "".join(own[:place])
+            on = {name[len(begun) :][:3] for name in server.names if name.startswith(begun) and name != begun}
+            shares = {text: 0.7} | dict.fromkeys(on - {text}, 0.1) | {"zz": 0.1}
+        listed = {f"token_id:{tokenize(t)}" if numbered else t: math.log(share) for t, share in shares.items()}
+        name = f"token_id:{tokenize(text)}" if numbered else text
+        top = [{"token": one, "logprob": value} for one, value in listed.items()]
+        out.append({"token": name, "logprob": listed[name], "top_logprobs": top})
+    return "".join(own), out
+
+
 def code_of(body: dict[str, Any], label: str) -> str:
     """The code under which the prompt of this request shows a label."""
     lines = body["messages"][-1]["content"].splitlines()
@@ -201,7 +236,12 @@ def completion(server: ChatServer, body: dict[str, Any]) -> dict[str, Any]:
     """A good answer: the right code with probability .7, the other codes share .2, the rest is for other tokens."""
     count = body.get("n", 1)
     labels = server.drawn[:count] or [server.right] * count
-    texts = [server.prose if server.mode == "prose" else code_of(body, label) for label in labels]
+    texts = [
+        server.prose if server.mode == "prose" else label if server.names else code_of(body, label) for label in labels
+    ]
+    words: list[dict[str, Any]] = []
+    if server.mode == "words":
+        texts[0], words = spelt(server, body, labels[0])
     if server.mode == "why":
         texts = [f"{text}\nBecause it says so." for text in texts]
     choices: list[dict[str, Any]] = [
@@ -219,7 +259,7 @@ def completion(server: ChatServer, body: dict[str, Any]) -> dict[str, Any]:
         found = logprobs(texts[0], body, "ok")[0]["top_logprobs"]
         choices[0]["logprobs"] = {"content": [{"token": "The", "logprob": math.log(0.5), "top_logprobs": found}]}
     elif body.get("logprobs") and server.mode not in ("nologprobs", "nologprobs400", "schema"):
-        choices[0]["logprobs"] = {"content": logprobs(texts[0], body, server.mode)}
+        choices[0]["logprobs"] = {"content": words or logprobs(texts[0], body, server.mode)}
     usage = {"prompt_tokens": 100, "completion_tokens": 2 * count, "prompt_tokens_details": {"cached_tokens": 64}}
     return {"model": server.served, "choices": choices, "usage": usage}
 
