@@ -92,3 +92,18 @@ def test_rows_that_do_not_fit_are_refused() -> None:
         forms.choose([], truth, THREE)
     with pytest.raises(ValueError, match="one row"):
         forms.choose([form(truth, 1.0, 1)[:-1]], truth, THREE)
+
+
+def test_the_form_whose_orders_agree_is_taken_and_one_label_for_all_is_no_agreement() -> None:
+    truth = said_by_people(60, THREE, 1)
+    good = (form(truth, 4.0, 2), form(truth, 4.0, 3))
+    poor = (form(truth, 0.3, 4), form(truth, 0.3, 5))
+    stuck = np.tile(np.array([0.0, -5.0, -5.0], np.float32), (60, 1))
+    assert forms.steadiest([poor, good], THREE)[0] == 1 and forms.steadiest([good, poor], THREE)[0] == 0
+    assert forms.steadiest([(stuck, stuck), good], THREE)[0] == 1
+    assert "beyond chance" in forms.steadiest([poor, good], THREE)[1]
+    assert forms.steadiest([poor, good, good], THREE)[0] == 1, "of equal ones the cheaper"
+    few = [(a[:10], b[:10]) for a, b in (poor, good)]
+    assert forms.steadiest(few, THREE) == (0, "")
+    with pytest.raises(ValueError, match="at least one"):
+        forms.steadiest([], THREE)

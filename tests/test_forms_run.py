@@ -16,27 +16,29 @@ from agent.types import Answer, Most, Prompt, Traits
 
 @dataclass(frozen=True)
 class Settings:
-    """What the model below may be told. `usd`: what an answer costs."""
+    """What the model below may be told. `usd`: what an answer costs; `words`: it cannot tell codes, but names."""
 
     template: str = "codes.j2"
     usd: float = 0.0
+    words: bool = False
 
 
 class Learner(scripted.Scripted):
-    """Right where it is shown examples, else it says what stands first."""
+    """Right where it is shown examples, or is to answer by names, else it says what stands first."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(function=self._say)
         self.told = settings
 
     def _say(self, prompt: Prompt) -> Answer:
-        shown = "Examples" in prompt.prefix
+        shown = prompt.readout == "words" if self.told.words else "Examples" in prompt.prefix
         gold = str(prompt.question.item.gold)
         return Answer(gold if shown else prompt.question.options[0].choice, usd=self.told.usd, flags=prompt.flags)
 
     @property
     def traits(self) -> Traits:
-        return replace(super().traits, template=self.told.template)
+        others = ("words_chat.j2",) if self.told.words else ()
+        return replace(super().traits, template=self.told.template, others=others)
 
     def most(self, prompt: Prompt) -> Most:
         return Most(usd=self.told.usd)
@@ -81,3 +83,58 @@ def test_a_model_that_needs_examples_is_given_some(tmp_path: Path, keys: str, ch
             )
         else:
             assert len(pilot) == 1
+
+
+def test_a_model_that_cannot_tell_codes_is_asked_by_names(tmp_path: Path) -> None:
+    goal = "person_minutes = 12\npilot = 40\naudit = 40"
+    path = project(
+        tmp_path, n=800, rungs=RUNGS.replace("KEYS", "words = true"), goal=goal, run="seed = 3\nmax_turns = 4"
+    )
+    config, finished = run(path, "goal.accuracy=0.999", calls=90)
+    assert finished.summary["asking"]["learner"]["form"].startswith("words_chat.j2 with no examples: right on 100%")
+    store, _ = opened(config)
+    with store:
+        calls = [c for _, c, _ in store.answers_since(0) if c.annotator == "learner"]
+    pilot = Counter(c.recipe for c in calls if c.purpose == "pilot")
+    assert sorted(pilot.values()) == [32, 40, 40] and len({c.recipe for c in calls if c.purpose != "pilot"}) == 1
+
+
+ALONE = """
+[[rung]]
+oracle = "test_forms_run:Oracle"
+name = "learner"
+words = true
+"""
+
+
+@pytest.mark.parametrize("form", ["pilot", "auto"])
+def test_without_people_the_form_is_taken_in_which_orders_agree_and_kept(tmp_path: Path, form: str) -> None:
+    path = project(tmp_path, n=200, rungs=f'{ALONE}form = "{form}"', run="seed = 3\nmax_turns = 4")
+    config, finished = run(path)
+    store, _ = opened(config)
+    with store:
+        calls = [c for _, c, _ in store.answers_since(0)]
+    told = finished.summary["asking"]["learner"].get("form", "")
+    if form == "auto":
+        assert not told and len({c.recipe for c in calls}) == 1
+        return
+    assert told.startswith("words_chat.j2 with no examples: two orders of the options agree on 100% of 60 items"), told
+    tried = Counter((c.recipe, c.sample) for c in calls if c.purpose == "pilot")
+    assert sorted(tried.values()) == [60] * 4 and {round(c.probability, 3) for c in calls if c.purpose == "pilot"} == {
+        0.3
+    }
+    assert len({c.recipe for c in calls if c.purpose != "pilot"}) == 1 and len({c.item for c in calls}) == 200
+    _, again = run(path)
+    assert again.summary["asking"]["learner"]["form"] == told
+    store, _ = opened(config)
+    with store:
+        assert len(store.answers_since(0)) == len(calls)
+
+
+def test_a_form_that_shows_no_order_cannot_be_the_steadier_one(tmp_path: Path) -> None:
+    keys = 'form = "pilot"\ntemplates = ["codes.j2", "words.j2"]'
+    config, finished = run(project(tmp_path, n=100, rungs=f"{ALONE}{keys}", run="seed = 3\nmax_turns = 4"))
+    assert "form" not in finished.summary["asking"]["learner"] or not finished.summary["asking"]["learner"]["form"]
+    store, _ = opened(config)
+    with store:
+        assert len({c.recipe for _, c, _ in store.answers_since(0)}) == 1

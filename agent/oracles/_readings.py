@@ -50,13 +50,17 @@ def _massed(scores: Mapping[str, float], mass: float) -> tuple[Mapping[str, floa
 
 
 def drawn(prompt: Prompt, paid: Sequence[Reply], texts: Sequence[str], price: Price | None, room: int) -> Answer:
-    """The most frequent of several drawn codes."""
+    """The most frequent of several drawn codes or names.
+
+    Raises:
+        CallFailed: a code, where names were asked for.
+    """
     plain = [_bodies.two(text)[0] if prompt.rationale else _bodies.unwrapped(text) for text in texts]
     if prompt.readout == "words":
         plain = [code for text in plain if (code := _words.named(prompt.question, text)) is not None]
     result = counted(prompt.question, plain)
     if result is None and prompt.readout == "words":
-        _words.read(prompt.question, texts[0] if texts else "", (), {})
+        _words.refuse_code(prompt.question, paid[-1].text)
     answer = collect(prompt, paid, price, room, result[1] if result else None, ("votes",))
     return replace(answer, text=result[0]) if result else answer
 

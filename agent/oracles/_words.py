@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from agent.errors import CallFailed
-from agent.oracles import EDGES, LEAST, Token, certain, chosen
+from agent.oracles import EDGES, LEAST, Token, certain
 from agent.oracles._wire import MOST_CODES, Wire
 from agent.types import Prompt, Question
 
@@ -77,22 +77,29 @@ def named(question: Question, text: str) -> str | None:
     return next((found[0] for found in (exact, loose) if len(found) == 1), None)
 
 
+def refuse_code(question: Question, text: str) -> None:
+    """A code must not pass for an answer where none was shown ("A" may begin a sentence).
+
+    Raises:
+        CallFailed: `text` is one.
+    """
+    if any(option.code.casefold() == _bare(text) for option in question.options) and named(question, text) is None:
+        raise CallFailed("the model answered with a letter or a number where the names of the labels were asked for")
+
+
 def read(question: Question, text: str, tokens: Sequence[Token], known: Mapping[int, str]) -> Read | None:
     """What an answer by name says of all options; None where `text` is no name.
 
     `known`: token number -> name, where those tokens were asked for.
 
     Raises:
-        CallFailed: what was written is a code, though none was shown: it must not pass for one.
+        CallFailed: what was written is a code.
     """
     if (found := exactly(question, tokens, known)) is not None:
         return found
     code = named(question, text)
     if code is None:
-        if chosen(question, text) is not None:
-            raise CallFailed(
-                "the model answered with a letter or a number where the names of the labels were asked for"
-            )
+        refuse_code(question, text)
         return None
     return along(question, code, tokens) or (_alone(question, code, tokens), 1.0)
 
