@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from agent.ask import Asked, Policy, ask
+from agent.ask import Asked, Learnt, Policy, ask
 from agent.errors import CallFailed, EndpointDown, MissingExtra, StoreFull, Transient
 from agent.store import Store
 from agent.types import Answer, Budget, Call, Item, Most, Part, Prompt, Question, Traits
@@ -301,6 +301,14 @@ def test_a_doomed_quota_costs_less_than_a_call_a_place_where_many_could_be_asked
     assert sum(oracle.asked.values()) <= 8
 
 
+def test_what_was_learnt_of_a_server_is_where_the_next_time_begins(store: Store) -> None:
+    oracle, known = Far(lambda key, time: GOOD, in_flight=40, seconds=0.05), Learnt()
+    first = asyncio.run(ask(store, oracle, jobs(400), FAST, learnt=known))
+    oracle.peak = 0
+    asyncio.run(ask(store, oracle, jobs(412)[400:], FAST, learnt=known))
+    assert oracle.peak == min(first.limit, 12) > 8
+
+
 def test_trouble_lowers_the_limit_and_is_asked_again_within_it(store: Store) -> None:
     def steps(key: str, time: int) -> Step:
         return GOOD if oracle._now <= 5 else Transient("429")
@@ -383,17 +391,16 @@ def test_rows_of_failed_attempts_say_what_they_may_have_taken(store: Store) -> N
 def test_no_more_connections_than_this_process_may_open_files(tmp_path: Path) -> None:
     script = """
 import resource, logging, sys
-from agent.ask.learnt import learnt
-from agent.ask import Policy
+from agent.ask import Learnt, Policy
 from agent.types import Traits
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 class Far:
     traits = Traits("small", {}, in_flight=512, hosts=("far",))
-oracle = Far()
+learnt = Learnt()
 for _ in range(3):
-    limit = learnt(oracle, Policy(start=512)).limit
-print(limit.now)
+    learnt.begin(Far.traits, Policy(start=512))
+print(learnt.limit.now)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     said, limit = done.stdout.splitlines()

@@ -228,8 +228,8 @@ def test_answers_nobody_can_read_stop_the_run_early_and_are_asked_anew(
     store, _ = opened(config)
     with store:
         spend = store.spend()
-        assert 20 <= spend.by["scripted"].errors <= 20 + 8, "no more than were under way"
-        assert spend.usd == pytest.approx(0.02), "what was paid for is in the ledger, what was not sent is free"
+        assert 0.02 <= spend.usd + 1e-9 <= 0.028 + 1e-9, "what was paid for is in the ledger, what was not sent is free"
+        assert spend.by["scripted"].errors <= 20 + 8 + 24, "no more than were under way or ready to be sent"
     monkeypatch.delenv("TEAPOT")
     config, finished = run(path, "goal.accuracy=0.999")
     assert finished.code == 0

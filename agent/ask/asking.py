@@ -15,7 +15,7 @@ from collections.abc import Coroutine, Iterable
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from agent.ask.feed import Feeder
-from agent.ask.learnt import Learnt, learnt
+from agent.ask.learnt import Learnt
 from agent.ask.streaks import Streaks
 from agent.ask.terms import Asked, Job, OnEvent, Policy, Read
 from agent.ask.verdict import Over, Refused, Verdict, cost, verdict
@@ -32,13 +32,15 @@ class Asking:
     """One `ask`. Everything happens in one event loop; `_send` alone decides what leaves, and never awaits."""
 
     def __init__(
-        self, store: Store, oracle: Oracle, policy: Policy, on_event: OnEvent | None, read: Read | None
+        self, store: Store, oracle: Oracle, policy: Policy, on_event: OnEvent | None, read: Read | None, learnt: Learnt
     ) -> None:
         self._store = store
         self._oracle = oracle
         self._policy = policy
         self._tell = on_event or (lambda kind, call, answer: None)
         self._read = read or (lambda call, prompt, answer: None)
+        learnt.begin(oracle.traits, policy)
+        self._limit, self._pace, self._deadline = learnt.limit, learnt.pace, learnt.deadline
         self._asked = Asked()
         self._stopped, self._over = asyncio.Event(), asyncio.Event()
         self._feeder = Feeder(store, self._policy.budget, self._stopped, self._send)
@@ -55,8 +57,6 @@ class Asking:
         self._streaks = Streaks(self._policy)
 
     async def run(self, jobs: Iterable[Job]) -> Asked:
-        known: Learnt = learnt(self._oracle, self._policy)
-        self._limit, self._pace, self._deadline = known.limit, known.pace, known.deadline
         self._patience_s = max(self._policy.stall_s, self._deadline)
         self._limit.begin(time.monotonic())
         self._feeder.wide = self._limit.now
@@ -203,10 +203,10 @@ class Asking:
         try:
             self._read(call, prompt, answer)
         except Unparsable:
+            self._stop(self._streaks.unread(call.annotator))  # before the ledger is waited for: others go on meanwhile
             await self._store.record(call.key, answer, "error", "unreadable: none of the options")
             self._asked.given_up += 1
             self._tell("given up", call, None)
-            self._stop(self._streaks.unread(call.annotator))
             return
         self._streaks.understood()
         if await self._store.record(call.key, answer):

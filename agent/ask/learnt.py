@@ -1,4 +1,4 @@
-"""What has been learnt of an oracle's speed, kept while the oracle lives: turns do not begin from nothing each time.
+"""What has been learnt of an oracle's speed: turns do not begin from nothing each time.
 
 Knows the limits of this process too: a connection is an open file.
 """
@@ -7,48 +7,44 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 from agent.ask.limit import Limit
 from agent.ask.pace import Pace
 from agent.ask.terms import Policy
-from agent.types import Oracle, Traits
+from agent.types import Traits
 
 log = logging.getLogger("tutelage")
 
 OTHER_FILES = 64
 """Open files that are not connections: the ledger, the pool, logs, libraries."""
 
-_LEARNT: WeakKeyDictionary[Oracle, Learnt] = WeakKeyDictionary()
 
-
-@dataclass(slots=True)
 class Learnt:
-    """Of one oracle: questions at once, what a minute bears, seconds an attempt may take in all."""
+    """Of one oracle: questions at once, what a minute bears, seconds an attempt may take in all.
+
+    Kept by whoever asks an oracle more than once and handed to each `ask`; `begin` fills it at the first.
+    """
 
     limit: Limit
     pace: Pace
     deadline: float
 
+    def __init__(self) -> None:
+        self._begun = False
 
-def learnt(oracle: Oracle, policy: Policy) -> Learnt:
-    """What is known of this oracle, or a beginning.
-
-    One that answers in this process (no `traits.hosts`) is given all it takes at once: how it batches is its secret.
-    """
-    traits = oracle.traits
-    deadline = max(policy.deadline_s, traits.deadline_s or 0.0)
-    found = _LEARNT.get(oracle)
-    if found is None:
+    def begin(self, traits: Traits, policy: Policy) -> None:
+        """Now this oracle is asked. One that answers in this process (no `traits.hosts`) is given all it takes at once:
+        how it batches is its secret."""
+        self.deadline = max(policy.deadline_s, traits.deadline_s or 0.0)
+        if self._begun:
+            return
         ceiling = max(1, traits.in_flight)
         if traits.hosts:
             ceiling = min(ceiling, _files(traits))
         start = policy.start if traits.hosts else ceiling
-        pace = Pace(traits.requests_per_minute, traits.tokens_per_minute, time.monotonic())
-        found = _LEARNT[oracle] = Learnt(Limit(start, ceiling, traits.deadline_s or deadline), pace, deadline)
-    found.deadline = deadline
-    return found
+        self.limit = Limit(start, ceiling, traits.deadline_s or self.deadline)
+        self.pace = Pace(traits.requests_per_minute, traits.tokens_per_minute, time.monotonic())
+        self._begun = True
 
 
 def _files(traits: Traits) -> int:

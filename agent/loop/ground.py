@@ -15,6 +15,7 @@ import numpy as np
 
 from agent import certify, data, intake, plugins, prompt
 from agent import config as settings
+from agent.ask import Learnt
 from agent.batch import Post
 from agent.board import Board
 from agent.config import Config, Rung
@@ -46,6 +47,8 @@ class Machine:
     """(n,) items shown as examples: it is never asked about them."""
     tired: Bools = field(default_factory=lambda: np.zeros(0, bool))
     """(n,) items that came to nothing in this run, after several attempts: not asked again before the next one."""
+    learnt: Learnt = field(default_factory=Learnt)
+    """Of its speed, from turn to turn."""
     shut: str = ""
     """Why it is not asked any more in this run."""
     spared: int = 0

@@ -216,7 +216,7 @@ async def put(
     def read(call: Call, prompt: Prompt, answer: Answer) -> None:
         ground.kind.parse(ground.task, prompt.question, answer)
 
-    result = await ask.ask(ground.store, machine.oracle, jobs, policy, heard, read)
+    result = await ask.ask(ground.store, machine.oracle, jobs, policy, heard, read, machine.learnt)
     out.asked += result.answered + result.failed
     out.given_up += result.given_up
     out.refused += result.refused_by_budget
