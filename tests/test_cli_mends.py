@@ -10,11 +10,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from cli_room import LADDER, call, child, good, read, surroundings, with_ladder, with_pool
+from servers.chat import Many
 
 from agent import config, errors
 from agent.cli import begin
@@ -179,7 +180,7 @@ class AlwaysA(BaseHTTPRequestHandler):
 @contextmanager
 def always_a() -> Iterator[str]:
     """The address of such a server."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), AlwaysA) as server:
+    with Many(("127.0.0.1", 0), AlwaysA) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/v1"
         server.shutdown()

@@ -9,13 +9,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_room import call, child
-from servers.chat import ChatServer
+from servers.chat import ChatServer, Many
 
 from agent import config as settings
 from agent import export, loop
@@ -212,7 +212,7 @@ class Echo:
                 self.end_headers()
                 self.wfile.write(sent)
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = Many(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
     def __enter__(self) -> Echo:

@@ -10,8 +10,10 @@ import json
 import math
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from servers.chat import Many
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Able:
     bodies: list[dict[str, Any]] = field(default_factory=list)
 
     def __enter__(self) -> Able:
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._http = Many(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
         return self
