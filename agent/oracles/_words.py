@@ -83,7 +83,8 @@ def refuse_code(question: Question, text: str) -> None:
     Raises:
         CallFailed: `text` is one.
     """
-    if any(option.code.casefold() == _bare(text) for option in question.options) and named(question, text) is None:
+    codes = {code for o in question.options for code in (o.code.casefold(), o.code.lstrip("0#").casefold())}
+    if _bare(text) in codes and named(question, text) is None:
         raise CallFailed("the model answered with a letter or a number where the names of the labels were asked for")
 
 
