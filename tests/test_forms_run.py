@@ -10,6 +10,9 @@ from types import SimpleNamespace
 import pytest
 from test_loop import opened, project, run
 
+from agent.config import load
+from agent.loop import forming
+from agent.loop.ground import open_ground
 from agent.oracles import scripted
 from agent.types import Answer, Most, Prompt, Traits
 
@@ -138,3 +141,40 @@ def test_a_form_that_shows_no_order_cannot_be_the_steadier_one(tmp_path: Path) -
     store, _ = opened(config)
     with store:
         assert len({c.recipe for _, c, _ in store.answers_since(0)}) == 1
+
+
+CHAT = """
+[[rung]]
+oracle = "openai"
+name = "served"
+model = "tiny"
+base_url = "http://127.0.0.1:9/v1"
+KEYS
+[[rung]]
+oracle = "person"
+people = "gold"
+"""
+
+
+@pytest.mark.parametrize(
+    ("keys", "first", "count"),
+    [
+        ("", "codes.j2 with no examples", 4),
+        ('form = "pilot"', "codes.j2 with no examples", 4),
+        ('template = "words_chat.j2"', "words_chat.j2 with no examples", 1),
+        ("usd_per_mtok_in = 0.1", "codes.j2 with no examples", 1),
+    ],
+)
+def test_a_server_that_can_do_both_is_compared_by_codes_and_by_names(
+    tmp_path: Path, keys: str, first: str, count: int
+) -> None:
+    goal = "person_minutes = 12\npilot = 40"
+    config = load(project(tmp_path, n=800, rungs=CHAT.replace("KEYS", keys), goal=goal))
+    ground = open_ground(config, None, None, False)
+    with ground.store:
+        able = [str(form) for form in forming.candidates(ground, ground.machines[0])]
+    assert able[0] == first and len(able) == count
+    if count > 1:
+        assert "words_chat.j2 with no examples" in able
+    if not keys:
+        assert able[-1] == "codes.j2 and words_chat.j2 with no examples"
