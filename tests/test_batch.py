@@ -275,6 +275,30 @@ def test_handed_in_waited_for_read_back(here: Here) -> None:
         here.whole()
 
 
+def test_a_file_goes_to_the_address_that_was_written_and_to_no_other(here: Here) -> None:
+    with BatchServer(judge) as elsewhere, BatchServer(judge) as server:
+        server.moved, here = elsewhere.url, Here(here.folder, server.url)
+        finished = here.run("submit")
+        assert finished.code == 3 and "write that as base_url" in finished.reason
+        assert elsewhere.told == [] and len(server.keys) == 1
+        server.moved = ""
+        assert here.run("submit").code == 0
+        here.whole()
+
+
+def test_no_proxy_and_no_account_for_a_server_of_the_house(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    with BatchServer(judge) as proxy, BatchServer(judge) as server:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url.removesuffix("/v1"))
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setenv("OPENAI_ORG_ID", "org-SENTINEL")
+        monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-SENTINEL")
+        assert Here(here.folder, server.url).run("submit").code == 0
+        assert proxy.told == []
+        assert not [name for name in server.told if name.startswith(("openai-", "x-stainless-"))]
+
+
 def test_a_job_that_was_taken_on_without_a_word_is_found_again(here: Here) -> None:
     with BatchServer(judge) as server:
         here = Here(here.folder, server.url)

@@ -1,11 +1,13 @@
 """Where batches are handed in: OpenAI's `files` and `batches`, by its own package. Knows no ledger, label or question.
 
-A job carries the batch's token in its metadata, so that one which was handed in just before we died is found again.
+Files go to the address that was written and to no other: no redirect is followed, and only a far one is reached by the
+environment's proxies. A job carries the batch's token in its metadata, so that one which was handed in just before we died is found again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.batch.files import URL, WORD
 from agent.errors import EndpointDown
-from agent.oracles import _keys
+from agent.oracles import _keys, nearness
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -51,6 +53,8 @@ def _plainly(what: str) -> Iterator[None]:
     except openai.APIStatusError as error:
         code = str(error.code or error.type or "")
         more = f" ({code})" if WORD.fullmatch(code) else ""
+        if 300 <= error.status_code < 400:
+            more = ": it sends us on to another address, where no file is sent unasked: write that as base_url"
         raise EndpointDown(f"{what}: refused with status {error.status_code}{more}") from error
     except openai.OpenAIError as error:
         raise EndpointDown(f"{what}: no answer ({type(error).__name__})") from error
@@ -64,7 +68,9 @@ class Desk:
 
         self._where = base_url
         key = _keys.key(base_url, api_key_env, base_url) or "none"
-        self._client: AsyncOpenAI = openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=retries)
+        self._client: AsyncOpenAI = openai.AsyncOpenAI(
+            base_url=base_url, api_key=key, max_retries=retries, http_client=_transport(base_url)
+        )
 
     async def hand_in(self, path: Path, token: str) -> str:
         """The job's number. Never tried twice: what is not known to have arrived is looked for by `find`."""
@@ -103,6 +109,26 @@ class Desk:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+
+def _transport(url: str) -> Any:
+    """What requests go out by. As the package comes it follows redirects and tells every server of this machine."""
+    import openai
+
+    far = nearness(url) == "far"
+    unsaid = ("x-stainless-",) if _keys.of_openai(url) else ("x-stainless-", "openai-")
+
+    async def quiet(request: Any) -> None:
+        for name in [name for name in request.headers if name.lower().startswith(unsaid)]:
+            del request.headers[name]
+
+    return openai.DefaultAsyncHttpxClient(
+        follow_redirects=False,
+        trust_env=far,
+        # Without the environment it would not know the certificate of one's own house (SSL_CERT_FILE).
+        verify=True if far else ssl.create_default_context(),
+        event_hooks={"request": [quiet]},
+    )
 
 
 def _job(told: Any) -> Job:

@@ -61,7 +61,7 @@ def _good(line: dict[str, Any], judge: Judge, mode: str) -> dict[str, Any]:
     body = line["body"]
     label = judge(body["messages"][-1]["content"])
     kept = {"drawn": [label] * body.get("n", 1), "right": "", "mode": mode, "prose": "Well, it depends."}
-    told = SimpleNamespace(**kept, served="tiny-2026")
+    told = SimpleNamespace(**kept, names=False, served="tiny-2026")
     response = {"status_code": 200, "request_id": "r", "body": completion(told, body)}
     return {"id": "b", "custom_id": line["custom_id"], "response": response, "error": None}
 
@@ -109,6 +109,10 @@ class BatchServer:
     jobs: list[Job] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    """Names of all headers that came, in small letters."""
+    moved: str = ""
+    """An address that every request is sent on to, by HTTP 307."""
     hook: Callable[[str], None] = lambda what: None
     """Told of each request, as in "POST batches" and "GET files": after its work is done, before it is answered."""
 
@@ -190,6 +194,9 @@ def _handler(server: BatchServer) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             self._note()
             raw = self.rfile.read(int(self.headers["content-length"]))
+            if server.moved:
+                self._send(307, b"", server.moved + self.path.removeprefix("/v1"))
+                return
             parts = self.path.strip("/").split("/")
             if parts[1] == "files":
                 self._json(_file(server.keep(self._uploaded(raw)), len(raw)))
@@ -205,6 +212,7 @@ def _handler(server: BatchServer) -> type[BaseHTTPRequestHandler]:
 
         def _note(self) -> None:
             server.keys.append(self.headers["authorization"] or "")
+            server.told += [name.lower() for name in self.headers]
 
         def _job(self, name: str) -> Job:
             return next(job for job in server.jobs if job.id == name)
@@ -228,9 +236,11 @@ def _handler(server: BatchServer) -> type[BaseHTTPRequestHandler]:
         def _json(self, body: Any) -> None:
             self._send(200, json.dumps(body).encode())
 
-        def _send(self, status: int, body: bytes) -> None:
+        def _send(self, status: int, body: bytes, elsewhere: str = "") -> None:
             server.hook(f"{self.command} {self.path.strip('/').split('/')[1].partition('?')[0]}")
             self.send_response(status)
+            if elsewhere:
+                self.send_header("location", elsewhere)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
             self.end_headers()
