@@ -109,7 +109,9 @@ from agent.types import Context, Item, Part, Task
 def main():
     task = Task("t", "single", {"negative": "", "positive": ""}, "What is the sentiment of this movie review?")
     kind = plugins.load("kinds", "single")
-    settings = vllm.Settings(sys.argv[1], "float32", max_model_len=1024, eager=True, max_chars=20_000)
+    settings = vllm.Settings(
+        sys.argv[1], "float32", max_model_len=1024, eager=True, max_chars=20_000, template=sys.argv[2]
+    )
     oracle = vllm.build(settings, Context(task, kind.choices(task)))
 
     async def ask(text):
@@ -131,7 +133,8 @@ if __name__ == "__main__":
 """
 
 
-def test_the_oracle_vllm_in_its_own_process(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("template", ["codes.j2", "words_chat.j2"])
+def test_the_oracle_vllm_in_its_own_process(root: Path, tmp_path: Path, template: str) -> None:
     """Good prompts of a batch are answered although another is too long."""
     try:
         folder = _vllm.weights()
@@ -142,7 +145,7 @@ def test_the_oracle_vllm_in_its_own_process(root: Path, tmp_path: Path) -> None:
     script = tmp_path / "ask.py"
     script.write_text(IN_PROCESS)
     done = subprocess.run(
-        [_vllm.HOME / "bin" / "python", script, folder],
+        [_vllm.HOME / "bin" / "python", script, folder, template],
         env={**_vllm.surroundings(), "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
