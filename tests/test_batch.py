@@ -22,6 +22,7 @@ from agent.store import Store
 from agent.types import Answer, Budget, Call, Item, Option, Prompt, Question
 from tests.cli_room import WORDS, call, surroundings, with_pool
 from tests.servers.batches import BatchServer, answer
+from tests.servers.chat import ChatServer
 
 LADDER = """
 [task]
@@ -256,6 +257,37 @@ def test_calls_that_are_out_are_not_cut_short_nor_reserved_again(tmp_path: Path)
         with pytest.raises(Exception, match=r"(?i)unique"):
             store.end_batch(batch, "read", [], [], {})
         assert store.verify() == []
+
+
+def test_what_is_out_is_asked_by_nobody_else_and_what_comes_late_is_paid_for(tmp_path: Path) -> None:
+    one = Call("key", "r", "item", "small", usd=1.0, tokens=10, requests=1)
+    with Store.open(tmp_path / "ledger.db") as store:
+        store.send_out("small", [one], Budget(1.5), {})
+        assert store.reserve([one], Budget(1.5)) == [] and store.reserve([one], None) == []
+        (batch,) = store.batches(only_out=True)
+        assert store.record_now("key", Answer("A", usd=0.9, tokens_in=5, requests=1))  # one that was under way before
+        late = Answer("A", usd=0.8, tokens_in=5, requests=1)
+        assert store.end_batch(batch, "read", [("key", late, "ok", "")], [], {}) == [False]
+        assert store.spend().usd == pytest.approx(1.7) and store.spend().errors == 1
+        assert not store.record_now("key", Answer("A"))  # one that took nothing leaves nothing
+        assert store.spend().errors == 1 and store.verify() == []
+        store.send_out("small", [Call("other", "r", "item", "small", usd=1.0, requests=1)], None, {})
+        store.end_batch(store.batches(only_out=True)[0], "void", [("other", Answer(""), "error", "x")], [], {})
+        assert len(store.reserve([Call("other", "r", "item", "small", usd=1.0, requests=1)], None)) == 1
+
+
+def test_a_pilot_leaves_alone_what_is_out(here: Here) -> None:
+    assert here.run().code == 4
+    with ChatServer() as server:
+        Here(here.folder, server.url)
+        done = call("plan", "--pilot", "20", "--json")
+        assert done.exit_code == 0 and json.loads(done.stdout)["pilot"]["out"] == 20
+        assert "20 questions not put, being out in batch files" in call("plan", "--pilot", "20").output
+    with here.store() as store:
+        assert not {one.key for _, one, _ in store.answers_since(0)} & set(here.keys())
+        assert store.spend().answers == 5  # of the second order, which no file asks for
+    here.answered()
+    assert here.run().code == 0
 
 
 # At a provider -------------------------------------------------------------------------------------------------------

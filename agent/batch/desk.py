@@ -1,7 +1,9 @@
 """Where batches are handed in: OpenAI's `files` and `batches`, by its own package. Knows no ledger, label or question.
 
 Files go to the address that was written and to no other: no redirect is followed, and only a far one is reached by the
-environment's proxies. A job carries the batch's token in its metadata, so that one which was handed in just before we died is found again.
+environment's proxies.
+
+A job carries the batch's token in its metadata, so that one which was handed in just before we died is found again.
 """
 
 from __future__ import annotations

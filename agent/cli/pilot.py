@@ -73,6 +73,8 @@ class Piloted:
     seconds: float = 0.0
     paused: str = ""
     right: tuple[int, int] = (0, 0)
+    out: int = 0
+    """Questions that were not put, for they are out in batch files."""
     covers: float | None = None
     """The share of the items, surest first, that the machines label as well as the goal asks; None if not known."""
 
@@ -112,8 +114,8 @@ async def _pilot(ground: Ground, count: int, policy: Policy, confirm: Confirm) -
         forming.fix(ground, machine, lambda words: None)
     ground.board.refresh(ground.store, ground.recipes)
     work = [(machine, _jobs(ground, machine, rows(ground, count))) for machine in ground.machines]
-    closed = {call.key for _, _, call, _ in ground.store.events_since(0, list(ground.recipes))}
-    new = {m.rung.name: [job for job in jobs if job[0].key not in closed] for m, jobs in work}
+    closed, away = {call.key for _, _, call, _ in ground.store.events_since(0, list(ground.recipes))}, _away(ground)
+    new = {m.rung.name: [job for job in jobs if job[0].key not in closed | away] for m, jobs in work}
     most = sum(call.usd for jobs in new.values() for call, _ in jobs)
     began, spent, paused, paces = time.perf_counter(), ground.store.spend().usd, "", _paces(ground)
     if todo := sum(map(len, new.values())):
@@ -138,11 +140,17 @@ async def _pilot(ground: Ground, count: int, policy: Policy, confirm: Confirm) -
         await machine.oracle.close()
     ground.board.refresh(ground.store, ground.recipes)
     return dataclasses.replace(
-        _measure(ground, work, paces, count),
+        _measure(ground, [(m, [job for job in jobs if job[0].key not in away]) for m, jobs in work], paces, count),
+        out=sum(call.key in away for _, jobs in work for call, _ in jobs),
         usd=ground.store.spend().usd - spent,
         seconds=time.perf_counter() - began,
         paused=paused,
     )
+
+
+def _away(ground: Ground) -> set[str]:
+    """Calls that are out in batch files: asking them here, too, would be to pay for them twice."""
+    return {key for batch in ground.store.batches(only_out=True) for key in batch.keys}
 
 
 def rows(ground: Ground, count: int) -> tuple[list[int], list[int]]:

@@ -283,6 +283,9 @@ def _tried(config: Config, body: dict[str, Any], tried: Piloted) -> list[str]:
     lines = [f"the pilot: {many(tried.items, 'random item')}"]
     if tried.paused:
         lines.append(f"  it was cut short: {tried.paused}")
+    if tried.out:
+        batch = "tutelage run --batch  reads their answers"
+        lines.append(f"  {many(tried.out, 'question')} not put, being out in batch files: {batch}")
     for name, one in tried.machines.items():
         lines += [
             f"  {name:<12} {line}" if number == 0 else f"  {'':<12} {line}" for number, line in enumerate(_one(one))

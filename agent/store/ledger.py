@@ -139,9 +139,9 @@ class Store:
         """Writes the intent to ask, in one transaction, for as many calls as the budget (None: no limit) bears.
 
         Goes through in order; returns the calls that may be sent now. Not among them: closed ones (answered, failed,
-        withdrawn), and all that take something of what is limited from the first that does not fit. Never will what
-        the ledger has spent and reserved exceed the budget in dollars, tokens or calls, whoever writes to it. A call
-        that sends no request (an engine in this process) is outside the limits on tokens and calls.
+        withdrawn, or out in a batch), and all that take something of what is limited from the first that does not fit.
+        Never will what the ledger has spent and reserved exceed the budget in dollars, tokens or calls, whoever writes
+        to it. A call that sends no request (an engine in this process) is outside the limits on tokens and calls.
         """
         result: Reserved = self._writer.do(self._money.reserve, (calls, budget))
         return result.granted
@@ -155,8 +155,8 @@ class Store:
         """Adds what an attempt brought; what it says it took replaces what was reserved. Returns after the
         commit.
 
-        False (and nothing is added) when the question has a good answer already or was withdrawn. Raises
-        TutelageError for a key that was never reserved.
+        False when the question has a good answer already or was withdrawn: what this one took is then kept as an
+        error. Raises TutelageError for a key that was never reserved.
         """
         return bool(await self._writer.ado(money.record, answer_row(key, answer, status, error)))
 

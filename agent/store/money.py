@@ -9,6 +9,7 @@ a rollback they are read anew.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,8 +19,8 @@ from sqlalchemy.engine import Connection
 
 from agent.errors import TutelageError
 from agent.store.batches import away
-from agent.store.rows import Reserved, answer_row, call_row
-from agent.store.schema import CLOSED, PERSON, Number, answers, calls, insert_new, retries
+from agent.store.rows import Reserved, answer_row, call_row, to_json
+from agent.store.schema import CLOSED, PERSON, Number, answers, batches, calls, insert_new, retries
 from agent.types import Answer, Budget, Call
 
 CHUNK = 500
@@ -27,6 +28,9 @@ CHUNK = 500
 
 DUST = 1e-9
 """Dollars by which sums of floats may be off."""
+
+LATE = "too late: the question was answered or taken back before"
+"""Why what was paid for an answer that nobody waits for any more stands in the ledger as an error."""
 
 Wish = tuple[Sequence[Call], Budget | None]
 """Calls one wants to reserve, and the budget they must fit in."""
@@ -78,14 +82,16 @@ class Money:
         self._known = False
         self._usd, self._tokens, self._requests = 0.0, 0, 0  # spent and reserved together
         self._open: dict[str, Held] = {}
-        self._seen = {"calls": 0, "retries": 0, "answers": 0}
+        self._away: dict[str, str] = {}
+        self._seen = {"calls": 0, "retries": 0, "answers": 0, "batches": 0}
 
     def reserve(self, connection: Connection, wishes: Sequence[Wish]) -> list[Reserved]:
         """Grants calls in order while the budget bears them; a handler for `Writer`.
 
-        Calls that take nothing of what is limited are always granted.
+        Calls that take nothing of what is limited are always granted. Those that are out in a file count as closed.
         """
         self._catch_up(connection)
+        self._look_out(connection)
         states = _states(connection, [call.key for wanted, _ in wishes for call in wanted])
         new: list[dict[str, Any]] = []
         again: list[dict[str, Any]] = []
@@ -111,7 +117,7 @@ class Money:
         short, after = "", self._seen["answers"]
         for call in wanted:
             state = states.get(call.key)
-            if state == "closed":
+            if state == "closed" or call.key in self._away:
                 closed.append(call)
                 continue
             if short and _costs(call, budget):
@@ -152,10 +158,10 @@ class Money:
         """Closes every open reservation of these annotators with an error row at all it holds; not those of calls that
         are out in a file, which nobody here asks."""
         self._catch_up(connection)
-        out = away(connection) if self._open else {}
+        self._look_out(connection)
         keys = [key for part in chunks(list(self._open)) for key in _of_annotators(connection, part, annotators)]
         why = "cut short: it may have been charged"
-        rows = [answer_row(key, self._open[key].taken(), "error", why) for key in keys if key not in out]
+        rows = [answer_row(key, self._open[key].taken(), "error", why) for key in keys if key not in self._away]
         if rows:
             connection.execute(insert(answers), rows)
         return len(rows)
@@ -197,6 +203,12 @@ class Money:
                 self._usd -= held.usd
                 self._tokens -= held.tokens
                 self._requests -= held.requests
+
+    def _look_out(self, connection: Connection) -> None:
+        """Which calls are out in files; read again only when a batch came to another stage."""
+        last = int(connection.execute(select(func.coalesce(func.max(batches.c.seq), 0))).scalar_one())
+        if last != self._seen["batches"]:
+            self._seen["batches"], self._away = last, away(connection)
 
     def _first(self, connection: Connection) -> None:
         self.forget()
@@ -256,7 +268,8 @@ def _of_annotators(connection: Connection, keys: Sequence[str], annotators: Sequ
 
 
 def record(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[Any]:
-    """Adds answer rows; a handler for `Writer`. False for a good answer to a question that has one or is withdrawn."""
+    """Adds answer rows; a handler for `Writer`. False for a good answer to a question that has one or is withdrawn:
+    what such a late one took is kept as an error, for it was paid for."""
     known, closed = set(), set()
     for part in chunks([row["key"] for row in rows]):
         query = (
@@ -277,7 +290,10 @@ def record(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[Any]:
             continue
         taken = status in ("ok", "failed") and key in closed
         results.append(not taken)
-        if not taken:
+        if taken and (row["usd"] or row["requests"]):
+            body = to_json(json.loads(row["body"]) | {"error": LATE})
+            kept.append(row | {"status": "error", "body": body})
+        elif not taken:
             kept.append(row)
             if status == "ok":
                 closed.add(key)
