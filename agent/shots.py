@@ -78,18 +78,14 @@ def blocks(features: Any, want: int, items: int) -> Blocks:
     return Blocks(anchors, tuple(shots), own)
 
 
-def block_of(found: Blocks, candidates: Any, features: Any, number: Ints) -> Ints:
-    """The block of each item: that of the nearest anchor, for a candidate its own.
-
-    Args:
-        candidates: (m, d) features. features: (n, d) of the items. number: (n,) an item's number as a candidate or -1.
-    """
-    middle = _unit(candidates)[found.anchors]
+def nearest(anchors: Any, features: Any) -> Ints:
+    """(n,) the number of the anchor that each item is most like. (b, d), (n, d)."""
+    middle = _unit(anchors)
     out = np.empty(features.shape[0], dtype=np.int64)
     for begin in range(0, len(out), STEP):
         part = slice(begin, begin + STEP)
         out[part] = _like(_unit(features[part]), middle).argmax(axis=1)
-    return np.where(number >= 0, found.own[number], out)
+    return out
 
 
 def _unit(rows: Any) -> Any:

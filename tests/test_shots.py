@@ -11,6 +11,11 @@ from scipy.sparse import csr_array
 from agent import shots
 
 
+def block_of(found: shots.Blocks, candidates: np.ndarray, pool: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """The block of each item: that of the nearest anchor, for a candidate its own."""
+    return np.where(number >= 0, found.own[number], shots.nearest(candidates[found.anchors], pool))
+
+
 def cloud(n: int, d: int = 4, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
 
@@ -46,7 +51,7 @@ def test_items_of_a_block_are_shown_what_is_near_them(sparse: bool) -> None:
     own[pilot] = np.arange(40)
     made = csr_array(pool) if sparse else pool
     found = shots.blocks(made[pilot], 3, 240)
-    where = shots.block_of(found, made[pilot], made, own)
+    where = block_of(found, made[pilot], made, own)
     assert len(found.anchors) == 5
     for item in range(240):
         shown = pilot[list(found.shots[where[item]])]
@@ -68,7 +73,7 @@ def test_a_pool_that_grows_keeps_its_blocks_and_gets_more() -> None:
 def test_few_candidates_are_shown_all_but_themselves(m: int) -> None:
     pilot = cloud(m)
     found = shots.blocks(pilot, 3, 10)
-    for candidate, block in enumerate(shots.block_of(found, pilot, pilot, np.arange(m))):
+    for candidate, block in enumerate(block_of(found, pilot, pilot, np.arange(m))):
         assert sorted(found.shots[block]) == [i for i in range(m) if i != candidate]
-    others = shots.block_of(found, pilot, cloud(5, seed=1), np.full(5, -1))
+    others = block_of(found, pilot, cloud(5, seed=1), np.full(5, -1))
     assert all(sorted(found.shots[block]) == list(range(m)) for block in others)

@@ -1,23 +1,25 @@
 """How each machine is asked, fixed before it is: the examples it shows, and the form that people's answers favour.
 
 All of it follows from the ledger: the draw's order, people's pilot answers, and what the machine said of the pilot in
-each form. So the next start finds the same recipes, and nothing is asked twice.
+each form. What was fixed is kept there, so the next start finds the same recipes and nothing is asked twice, whatever
+became of the pilot meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from agent import forms, prompt, shortlist, shots
+from agent import forms, prompt, shortlist
 from agent.board import Board, Heard
-from agent.loop import short, steady
+from agent.loop import examples, steady
+from agent.loop.examples import FEATURES, SHOTS, Tell
 from agent.loop.ground import Ground, Machine
 from agent.loop.people import open_cards, purposes, share
 from agent.loop.ways import Form, Ways, make, nothing
-from agent.types import Bools, Example, Floats, Ints
+from agent.types import Bools, Floats, Ints
 
 ENOUGH = 40
 """People's pilot answers from which on they may choose the form."""
@@ -25,18 +27,8 @@ ENOUGH = 40
 CHEAP = 0.05
 """Questions that comparing forms may cost where nobody asked for it, as a share of the pool."""
 
-SHOTS = 8
-"""Examples of the forms that show some, where the rung names no number."""
-
-SHOT_CHARS = 1_000
-"""Characters of an example; a longer one loses its middle, for all of them stand before every text."""
-
 UNSAID = 0.02
 """Share that an engine without log-probabilities is taken to give to what it did not say."""
-
-FEATURES = ("diverse", "knn")
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -108,32 +100,50 @@ def fix(ground: Ground, machine: Machine, tell: Tell) -> list[Trial]:
     """
     if machine.ways is not None:
         return []
-    able = candidates(ground, machine)
-    shown, pending = any(able[0].shots), _pending(ground)
-    if pending and (shown or len(able) > 1) and (shown or machine.rung.form == "pilot" or ground.answerer is not None):
-        return []  # else people at a screen may take their time: nobody asked that machines wait for them
-    ways = [_ways(ground, machine, form, tell) for form in able]
-    index, why = 0, ""
-    if len(ways) > 1 and not share(ground).pilot:
-        used, compared = _used(ground, ways), steady.compare(ground, machine, ways)
-        if used is None and compared.missing:
-            return [Trial(form, rows, steady.chance(ground)) for form, rows in compared.missing]
-        index = compared.index if used is None else used
-        why = compared.why if index == compared.index else ""
-    elif len(ways) > 1:
-        used, heard = _used(ground, ways), _heard(ground, ways)
-        if used is None and not pending and _may_choose(ground, machine):
-            if missing := _missing(ground, machine, ways, heard):
-                return missing
-            index, why = _best(ground, ways, heard)
-        elif used is not None:
-            best, said = _best(ground, ways, heard)
-            index, why = used, said if best == used else ""
+    able, before, pending = candidates(ground, machine), examples.kept(ground, machine), _pending(ground)
+    if before.form is not None:
+        able = [before.form]
+    showing, several = any(any(form.shots) for form in able), len(able) > 1
+    if pending and not (before.form or (before.examples and not several)):
+        first = any(able[0].shots)
+        if first or (several and (machine.rung.form == "pilot" or ground.answerer is not None)):
+            return []  # else people at a screen may take their time: nobody asked that machines wait for them
+    chosen = before.examples
+    if showing and chosen is None:
+        chosen = examples.choose(ground, machine, tell)
+        if chosen is not None and not pending:
+            examples.keep(ground, machine, {"examples": chosen.body(ground.pool.ids)})
+    ways = [_ways(ground, machine, form, chosen) for form in able]
+    index, why, trials = _index(ground, machine, ways, pending) if several else (0, before.why, [])
+    if trials:
+        return trials
+    if several and not pending:
+        examples.keep(ground, machine, examples.of_form(able[index], why))
     _take(ground, machine, ways[index], why, tell)
-    if shown or len(ways) > 1:
+    if showing or several:
         ground.board.restart()  # what it answered in earlier runs was passed by while its recipe was not known
         ground.board.refresh(ground.store, ground.recipes)
     return []
+
+
+def _index(ground: Ground, machine: Machine, ways: Sequence[Ways], pending: bool) -> tuple[int, str, list[Trial]]:
+    """Which form is taken, and why; or what must be tried first."""
+    used = _used(ground, ways)
+    if not share(ground).pilot:
+        compared = steady.compare(ground, machine, ways)
+        if used is None and compared.missing:
+            return 0, "", [Trial(form, rows, steady.chance(ground)) for form, rows in compared.missing]
+        index = compared.index if used is None else used
+        return index, compared.why if index == compared.index else "", []
+    heard = _heard(ground, ways)
+    if used is not None:
+        best, said = _best(ground, ways, heard)
+        return used, said if best == used else "", []
+    if pending or not _may_choose(ground, machine):
+        return 0, "", []
+    if missing := _missing(ground, machine, ways, heard):
+        return 0, "", missing
+    return *_best(ground, ways, heard), []
 
 
 def _take(ground: Ground, machine: Machine, ways: Ways, why: str, tell: Tell) -> None:
@@ -204,60 +214,19 @@ def _raw(heard: Heard) -> Floats:
     return np.where((heard.soft > 0)[:, None], soft, hard).astype(np.float32)
 
 
-def _ways(ground: Ground, machine: Machine, form: Form, tell: Tell) -> Ways:
+def _ways(ground: Ground, machine: Machine, form: Form, chosen: examples.Examples | None) -> Ways:
     """The ways of a form, with the examples it shows."""
-    size = _size(ground, machine)
-    shown, blocks = nothing(ground.n), None
-    rows = [i for i in ground.order.tolist() if ground.board.pilot[i]]
-    choice = machine.rung.shot_choice
-    if choice in FEATURES and ground.student is None and any(form.shots):
-        words = "needs a student, which tells texts apart"
-        tell(f'shot_choice = "{choice}" of {machine.rung.name} {words}: "balanced" is taken')
-        choice = "balanced"
-    taken: dict[int, list[list[int]]] = {}
-    for count in form.shots:
-        if not count or not rows:
-            taken[count] = [[]]
-        elif choice == "knn":
-            taken[count], blocks = _blocks(ground, rows, count)
-        else:
-            taken[count] = [_taken(ground, rows, choice, count)]
-            shown[taken[count][0]] = True
-    most = max(map(len, taken.values()))
-    examples = {
-        count: [tuple(_example(ground, machine, i) for i in some) for some in lists * (most // len(lists))]
-        for count, lists in taken.items()
-    }
-    return make(machine.task, machine.rung, machine.traits, form, size, examples, shown, blocks)
+    shown, lists = nothing(ground.n), [()] if chosen is None else chosen.of(ground, machine)
+    if chosen is not None and any(form.shots):
+        shown[chosen.never_asked(ground.n)] = True
+    own = {count: lists if count else [()] * len(lists) for count in form.shots}
+    if not any(form.shots):
+        own, chosen = {0: [()]}, None
+    made = make(machine.task, machine.rung, machine.traits, form, _size(ground, machine), own, shown)
+    return made if chosen is None else replace(made, blocks=examples.blocks(ground, chosen, made))
 
 
 def _size(ground: Ground, machine: Machine) -> int:
     """Labels that the machine is shown at once; 0 is all."""
     wanted = machine.rung.shortlist if machine.rung.shortlist is not None or _reads(machine) else 0
     return shortlist.size(wanted, ground.layout.width) if len(ground.layout.atoms) == 1 else 0
-
-
-def _blocks(ground: Ground, rows: list[int], want: int) -> tuple[list[list[int]], Ints]:
-    """The examples of each block, and each item's block."""
-    near = short.features(ground, rows)
-    number = np.full(ground.n, -1)
-    number[rows] = np.arange(len(rows))
-    found = shots.blocks(near, want, ground.n)
-    where = shots.block_of(found, near, short.features(ground, range(ground.n)), number)
-    return [[rows[k] for k in some] for some in found.shots], where
-
-
-def _taken(ground: Ground, rows: list[int], choice: str, want: int) -> list[int]:
-    """The items shown, of people's pilot answers in the draw's order."""
-    if choice == "fixed":
-        return rows[:want]
-    if choice == "diverse":
-        return [rows[k] for k in shots.diverse(short.features(ground, rows), want)]
-    labels = [tuple(ground.layout.best(ground.board.people.said[i]).values()) for i in rows]
-    return [rows[k] for k in shots.balanced(labels, want)]
-
-
-def _example(ground: Ground, machine: Machine, row: int) -> Example:
-    value = ground.kind.value(ground.task, ground.layout.best(ground.board.people.said[row]))
-    # Covered before it is cut: half an address is not found any more.
-    return Example(prompt.shorter(machine.mask.item(ground.pool.item(row)).text, SHOT_CHARS), value)

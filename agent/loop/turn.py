@@ -13,6 +13,7 @@ from agent import ask, teach
 from agent.belief import Belief, believe
 from agent.loop import asks, forming, people, posting
 from agent.loop.decisions import Last, decide, write_decisions
+from agent.loop.examples import Tell
 from agent.loop.ground import Ground, Machine
 from agent.loop.measure import numbers, only, soft
 from agent.prompt import TOO_LONG
@@ -125,7 +126,7 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
 
 
 def _machine_work(
-    ground: Ground, belief: Belief, routes: Routes, turn: int, tell: forming.Tell
+    ground: Ground, belief: Belief, routes: Routes, turn: int, tell: Tell
 ) -> list[tuple[Machine, asks.Jobs]]:
     """The calls of this turn, rung by rung: the pilot's items, then picks. Later rungs wait for the first one's."""
     work: list[tuple[Machine, asks.Jobs]] = []

@@ -97,7 +97,6 @@ def make(
     short: int,
     examples: Mapping[int, Sequence[tuple[Example, ...]]],
     shown: Bools,
-    blocks: Ints | None = None,
 ) -> Ways:
     """The ways of a form. `examples`: number of examples -> those of each block, besides the task's own."""
     known = {}
@@ -108,7 +107,7 @@ def make(
                 shots = (*task.examples, *own)
                 recipe = prompt.recipe(task, task.kind, asked, shots)
                 known[block, number, size > 0] = Way(asked, shots, recipe, size)
-    return Ways(form, max(rung.samples, len(form.variants)), known, short, shown, blocks)
+    return Ways(form, max(rung.samples, len(form.variants)), known, short, shown)
 
 
 def nothing(n: int) -> Bools:

@@ -1,0 +1,75 @@
+"""What was fixed of the asking stands: answers taken back, a pool that grows, and parts of it lose no paid answer."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_forms_run import RUNGS
+from test_loop import opened, project, run, sentences
+
+from agent import prompt
+from agent.config import Config
+from agent.types import Call
+
+GOAL = "person_minutes = 12\npilot = 40\naudit = 40"
+LIVE = RUNGS.replace('people = "gold"\n', "")
+
+
+def by_machine(config: Config) -> list[Call]:
+    store, _ = opened(config)
+    with store:
+        return [call for _, call, _ in store.answers_since(0) if call.annotator == "learner"]
+
+
+def take_back(config: Config, number: int) -> str:
+    """A reviewer undoes a pilot answer: the card is open again. The item."""
+    store, _ = opened(config)
+    with store:
+        call = [c for _, c, _ in store.answers_since(0) if c.annotator == "person" and c.purpose == "pilot"][number]
+        store.reserve([replace(call, key=prompt.key(call.recipe, call.item, 1), sample=1, usd=0.0)], None)
+        assert store.withdraw(call.key, "me")
+    return call.item
+
+
+@pytest.mark.parametrize("number", [0, -1], ids=["an example", "no example"])
+@pytest.mark.parametrize("keys", ["shots = 4", 'form = "pilot"'])
+def test_one_answer_taken_back_costs_a_machine_nothing(tmp_path: Path, keys: str, number: int) -> None:
+    path = project(tmp_path, n=200, rungs=LIVE.replace("KEYS", keys), goal=GOAL, run="seed = 3\nmax_turns = 8")
+    config, finished = run(path, "goal.accuracy=0.999", people="gold")
+    before = by_machine(config)
+    assert len({call.item for call in before}) >= 150 and finished.code == 0
+    item = take_back(config, number)
+    config, again = run(path, "goal.accuracy=0.999")
+    after = by_machine(config)
+    lately = [call for call in after if call not in before]
+    assert {call.item for call in lately} <= {item}, "nothing is paid for again"
+    assert again.summary["answers"]["learner"] == finished.summary["answers"]["learner"]
+    assert again.summary["asking"]["learner"].get("form") == finished.summary["asking"]["learner"].get("form")
+
+
+def grown(folder: Path, n: int) -> None:
+    with open(folder / "pool.csv", "w", newline="") as handle:
+        csv.writer(handle).writerows([("id", "text", "team"), *rows(n)])
+
+
+def rows(n: int) -> Iterator[tuple[str, str, str]]:
+    return ((f"m{i}", text, label) for i, (text, label) in enumerate(sentences(n)))
+
+
+@pytest.mark.parametrize("limit", [None, 100], ids=["it grows", "at first a part of it"])
+def test_examples_by_likeness_stay_where_they_were_asked_with(tmp_path: Path, limit: int | None) -> None:
+    rungs = RUNGS.replace("KEYS", 'shots = 3\nshot_choice = "knn"')
+    path = project(tmp_path, n=200, rungs=rungs, goal=GOAL, run="seed = 3\nmax_turns = 8")
+    config, _ = run(path, "goal.accuracy=0.999", limit=limit)
+    before = by_machine(config)
+    assert len({call.recipe for call in before}) > 1
+    if limit is None:
+        grown(tmp_path, 400)
+    config, finished = run(path, "goal.accuracy=0.999")
+    after = by_machine(config)
+    assert max(sum(c.item == call.item for c in after) for call in before) == 1, "none is asked about again"
+    assert finished.summary["answers"]["learner"] == len(after), "and all of them count"
