@@ -66,6 +66,10 @@ class Here:
     def store(self) -> Store:
         return Store.open(self.folder / "tutelage-run" / "ledger.db")
 
+    def job(self) -> str:
+        with self.store() as store:
+            return "".join(batch.job for batch in store.batches())
+
     def requests(self, number: int = 1) -> bytes:
         return (self.batches / f"small-{number:04}.jsonl").read_bytes()
 
@@ -371,8 +375,40 @@ def test_a_job_is_cancelled_and_what_it_answered_is_kept(here: Here) -> None:
         here.whole()
 
 
-def run_child() -> subprocess.Popen[bytes]:
+def test_a_batch_whose_questions_are_lost_can_be_given_up(here: Here) -> None:
+    with BatchServer(judge, looks=10**6) as server:
+        here = Here(here.folder, server.url)
+        price = ("rung.small.usd_per_mtok_in=1", "rung.small.usd_per_mtok_out=1")
+        process = run_child(*price)
+        wait_for(lambda: bool(server.jobs) and here.job())
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+        (here.batches / "small-0001.questions.jsonl").unlink()
+        with here.store() as store:
+            held = store.spend().reserved
+        assert "nothing is out" in here.run("cancel", *price).reason
+        assert "is given up" in " ".join(here.said) and "30 answers count" in " ".join(here.said)
+        with here.store() as store:
+            assert store.batches(only_out=True) == [] and store.spend().reserved == 0
+            assert store.spend().usd == pytest.approx(held / 2, rel=0.1) and held > 0
+        server.looks = 0
+        assert here.run("submit", *price).code == 0
+        here.whole()
+
+
+def test_answers_put_there_whose_questions_are_lost_are_given_up(here: Here) -> None:
+    here.run()
+    here.answered()
+    (here.batches / "small-0001.questions.jsonl").unlink()
+    assert call("run", "--batch").exit_code == 2
+    assert "nothing is out" in here.run("cancel").reason and "60 answers count" in here.said[0]
+    with here.store() as store:
+        assert store.spend().reserved == 0 and store.spend().errors == 60 and len(store.open_calls()) == 60
+
+
+def run_child(*sets: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "agent", "run", "--batch", "submit", "-q"]
+    command += [part for one in sets for part in ("--set", one)]
     return subprocess.Popen(command, env=surroundings(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -13,37 +13,23 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from agent.batch import files
+from agent.batch import files, lines
 from agent.batch.desk import Desk, Job
-from agent.errors import CallFailed, EndpointDown, Transient, Unparsable, UserError
-from agent.prompt import stamp
+from agent.batch.lines import Check, Filed
+from agent.errors import DataError, EndpointDown, UserError
 from agent.store import Batch, Came, Store
-from agent.types import Answer, Budget, Call, Prompt, Status
+from agent.types import Answer, Budget, Call, Prompt
 
 MOST_TIMES = 3
 """In how many batches a question is asked before it is given up for this run."""
-
-FOR_GOOD = (400, 413, 422)
-"""Statuses of a request that asking again does not mend."""
 
 REFUSED = (401, 402, 403, 404)
 """Statuses that every request would get."""
 
 LONGEST_S = 60.0
 """The longest pause between two looks at a job, in seconds; they begin at one and double."""
-
-
-class Filed(Protocol):
-    """An oracle whose questions can be put into a file."""
-
-    def body(self, prompt: Prompt) -> Mapping[str, Any]: ...
-    def read(self, prompt: Prompt, response: Mapping[str, Any]) -> Answer: ...
-
-
-Check = Callable[[Call, Prompt, Answer], object]
-"""Reads an answer, only to see whether it can be read. Raises Unparsable."""
 
 
 @dataclass
@@ -89,7 +75,7 @@ class Post:
                 fresh[call.key] = call, prompt
             else:
                 sent.tired.append(call)
-        for parcel in files.parcels(_lines(oracle, fresh.values())):
+        for parcel in files.parcels(lines.of(oracle, fresh.values())):
             notes = {"token": secrets.token_hex(16)}
             name, reserved = self.store.send_out(annotator, [call for (call, _), _ in parcel], budget, notes)
             sent.refused += len(reserved.refused)
@@ -146,7 +132,9 @@ class Post:
         sent = Sent()
         for batch in self.store.batches(only_out=True):
             oracle = oracles.get(batch.annotator)
-            if batch.stage in ("reserved", "written"):
+            if batch.stage == "written" and self._came(batch) and not self._known(batch):
+                self._give_up(batch, False, sent)
+            elif batch.stage in ("reserved", "written"):
                 self._void(batch, "taken back")
                 self.tell(f"batch {batch.name} is taken back; answers to it that come later are not read")
             elif oracle is None:
@@ -166,23 +154,40 @@ class Post:
                 return
             await desk.cancel(job)
             batch = replace(batch, job=job)
-            await self._fetch(desk, batch, await self._until_over(desk, batch), oracle, check, sent)
+            over = await self._until_over(desk, batch)
+            try:
+                await self._fetch(desk, batch, over, oracle, check, sent)
+            except DataError:
+                self._give_up(batch, over.status != "completed", sent)
         finally:
             await desk.close()
+
+    def _give_up(self, batch: Batch, ended: bool, sent: Sent) -> None:
+        """Closes a batch whose questions are lost: nobody can tell what its answers mean, but they were paid for."""
+        back = files.gather(self._answers(batch), batch.keys).lines
+        free = [key for key in batch.keys if (key not in back and ended) or (key in back and not back[key].body)]
+        lost = [key for key in batch.keys if key not in set(free)]
+        rows: list[Came] = [(key, Answer(""), "error", "not answered, and its batch given up") for key in free]
+        self.store.end_batch(batch, "read", rows, lost, {"answers": 0, "failed": 0, "again": len(batch.keys)})
+        sent.again += len(batch.keys)
+        self.tell(
+            f"batch {batch.name} is given up, for {batch.name}{files.QUESTIONS} cannot be read: {len(lost):,} answers "
+            "count as all that was reserved for them; its questions can be asked again"
+        )
 
     # By hand ------------------------------------------------------------------------------------------------------
 
     def _by_hand(self, batch: Batch, oracle: Filed, check: Check, sent: Sent) -> None:
         """Reads the answers that somebody put there; or says what is waited for."""
-        came, put = self._answers(batch), self._put(batch)
-        if batch.stage != "written" or not any(path.exists() for path in came):
+        came, put = self._came(batch), self._put(batch)
+        if batch.stage != "written" or not came:
             sent.waiting.append(put)
             return
         found = files.gather(came, batch.keys)
         if found.cut:
             sent.waiting.append(f"{found.cut}: the file breaks off there: put the whole file in its place")
         elif not found.lines:
-            where = " and ".join(path.name for path in came if path.exists())
+            where = " and ".join(path.name for path in came)
             sent.waiting.append(f"{where} holds no answer to batch {batch.name} of this run (wrong file?): {put}")
         else:
             self._read_back(batch, found, oracle, check, sent, "")
@@ -238,7 +243,7 @@ class Post:
         for key in batch.keys:
             line = found.lines.get(key)
             if line is not None:
-                rows.append(_came(oracle, calls[key], asked[key], line, check))
+                rows.append(lines.came(oracle, calls[key], asked[key], line, check))
             elif ended:
                 rows.append((key, Answer(""), "error", ended))
             else:
@@ -277,50 +282,20 @@ class Post:
     def _path(self, batch: Batch, end: str) -> Path:
         return self.folder / f"{batch.name}{end}"
 
+    def _came(self, batch: Batch) -> list[Path]:
+        """The files of answers that are there."""
+        return [path for path in self._answers(batch) if path.exists()]
+
+    def _known(self, batch: Batch) -> bool:
+        """Whether it can still be told what its answers mean."""
+        try:
+            files.questions(self._path(batch, files.QUESTIONS), batch.keys)
+        except DataError:
+            return False
+        return True
+
     def _answers(self, batch: Batch) -> tuple[Path, Path]:
         return self._path(batch, files.OUTPUT), self._path(batch, files.ERRORS)
-
-
-def _lines(oracle: Filed, jobs: Iterable[tuple[Call, Prompt]]) -> Iterable[tuple[tuple[Call, Prompt], bytes]]:
-    for call, prompt in jobs:
-        body = oracle.body(prompt)
-        yield (_once(oracle, call, body), prompt), files.request(call.key, body)
-
-
-def _once(oracle: Filed, call: Call, body: Mapping[str, Any]) -> Call:
-    """The call at the most that this one request can take: a file asks once, where asking may take several attempts."""
-    price = getattr(oracle, "price", None)
-    tokens_in = sum(len(str(m["content"]).encode("utf-8", "replace")) // 2 + 16 for m in body["messages"])
-    tokens_out = int(body.get("n") or 1) * int(body.get("max_tokens") or body.get("max_completion_tokens") or 0)
-    if price is None or not tokens_out:
-        return replace(call, requests=1)
-    usd, tokens = float(price.bill(tokens_in, tokens_out)), tokens_in + tokens_out
-    return replace(call, usd=min(usd, call.usd), tokens=min(tokens, call.tokens), requests=1)
-
-
-def _came(oracle: Filed, call: Call, prompt: Prompt, line: files.Line, check: Check) -> Came:
-    """What a line says of its call: answer, status, and what went wrong."""
-    nothing, all_of_it = Answer(""), Answer("", usd=call.usd, tokens_in=call.tokens, requests=1)
-    if line.body is None:
-        why = " ".join(word for word in (f"status {line.status}" * bool(line.status), line.code) if word) or "no body"
-        return call.key, nothing, "failed" if line.status in FOR_GOOD else "error", why
-    try:
-        answer = stamp(prompt, oracle.read(prompt, line.body))
-    except (Transient, CallFailed) as error:
-        status: Status = "error" if isinstance(error, Transient) else "failed"
-        return call.key, all_of_it if error.billed else nothing, status, str(error)
-    except EndpointDown as error:
-        return call.key, nothing, "error", str(error)
-    except Exception as error:  # noqa: BLE001 - one strange line must not cost the others
-        return call.key, all_of_it, "failed", f"unforeseen {type(error).__name__} in the oracle"
-    if not answer.tokens_in:
-        answer = replace(answer, usd=call.usd, tokens_in=call.tokens)
-    answer = replace(answer, requests=1)
-    try:
-        check(call, prompt, answer)
-    except Unparsable:
-        return call.key, answer, "error", "unreadable: none of the options"
-    return call.key, answer, "ok", ""
 
 
 def _desk(oracle: Filed) -> Desk:
