@@ -1,19 +1,24 @@
-"""What was fixed of the asking stands: answers taken back, a pool that grows, and parts of it lose no paid answer."""
+"""What stands from run to run: how machines are asked, and shortlists that no answer leaked into; and what ends."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_forms_run import RUNGS
 from test_loop import opened, project, run, sentences
+from test_shortlist import project as many_labels
 
-from agent import prompt
+from agent import config as settings
+from agent import loop, prompt
 from agent.config import Config
-from agent.types import Call
+from agent.errors import ConfigError
+from agent.oracles import scripted
+from agent.types import Call, Prompt
 
 GOAL = "person_minutes = 12\npilot = 40\naudit = 40"
 LIVE = RUNGS.replace('people = "gold"\n', "")
@@ -73,3 +78,59 @@ def test_examples_by_likeness_stay_where_they_were_asked_with(tmp_path: Path, li
     after = by_machine(config)
     assert max(sum(c.item == call.item for c in after) for call in before) == 1, "none is asked about again"
     assert finished.summary["answers"]["learner"] == len(after), "and all of them count"
+
+
+def test_calls_of_a_run_that_was_killed_get_lists_from_a_student_that_never_saw_their_labels(tmp_path: Path) -> None:
+    path = many_labels(tmp_path)
+    config = settings.load(path)
+    loop.run(config)
+    store, pool = opened(config)
+    with store:
+        asked = [call for _, call, answer in store.answers_since(0) if answer.options]
+        pilot = {call.item for _, call, _ in store.answers_since(0) if call.annotator == "person"}
+        first = [c for c in asked if c.item in pilot]
+        again = [replace(c, key=prompt.key(c.recipe, c.item, 1), sample=1, usd=0.0) for c in first]
+        store.reserve(again, None)
+    config = settings.load(path, ["goal.accuracy=0.998"])
+    loop.run(config)
+    store, pool = opened(config)
+    with store:
+        said = [(call, answer) for _, call, answer in store.answers_since(0) if call.key in {c.key for c in again}]
+    told = [str(pool.item(pool.position(call.item)).gold) in answer.options for call, answer in said]
+    assert len(told) >= 20 and sum(told) < len(told), "a list that always holds the label has seen it"
+
+
+class Closing(scripted.Scripted):
+    """Counts how often it is closed; answers, or fails for good."""
+
+    closed = 0
+
+    def __init__(self, fails: bool) -> None:
+        super().__init__(function=lambda asked: self._say(asked, fails))
+
+    def _say(self, asked: Prompt, fails: bool) -> str:
+        if fails:
+            raise ConfigError("something to mend")
+        return str(asked.question.item.gold)
+
+    async def close(self) -> None:
+        Closing.closed += 1
+
+
+@dataclass(frozen=True)
+class Told:
+    """`fails`: every answer."""
+
+    fails: bool = False
+
+
+Oracle = SimpleNamespace(Settings=Told, build=lambda settings, context: Closing(settings.fails))
+
+
+def test_oracles_are_closed_however_a_run_ends(tmp_path: Path) -> None:
+    path = project(tmp_path, rungs='[[rung]]\noracle = "test_kept:Oracle"\nname = "it"\n')
+    Closing.closed = 0
+    with pytest.raises(ConfigError, match="something to mend"):
+        run(path, "rung.it.fails=true")
+    assert Closing.closed == 1
+    assert [run(path)[1].code for _ in range(2)] == [0, 0] and Closing.closed == 3, "the second found nothing new"

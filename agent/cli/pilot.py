@@ -94,12 +94,12 @@ def pilot(config: Config, count: int, limit: int | None, policy: Policy, confirm
         UserError: as `loop.run` does; or what `confirm` raises.
     """
     from agent import egress
-    from agent.loop.ground import lock, open_ground
+    from agent.loop.ground import lock, open_ground, then_closed
 
     with lock(config.folder), egress.guarded(config.privacy.egress):
         ground = open_ground(config, None, limit, False)
         try:
-            return asyncio.run(_pilot(ground, count, policy, confirm))
+            return asyncio.run(then_closed(ground, _pilot(ground, count, policy, confirm)))
         finally:
             ground.store.close()
 
@@ -136,8 +136,6 @@ async def _pilot(ground: Ground, count: int, policy: Policy, confirm: Confirm) -
             if paused:
                 break
         ground.store.end_turn(number, {"asked": todo, "paces": paces, "people_are": ground.people_are})
-    for machine in ground.machines:
-        await machine.oracle.close()
     ground.board.refresh(ground.store, ground.recipes)
     return dataclasses.replace(
         _measure(ground, [(m, [job for job in jobs if job[0].key not in away]) for m, jobs in work], paces, count),

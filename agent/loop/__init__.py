@@ -23,7 +23,7 @@ from agent.errors import ConfigError, Damaged, DataError
 from agent.loop import asks, decisions, forming, measure, posting, private
 from agent.loop import turn as turns
 from agent.loop.decisions import Last, remember
-from agent.loop.ground import Ground, lock, open_ground
+from agent.loop.ground import Ground, lock, open_ground, then_closed
 from agent.loop.people import purposes, share
 from agent.loop.turn import OUT_OF, Event, Report, Turned
 from agent.types import Budget, Certificate
@@ -84,11 +84,11 @@ def run(
         try:
             with egress.guarded(config.privacy.egress):
                 if batch == "cancel":
-                    return asyncio.run(_take_back(ground, report))
+                    return asyncio.run(then_closed(ground, _take_back(ground, report)))
                 at = posting.post(ground, batch, *_voices(report))
                 ground.post = at if batch else None
                 asking = replace(policy or ask.Policy(), budget=budget or config.goal.budget)
-                return asyncio.run(_turns(ground, at, asking, report, calls))
+                return asyncio.run(then_closed(ground, _turns(ground, at, asking, report, calls)))
         finally:
             ground.store.close()
 
@@ -152,7 +152,7 @@ async def _turns_until(
     store.cut_short(sorted({call.annotator for call in store.open_calls(people=False)}))
     _recall(ground)
     last, number = remember(ground), store.last_turn()
-    await _finish_open(ground, policy, report, number)
+    await _unless(stopping, asyncio.create_task(_finish_open(ground, policy, report, number)))
     reason, code, turned = "run.max_turns turns are done: run again to go on", PAUSED, Turned()
     for _ in range(ground.config.run.max_turns):
         if stopping.is_set():
@@ -177,8 +177,6 @@ async def _turns_until(
     if code != INTERRUPTED:
         turned.numbers = _settle(ground, last, number, closing=code == DONE, certified=reason == CERTIFIED)
     no_certificate = "" if code != DONE or _look(ground) else _why_not(ground)
-    for machine in ground.machines:
-        await machine.oracle.close()
     summary = {**turned.numbers, "turns": number, "waiting": turned.waiting}
     closing = {"stop": reason, "code": code, "people_are": ground.people_are, "no_certificate": no_certificate}
     closing["gold"] = measure.against_gold(ground)
@@ -285,6 +283,9 @@ async def _unless(stopping: asyncio.Event, work: asyncio.Task[T]) -> T | None:
 async def _finish_open(ground: Ground, policy: ask.Policy, report: Report, number: int) -> None:
     """Calls that were under way when the last run died are asked again first."""
     ground.board.refresh(ground.store, ground.recipes)
+    if any(m.ways and m.ways.short for m in ground.machines) and ground.store.open_calls(people=False):
+        # The student that was loaded learnt people's labels of some of these very items: no shortlist may rest on that.
+        await asyncio.to_thread(turns.learn, ground, report, number)
     for machine in ground.machines:
         jobs = asks.unfinished(ground, machine)
         await turns.put(ground, machine, jobs, policy, report, number, Turned(), None)

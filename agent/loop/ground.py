@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from agent.store import Store
 from agent.types import Answer, Bools, Context, Ints, Item, Kind, Layout, Oracle, Student, Task, Traits
 
 Answerer = Callable[[Item, int], Answer]
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -205,6 +207,14 @@ def open_ground(config: Config, people: str | None, limit: int | None, offline: 
     except BaseException:
         store.close()
         raise
+
+
+async def then_closed(ground: Ground, work: Coroutine[Any, Any, T]) -> T:
+    """Whatever the work ends with, every oracle is closed."""
+    async with AsyncExitStack() as stack:
+        for machine in ground.machines:
+            stack.push_async_callback(machine.oracle.close)
+        return await work
 
 
 def _machine(rung: Rung, task: Task, layout: Layout, config: Config, offline: bool, covers: Mask) -> Machine:
