@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.cli import limits
-from agent.errors import UserError
+from agent.errors import MissingExtra, UserError
+from agent.oracles import _bodies, _weights
 from agent.store import Store
-from agent.types import Answer, Budget, Call
+from agent.types import Answer, Budget, Call, Item, Message, Prompt, Question
 
 
 @pytest.fixture
@@ -308,3 +309,41 @@ def test_what_is_no_number_is_said_to_be_none() -> None:
     for text in ("much", "-1", "inf", "nan"):
         with pytest.raises(UserError, match="--budget"):
             limits.dollars(text)
+
+
+# The most a text may be ----------------------------------------------------------------------------------------------
+
+KINDS = st.one_of(
+    st.text(max_size=300),
+    st.text("0123456789", max_size=300),
+    st.text("0123456789abcdef-", max_size=300),
+    st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=", max_size=300),
+    st.text("abcdefghijklmnopqrstuvwxyz ", max_size=300),
+    st.text("(){}[];:=<>!&|\n\t  _.,'\"\\abxyz019", max_size=300),
+    st.text(st.characters(min_codepoint=0x900, max_codepoint=0x97F), max_size=100),  # some grow when composed (NFC)
+    st.text(st.characters(min_codepoint=0x4E00, max_codepoint=0x9FFF), max_size=100),
+    st.text(st.characters(min_codepoint=0x1F300, max_codepoint=0x1FAFF), max_size=100),
+    st.text(st.characters(min_codepoint=0xFB1D, max_codepoint=0xFDFF), max_size=100),
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizers() -> list[object]:
+    """Those of the models at hand, SmolLM2's and, where it is installed, Gemma's."""
+    tokenizers = pytest.importorskip("tokenizers")
+    found = []
+    for model in ("auto", _weights.GEMMA):
+        try:
+            folder = _weights.load(_weights.find(model))
+        except (MissingExtra, UserError):
+            continue
+        found.append(tokenizers.Tokenizer.from_file(str(Path(folder) / "tokenizer.json")))
+    return found or pytest.skip("no model is installed here")
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=KINDS)
+def test_no_text_is_more_tokens_than_are_reserved_for_it(tokenizers, text: str) -> None:
+    asked = Prompt("key", Question(Item("i", ()), ()), (Message("user", text),))
+    for one in tokenizers:
+        assert len(one.encode(text.encode("utf-8", "replace").decode()).ids) <= _bodies.tokens(asked)

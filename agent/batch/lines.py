@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from agent.batch import files
 from agent.errors import CallFailed, EndpointDown, Transient, Unparsable
+from agent.oracles import _bodies
 from agent.prompt import stamp
 from agent.store import Came
 from agent.types import Answer, Call, Prompt, Status
@@ -34,13 +35,13 @@ def of(oracle: Filed, jobs: Iterable[tuple[Call, Prompt]]) -> Iterable[tuple[tup
     """Each call, at the most that it can take in a file, with its prompt and its line."""
     for call, prompt in jobs:
         body = oracle.body(prompt)
-        yield (_once(oracle, call, body), prompt), files.request(call.key, body)
+        yield (_once(oracle, call, prompt, body), prompt), files.request(call.key, body)
 
 
-def _once(oracle: Filed, call: Call, body: Mapping[str, Any]) -> Call:
+def _once(oracle: Filed, call: Call, prompt: Prompt, body: Mapping[str, Any]) -> Call:
     """The call at the most that this one request can take: a file asks once, where asking may take several attempts."""
     price = getattr(oracle, "price", None)
-    tokens_in = sum(len(str(m["content"]).encode("utf-8", "replace")) // 2 + 16 for m in body["messages"])
+    tokens_in = _bodies.tokens(prompt)
     tokens_out = int(body.get("n") or 1) * int(body.get("max_tokens") or body.get("max_completion_tokens") or 0)
     if price is None or not tokens_out:
         return replace(call, requests=1)

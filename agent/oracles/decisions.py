@@ -132,7 +132,8 @@ class Decisions:
         return "" if self.price else self.settings.model
 
     def most(self, prompt: Prompt) -> Most:
-        """The most this question can take: half a token a byte of all that is sent, and a few for each answer."""
+        """The most this question can take: a token a byte of the prompt, half of one of what it is sent in, and a few
+        for each answer."""
         bodies = [json.dumps(body, ensure_ascii=False) for body, _ in self._bodies(prompt)]
         # The engine may read the text anew for each question of a request.
         text = _bodies.tokens(prompt) * (len(prompt.question.options) if prompt.question.many else 1)

@@ -157,7 +157,7 @@ class OpenAI:
     # What it may take ---------------------------------------------------------------------------------------------
 
     def most(self, prompt: Prompt) -> Most:
-        """The most this question can take: half a token a byte (twice what English needs), every answer at full
+        """The most this question can take: a token a byte (four times what English needs), every answer at full
         length, all votes for as long as it is not known that log-probabilities come, and one longer second answer."""
         votes = 0 if prompt.question.many or self.settings.logprobs == "yes" else self.settings.votes
         rounds = {"given": 1, "none": votes or 1, "unknown": 1 + votes}[self._logprobs]
