@@ -141,10 +141,11 @@ def test_a_failed_call_is_not_asked_again(store: Store) -> None:
     assert oracle.asked["key3"] == 1
 
 
-def test_a_plug_in_that_breaks_fails_its_call_without_telling_the_text(store: Store) -> None:
+def test_a_plug_in_that_breaks_leaves_its_call_open_and_does_not_tell_the_text(store: Store) -> None:
     oracle = Script(lambda key, time: KeyError("secret words") if key == "key3" else GOOD)
-    assert run(store, oracle) == Asked(answered=9, failed=1)
-    (body,) = bodies(store, "failed")
+    assert run(store, oracle) == Asked(answered=9, given_up=1)
+    assert [call.key for call in store.open_calls()] == ["key3"]
+    (body,) = bodies(store, "error")
     assert "KeyError" in body
     assert "secret" not in body
 
@@ -152,8 +153,9 @@ def test_a_plug_in_that_breaks_fails_its_call_without_telling_the_text(store: St
 def test_a_plug_in_that_only_breaks_pauses_the_run(store: Store) -> None:
     oracle = Script(lambda key, time: ValueError("no"), in_flight=1)
     asked = run(store, oracle, 100)
-    assert asked.failed == 20
+    assert (asked.given_up, asked.failed) == (20, 0)
     assert "ValueError" in asked.paused
+    assert run(store, Script(lambda key, time: GOOD), 100) == Asked(answered=100)
 
 
 def test_a_set_up_error_ends_the_run_and_charges_nothing(store: Store) -> None:
@@ -410,13 +412,32 @@ print(learnt.limit.now)
 
 def test_where_every_call_fails_from_the_first_it_is_not_the_items(store: Store) -> None:
     asked = run(store, Script(lambda key, time: CallFailed("the model answered nothing"), in_flight=1), 100)
-    assert FAST.unread <= asked.failed <= FAST.unread + 1  # one more was under way
+    assert FAST.unread <= asked.given_up <= FAST.unread + 1  # one more was under way
+    assert asked.failed == 0 and "the first 20 questions all failed" in asked.paused
     assert "the model answered nothing" in asked.paused
+    assert run(store, Script(lambda key, time: GOOD), 100) == Asked(answered=100)
 
 
-def test_many_bad_items_in_a_row_are_no_reason_to_pause_once_others_were_answered(store: Store) -> None:
-    oracle = Script(lambda key, time: GOOD if key == "key0" else CallFailed("too long"), in_flight=1)
-    assert run(store, oracle, 60) == Asked(answered=1, failed=59)
+@pytest.mark.parametrize("in_flight", [1, 8])
+def test_a_server_that_refuses_everything_after_a_while_costs_no_item(store: Store, in_flight: int) -> None:
+    refused = CallFailed("too long", billed=False)
+    oracle = Script(lambda key, time: GOOD if int(key[3:]) < 5 else refused, in_flight=in_flight)
+    asked = run(store, oracle, 200)
+    assert (asked.answered, asked.failed) == (5, 0)
+    assert FAST.unread <= asked.given_up <= FAST.unread + in_flight
+    assert "questions in a row failed after others" in asked.paused and "too long" in asked.paused
+    assert (store.spend().usd, store.spend().reserved) == (pytest.approx(5 * GOOD.usd), 0)
+    assert run(store, Script(lambda key, time: GOOD), 200) == Asked(answered=195, already=5)
+
+
+def test_bad_items_are_closed_once_the_server_has_answered_another(store: Store) -> None:
+    bad = {f"key{i}" for i in (*range(1, 16), *range(30, 45))}
+    told: list[str] = []
+    oracle = Script(lambda key, time: CallFailed("too long") if key in bad else GOOD, in_flight=1)
+    asked = asyncio.run(ask(store, oracle, jobs(60), FAST, lambda kind, call, answer: told.append(kind)))
+    assert asked == Asked(answered=30, failed=30)
+    assert Counter(told) == {"answered": 30, "failed": 30}
+    assert store.spend().usd == pytest.approx(30 * GOOD.usd + 30 * 0.01)
 
 
 PARKED = Transient("left alone for 0 s", after=0.0, sent=False)

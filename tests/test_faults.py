@@ -258,6 +258,17 @@ def test_where_no_item_can_be_answered_the_run_pauses_instead_of_losing_all(mode
         assert server.total < 2 * N
 
 
+@pytest.mark.parametrize("mode", ["400context", "400filter", "nullcontent"])
+def test_a_server_that_refuses_everything_after_a_while_closes_no_item(mode: str, tmp_path: Path) -> None:
+    with Faulty(mode, late=5) as server:
+        config = project(tmp_path, server)
+        finished = loop.run(config, policy=FAST)
+        assert finished.code == loop.PAUSED
+        assert re.search(f"{FAST.unread} questions in a row failed.*{BAD_ITEM[mode]}.*context length", finished.reason)
+        assert len(answers(config)) == 5 and server.total <= 5 + FAST.unread + SLOTS
+        healed(config, server)
+
+
 @pytest.mark.parametrize("wire", ["decisions", "systemone"])
 def test_the_wires_of_decisions_hold_as_well(wire: str, tmp_path: Path) -> None:
     endings = {"reset": BROKEN["reset"], "nochoices": "did not answer", "quota429": DOOMED["quota429"]}

@@ -14,13 +14,13 @@ from collections.abc import Coroutine, Iterable
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
+from agent.ask.books import Books
 from agent.ask.feed import Feeder
 from agent.ask.learnt import Learnt
 from agent.ask.streaks import Streaks
 from agent.ask.terms import Asked, Job, OnEvent, Policy, Read
-from agent.ask.verdict import Over, Refused, Verdict, cost, verdict
-from agent.errors import Transient, Unparsable
-from agent.prompt import stamp
+from agent.ask.verdict import Broken, Over, Refused, Verdict, verdict
+from agent.errors import Transient
 from agent.store import Store
 from agent.types import Answer, Call, Oracle, Prompt
 
@@ -38,7 +38,6 @@ class Asking:
         self._oracle = oracle
         self._policy = policy
         self._tell = on_event or (lambda kind, call, answer: None)
-        self._read = read or (lambda call, prompt, answer: None)
         learnt.begin(oracle.traits, policy)
         self._limit, self._pace, self._deadline = learnt.limit, learnt.pace, learnt.deadline
         self._asked = Asked()
@@ -55,6 +54,8 @@ class Asking:
         self._not_before = 0.0
         self._quiet_s = 0.0
         self._streaks = Streaks(self._policy)
+        check = read or (lambda call, prompt, answer: None)
+        self._books = Books(store, self._asked, self._streaks, self._tell, check, self._stop)
 
     async def run(self, jobs: Iterable[Job]) -> Asked:
         self._patience_s = max(self._policy.stall_s, self._deadline)
@@ -77,6 +78,8 @@ class Asking:
             await asyncio.gather(*left, return_exceptions=True)
             if self._alarm is not None:
                 self._alarm.cancel()
+            if self._error is None:
+                await self._books.end()
         if self._error is not None:
             raise self._error
         self._asked.already += self._feeder.closed
@@ -127,7 +130,7 @@ class Asking:
         feeder = self._feeder
         unfit = await feeder.run(jobs)
         if self._stopped.is_set():
-            await asyncio.gather(*(self._nothing(call, "not sent") for call, _ in feeder.ready))
+            await asyncio.gather(*(self._books.nothing(call, "not sent") for call, _ in feeder.ready))
             return
         for call, _ in unfit:
             self._asked.refused_by_budget += 1
@@ -182,11 +185,12 @@ class Asking:
                 answer = await self._sent(call, prompt)
             except Transient as trouble:
                 answer = await self._persist(call, prompt, trouble)
-            await self._keep(call, prompt, answer)
+            await self._books.keep(call, prompt, answer)
         except Transient as trouble:
-            self._asked.given_up += 1
-            self._tell("given up", call, None)
+            self._books.given_up(call)
             self._stop(self._streaks.given_up(trouble))
+        except Broken:
+            self._books.given_up(call)
         except Refused:
             self._asked.refused_by_budget += 1
             self._tell("refused", call, None)
@@ -196,24 +200,6 @@ class Asking:
             self._troubled.discard(call.key)
             self._feeder.came_in()
             self._send()
-
-    async def _keep(self, call: Call, prompt: Prompt, answer: Answer) -> None:
-        """The answer into the ledger. What is none of the options has been paid for, is kept, and settles nothing."""
-        answer = stamp(prompt, answer)
-        try:
-            self._read(call, prompt, answer)
-        except Unparsable:
-            self._stop(self._streaks.unread(call.annotator))  # before the ledger is waited for: others go on meanwhile
-            await self._store.record(call.key, answer, "error", "unreadable: none of the options")
-            self._asked.given_up += 1
-            self._tell("given up", call, None)
-            return
-        self._streaks.understood()
-        if await self._store.record(call.key, answer):
-            self._asked.answered += 1
-            self._tell("answered", call, answer)
-        else:
-            self._asked.already += 1
 
     async def _persist(self, call: Call, prompt: Prompt, first: Transient) -> Answer:
         """The answer, after a first attempt that failed. Raises Transient when out of attempts, Refused, or Over."""
@@ -261,13 +247,13 @@ class Asking:
             self._on_wire.pop(call.key, None)
             if not self._stalled:
                 raise
-            await self._nothing(call, "dropped: no answers came any more", billed=True)
+            await self._books.nothing(call, "dropped: no answers came any more", billed=True)
             raise Over from None
         except Exception as error:
             found = verdict(error, call, self._deadline)
             self._came_back(call, sent, None, found)
             if found.sent:
-                await self._note(call, found)
+                await self._books.note(call, found)
             raise found.then from error
         self._came_back(call, sent, answer, None)
         return answer
@@ -290,7 +276,7 @@ class Asking:
     def _listen(self, call: Call, now: float, sent: float, found: Verdict) -> None:
         if found.alive:
             self._quiet_s = 0.0
-        self._stop(self._streaks.failed(found))
+        self._stop(self._streaks.failed(call, found))
         trouble = found.then
         if not isinstance(trouble, Transient):
             return
@@ -306,20 +292,6 @@ class Asking:
                     f"{trouble}; it is to be asked again in {trouble.after:.0f} s at the earliest: run again then"
                 )
 
-    async def _note(self, call: Call, found: Verdict) -> None:
-        await self._store.record(call.key, found.cost, found.status, found.why)
-        if found.status == "error":
-            self._tell("error", call, None)
-            return
-        self._asked.failed += 1
-        self._tell("failed", call, None)
-
-    async def _nothing(self, call: Call, why: str, billed: bool = False) -> None:
-        """Closes a reservation without an answer; the call stays open."""
-        spent = cost(call, True) if billed else Answer("")
-        await self._store.record(call.key, spent, "error", why)
-        self._tell("error", call, None)
-
     async def _place(self, call: Call) -> None:
         """Waits for a place in flight. Raises Over, with nothing reserved, when the run is stopped before."""
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -330,7 +302,7 @@ class Asking:
                 raise Over
             await place
         except Over:
-            await self._nothing(call, "not sent")
+            await self._books.nothing(call, "not sent")
             raise
         self._on_wire[call.key] = asyncio.current_task()
 
@@ -345,5 +317,5 @@ class Asking:
         except TimeoutError:
             return
         if reserved is not None:
-            await self._nothing(reserved, "not sent")
+            await self._books.nothing(reserved, "not sent")
         raise Over

@@ -25,9 +25,9 @@ class Policy:
     double from wait_s to at most longest_wait_s, plus jitter. patience_s: an endpoint that wants us to wait longer is
     down. stall_s: nothing came back for so long (and for no less than a deadline) with questions under way, and the
     run pauses. breaker: so many calls in a row out of attempts, and the endpoint is down. strange: so many unforeseen
-    errors in a row pause the run, and so do `unread` answers in a row that are none of the options, or as many failed
-    calls before the first answer. grace_s: how long calls in flight may still come in after an interruption. start:
-    questions in flight at first.
+    errors in a row pause the run, and so do `unread` answers in a row that are none of the options, or as many items in
+    a row whose calls failed: those then stay open. grace_s: how long calls in flight may still come in after an
+    interruption. start: questions in flight at first.
     """
 
     budget: Budget | None = None
@@ -55,7 +55,8 @@ class Policy:
 class Asked:
     """What became of the jobs, which are answered + failed + given_up + refused_by_budget + already + not asked.
 
-    given_up: out of attempts, or unreadable; they stay open for another day. refused_by_budget: did not fit.
+    given_up: out of attempts, unreadable, broken by a fault of ours, or failed just before a pause; they stay open for
+    another day. refused_by_budget: did not fit.
     already: had been answered, failed or withdrawn before. paused: why no more were asked; "" if nothing is amiss.
     short: what the budget had too little of, "usd", "tokens" or "calls".
     limit: how many questions in flight the endpoint was found to bear, as things stood at the end.

@@ -13,6 +13,10 @@ class Over(Exception):
     """No further attempt, and nothing left to note: the call has ended or the run has been stopped."""
 
 
+class Broken(Exception):
+    """No further attempt now: something of ours broke. The call stays open."""
+
+
 class Refused(Exception):
     """No further attempt: the budget does not bear it."""
 
@@ -53,4 +57,4 @@ def verdict(error: Exception, call: Call, deadline: float) -> Verdict:
     if isinstance(error, CallFailed):
         return Verdict("failed", str(error), cost(call, error.billed), Over(), alive=True)
     why = f"unforeseen {type(error).__name__} in the oracle"
-    return Verdict("failed", why, cost(call, True), Over(), strange=True)
+    return Verdict("error", why, cost(call, True), Broken(), strange=True)

@@ -2,7 +2,8 @@
 
 It speaks chat completions (with log-probabilities), `/tokenize`, `/models`, `/decisions` and `/systemone`. A question's
 text says what is right, by a mark such as `[[17 spam]]`: item 17, label spam; `[[17 spam hang]]` makes this one item
-fail. Otherwise `mode` fails a seeded `share` of the requests, or only the `first` so many. Hits are counted by item.
+fail. Otherwise `mode` fails a seeded `share` of the requests, only the `first` so many, or all but the `late` first
+ones. Hits are counted by item.
 
     with Faulty("quota429") as server:
         server.url, server.hits, server.total
@@ -111,6 +112,7 @@ class Faulty:
         *,
         share: float = 1.0,
         first: int | None = None,
+        late: int = 0,
         seed: int = 0,
         after: float = 1.0,
         delay: float = 0.0,
@@ -120,7 +122,7 @@ class Faulty:
     ) -> None:
         if mode not in MODES:
             raise ValueError(f"mode {mode!r} is none of {', '.join(MODES)}")
-        self.mode, self.share, self.first, self.after = mode, share, first, after
+        self.mode, self.share, self.first, self.late, self.after = mode, share, first, late, after
         self.delay, self.capacity, self.vllm = delay, capacity, vllm
         self.hits: Counter[str] = Counter()
         self.good: Counter[str] = Counter()
@@ -205,7 +207,7 @@ class Faulty:
     def _mode_now(self) -> str:
         """What is done to this request, by the schedule."""
         mode, first = FIRST.get(self.mode, (self.mode, self.first))
-        if first is not None and self.total > first:
+        if self.total <= self.late or (first is not None and self.total > first):
             return "ok"
         return mode if self.share >= 1 or self._rng.random() < self.share else "ok"
 
@@ -374,6 +376,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--share", type=float, default=1.0, help="share of the requests that fail")
     parser.add_argument("--first", type=int, help="only the first so many requests fail")
+    parser.add_argument("--late", type=int, default=0, help="the first so many requests are answered well")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--delay", type=float, default=0.0, help="seconds a good answer takes")
     parser.add_argument("--capacity", type=int, default=0, help="questions worked on at once; 0: all")
