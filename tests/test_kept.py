@@ -15,10 +15,12 @@ from test_shortlist import project as many_labels
 
 from agent import config as settings
 from agent import loop, prompt
-from agent.config import Config
+from agent.config import Config, Rung
 from agent.errors import ConfigError
+from agent.kinds import single
+from agent.loop import ways
 from agent.oracles import scripted
-from agent.types import Call, Prompt
+from agent.types import Call, Item, Part, Prompt, Task, Traits
 
 GOAL = "person_minutes = 12\npilot = 40\naudit = 40"
 LIVE = RUNGS.replace('people = "gold"\n', "")
@@ -134,3 +136,25 @@ def test_oracles_are_closed_however_a_run_ends(tmp_path: Path) -> None:
         run(path, "rung.it.fails=true")
     assert Closing.closed == 1
     assert [run(path)[1].code for _ in range(2)] == [0, 0] and Closing.closed == 3, "the second found nothing new"
+
+
+@pytest.mark.parametrize("templates", [(), ("codes.j2", "words.j2")], ids=["one prompt", "two"])
+def test_more_samples_ask_about_the_same_parts_of_a_long_text_again(templates: tuple[str, ...]) -> None:
+    few = len(templates) or 1
+    task = Task("t", "single", {"a": "", "b": ""})
+    traits = Traits("it", {"max_chars": "50"}, template="codes.j2")
+    long = Item("i", (Part("text/plain", " ".join(f"sentence {i} of it." for i in range(9))),))
+
+    def asked(samples: int) -> dict[str, Prompt]:
+        rung = Rung(name="it", oracle="scripted", samples=samples, templates=templates, overflow="chunk")
+        made = ways.make(task, rung, traits, ways.Form(templates or ("codes.j2",), (0,)), 0, {0: [()]}, ways.nothing(1))
+        out = {}
+        for variant, sample in made.asked(prompt.parts(long, made.of(0, 0, False).traits)):
+            way, question = made.of(0, variant, False), single.question(task, long, sample)
+            text = prompt.render(task, question, way.traits, way.recipe, sample, part=sample // ways.PART)
+            out[text.key] = text
+        return out
+
+    before, after = asked(few), asked(2 * few)
+    assert len(after) == 2 * len(before) > 2 * few
+    assert before == {key: text for key, text in after.items() if key in before}

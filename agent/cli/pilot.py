@@ -174,7 +174,7 @@ def _jobs(ground: Ground, machine: Machine, chosen: tuple[list[int], list[int]])
     turn, chance = ground.store.last_turn() + 1, np.full(len(kept), min(len(kept) / ground.n, 1.0), np.float32)
     picks = Picks(np.array(kept, np.int64), chance)
     out = asks.jobs(ground, machine, picks, "pilot", turn)
-    if machine.ways.samples == 1 and machine.rung.overflow != "chunk":  # there a second sample is a second part
+    if machine.ways.samples == 1 and machine.rung.overflow != "chunk":  # there a second answer is about a second part
         again, twice = Picks(picks.rows[::TWICE], chance[::TWICE]), dataclasses.replace(machine.ways, samples=2)
         out += asks.jobs(ground, machine, again, "pilot", turn, twice)
     return list({call.key: (call, text) for call, text in out}.values())

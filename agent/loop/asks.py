@@ -15,7 +15,7 @@ from agent.loop import short
 from agent.loop.ground import Ground, Machine
 from agent.loop.measure import only, soft
 from agent.loop.people import share
-from agent.loop.ways import Ways
+from agent.loop.ways import PART, Ways
 from agent.route import ASK, Routes, expected_gain
 from agent.types import Call, Ints, Item, Picks, PoolView, Prompt, Stream
 
@@ -37,7 +37,7 @@ def prompt_of(
         question = short.question(ground.kind, machine.task, item, sample, labels, way.traits.readout == "words")
     else:
         question = ground.kind.question(machine.task, item, sample)
-    part = sample // ways.stride
+    part = sample // PART
     return way.recipe, prompt.render(machine.task, question, way.traits, way.recipe, sample, way.shots, part=part)
 
 

@@ -14,6 +14,9 @@ from agent import prompt
 from agent.config import Rung
 from agent.types import Bools, Example, Ints, Task, Traits
 
+PART = 1 << 20
+"""Sample numbers of one part of a text: more than are ever asked, so that a number always means the same part."""
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -60,11 +63,6 @@ class Ways:
     def recipes(self) -> frozenset[str]:
         return frozenset(way.recipe for way in self.known.values())
 
-    @property
-    def stride(self) -> int:
-        """Sample numbers that a part of a text takes up."""
-        return -(-self.samples // len(self.form.variants)) * len(self.form.templates)
-
     def block(self, row: int) -> int:
         return 0 if self.blocks is None else int(self.blocks[row])
 
@@ -76,12 +74,12 @@ class Ways:
         """(variant, sample number) of all that is asked about an item whose text is asked in `parts`.
 
         Each template has an order of the options of its own; with examples and without, the order is the same, so that
-        a form which averages both asks nothing anew.
+        a form which averages both asks nothing anew. A part has numbers of its own, whatever else is asked.
         """
         several, templates = len(self.form.variants), len(self.form.templates)
         for part in range(parts):
             for sample in range(self.samples):
-                yield sample % several, sample // several * templates + sample % templates + part * self.stride
+                yield sample % several, sample // several * templates + sample % templates + part * PART
 
     def variant(self, row: int, recipe: str, full: bool) -> int | None:
         """The variant under which an item is asked by a recipe; None where it is not any more."""
