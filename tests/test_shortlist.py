@@ -13,6 +13,7 @@ from test_loop import opened
 
 from agent import config as settings
 from agent import export, kinds, loop, shortlist
+from agent.errors import ConfigError
 from agent.kinds import single
 from agent.types import NONE_OF_THESE, Answer, Item, Part, Prompt, Task, Value
 
@@ -165,3 +166,34 @@ def test_all_labels_are_shown_where_that_is_wanted(tmp_path: Path, more: str) ->
     with store:
         heard = [a for _, c, a in store.answers_since(0) if c.annotator == "scripted"]
         assert heard and not any(a.options for a in heard)
+
+
+@pytest.mark.parametrize(
+    ("more", "labels", "refused"),
+    [
+        ("shortlist = 20", LABELS, True),
+        ("shortlist = 0", LABELS, False),
+        ("", LABELS, False),
+        ("shortlist = 20", LABELS[:5], False),
+    ],
+    ids=["beside a list", "all shown", "no prompt is read", "few labels"],
+)
+def test_a_label_is_not_called_as_the_way_out_of_a_shortlist(
+    tmp_path: Path, more: str, labels: list[str], refused: bool
+) -> None:
+    path = project(tmp_path, n=5, more=more)
+    told = path.read_text().replace(json.dumps(LABELS), json.dumps([*labels, "None of these"]))
+    path.write_text(told)
+    if not refused:
+        settings.load(path)
+        return
+    with pytest.raises(ConfigError, match=r"'None of these' is also what rung 'scripted' may answer.*shortlist = 0"):
+        settings.load(path)
+
+
+def test_who_shortens_many_labels_unasked_is_refused_it_too(tmp_path: Path) -> None:
+    path = project(tmp_path, n=5)
+    told = path.read_text().replace(json.dumps(LABELS), json.dumps([*LABELS, NONE_OF_THESE]))
+    path.write_text(told.replace('"scripted"\nfunction = "test_shortlist:knows"', '"openai"\nmodel = "m"'))
+    with pytest.raises(ConfigError, match="name the label otherwise"):
+        settings.load(path, ["rung.openai.shortlist=none"])

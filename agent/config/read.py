@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from agent import plugins
+from agent import plugins, shortlist
 from agent.config import rungs
 from agent.config.models import Config, Goal, PoolConfig, Privacy, Run, Rung, TaskConfig
 from agent.config.words import Complaints, dotted, nearest, shown
 from agent.errors import ConfigError, PluginError
+from agent.types import NONE_OF_THESE
 
 M = TypeVar("M", bound=BaseModel)
 _SECRET = re.compile(r"^(api[_-]?key|access[_-]?key|access[_-]?token|secret|password|passwd|authorization)$", re.I)
@@ -76,6 +77,7 @@ def parse(text: str, file: str, root: Path, overrides: Sequence[str] = ()) -> Co
     assert isinstance(task, TaskConfig) and isinstance(pool, PoolConfig)
     assert isinstance(goal, Goal) and isinstance(run, Run) and isinstance(privacy, Privacy)
     _labels(task, complaints)
+    _none_of_these(task, ladder, complaints)
     _run(run, complaints)
     task = _guidelines(task, root, complaints)
     complaints.settle()
@@ -128,6 +130,21 @@ def _labels(task: TaskConfig, complaints: Complaints) -> None:
                 complaints.add(where, f"{shown(where, label)}: there is no such label in task.labels{near}")
         if task.kind == "single" and len(example.label) != 1:
             complaints.add(where, f'{dotted(where)}: kind "single" takes one label: write label = "…"')
+
+
+def _none_of_these(task: TaskConfig, ladder: Sequence[Rung], complaints: Complaints) -> None:
+    """Beside a shortlist stands "none of these", which must not be a label, too."""
+    label = next((name for name in task.labels if name.strip().casefold() == NONE_OF_THESE), None)
+    if label is None or task.kind != "single":
+        return
+    for rung in ladder:
+        reads = rung.shortlist is not None or hasattr(rung.settings, "template")
+        if rung.oracle and not rung.person and reads and shortlist.size(rung.shortlist, len(task.labels)):
+            complaints.add(
+                ["task", "labels"],
+                f"task.labels: {label!r} is also what rung {rung.name!r} may answer where the label is not on its "
+                'shortlist: name the label otherwise, such as "no intent", or show all labels with shortlist = 0 there',
+            )
 
 
 def _run(run: Run, complaints: Complaints) -> None:
