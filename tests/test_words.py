@@ -14,7 +14,7 @@ from oracle_room import ask, asked, context, read
 from servers.chat import ChatServer, completion
 
 from agent import oracles, prompt
-from agent.errors import CallFailed, Unparsable
+from agent.errors import Unparsable
 from agent.oracles import Token, _words, openai, vllm
 from agent.types import Item, Option, Question, Task
 
@@ -127,8 +127,8 @@ def test_a_name_is_not_less_likely_for_being_long_and_shared_beginnings_are_told
 def test_what_is_no_name_is_none_and_a_code_never_passes_for_one() -> None:
     asked_ = question("positive", "negative")
     assert _words.read(asked_, "Well, positive", [Token("Well", -0.1, {})], {}) is None
-    with pytest.raises(CallFailed, match="where the names"):
-        _words.read(asked_, "A", [Token("A", -0.1, {})], {})
+    assert _words.read(asked_, "A", [Token("A", -0.1, {})], {}) is None and _words.is_code(asked_, " A.")
+    assert not _words.is_code(question("a", "the"), "A")
     assert (
         _words.named(question("Apple", "apple"), " apple") == "B"
         and _words.named(question("Apple", "apple"), "APPLE") is None
@@ -218,12 +218,15 @@ def test_without_log_probabilities_names_are_voted_on_and_codes_are_no_votes() -
 
 
 @pytest.mark.parametrize("votes", [False, True])
-def test_a_code_as_an_answer_sets_the_item_aside(votes: bool) -> None:
+def test_a_code_as_an_answer_is_unreadable_and_paid_for(votes: bool) -> None:
     with ChatServer("nologprobs" if votes else "words", right="B") as server:
         server.names = [*TASK.labels, "B"]
         oracle = words(server, logprobs="no" if votes else "auto")
-        with pytest.raises(CallFailed, match="names of the labels"):
-            ask(oracle, asked(TASK, oracle))
+        made = asked(TASK, oracle)
+        (answer,) = ask(oracle, made)
+    assert _words.NO_NAME in answer.flags and answer.tokens_in > 0
+    with pytest.raises(Unparsable):
+        read(TASK, made, answer)
 
 
 def test_prose_is_never_a_name() -> None:

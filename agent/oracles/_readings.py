@@ -25,9 +25,6 @@ def scored(
     """One code or name, read from log-probabilities; without them where what was written is no option.
 
     `known`: token number -> the name it begins, where those were asked for.
-
-    Raises:
-        CallFailed: a code, where names were asked for.
     """
     text, tokens = paid[-1].text, _own(paid[-1].text, paid[-1].tokens)
     words = prompt.readout == "words"
@@ -50,17 +47,11 @@ def _massed(scores: Mapping[str, float], mass: float) -> tuple[Mapping[str, floa
 
 
 def drawn(prompt: Prompt, paid: Sequence[Reply], texts: Sequence[str], price: Price | None, room: int) -> Answer:
-    """The most frequent of several drawn codes or names.
-
-    Raises:
-        CallFailed: a code, where names were asked for.
-    """
+    """The most frequent of several drawn codes or names."""
     plain = [_bodies.two(text)[0] if prompt.rationale else _bodies.unwrapped(text) for text in texts]
     if prompt.readout == "words":
         plain = [code for text in plain if (code := _words.named(prompt.question, text)) is not None]
     result = counted(prompt.question, plain)
-    if result is None and prompt.readout == "words":
-        _words.refuse_code(prompt.question, paid[-1].text)
     answer = collect(prompt, paid, price, room, result[1] if result else None, ("votes",))
     return replace(answer, text=result[0]) if result else answer
 
@@ -76,6 +67,9 @@ def collect(
     """All that was paid for one question, as one answer. What a server does not count is charged at its most."""
     last = paid[-1]
     text, why = _bodies.two(last.text) if prompt.rationale else (last.text, "")
+    named = prompt.readout == "words" and not prompt.question.many
+    if scores is None and named and _words.is_code(prompt.question, text):
+        text, flags = "", (*flags, _words.NO_NAME)
     usd = 0.0
     if price is not None:
         worst = price.bill(_bodies.tokens(prompt), room)

@@ -11,13 +11,15 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from agent.errors import CallFailed
 from agent.oracles import EDGES, LEAST, Token, certain
 from agent.oracles._wire import MOST_CODES, Wire
 from agent.types import Prompt, Question
 
 Read = tuple[dict[str, float], float]
 """Log-probability of every option's code, and the mass they hold together."""
+
+NO_NAME = "a code, no name"
+"""The flag of an answer that was one; its text is left out."""
 
 UNSEEN = 0.05
 """Share left to longer names where an answer ends with a shorter one and what else might have followed is not told."""
@@ -77,30 +79,22 @@ def named(question: Question, text: str) -> str | None:
     return next((found[0] for found in (exact, loose) if len(found) == 1), None)
 
 
-def refuse_code(question: Question, text: str) -> None:
-    """A code must not pass for an answer where none was shown ("A" may begin a sentence).
-
-    Raises:
-        CallFailed: `text` is one.
-    """
+def is_code(question: Question, text: str) -> bool:
+    """Whether `text` is a code and no name; it must not pass for an answer where none was shown ("A" may begin a
+    sentence)."""
     codes = {code for o in question.options for code in (o.code.casefold(), o.code.lstrip("0#").casefold())}
-    if _bare(text) in codes and named(question, text) is None:
-        raise CallFailed("the model answered with a letter or a number where the names of the labels were asked for")
+    return _bare(text) in codes and named(question, text) is None
 
 
 def read(question: Question, text: str, tokens: Sequence[Token], known: Mapping[int, str]) -> Read | None:
     """What an answer by name says of all options; None where `text` is no name.
 
     `known`: token number -> name, where those tokens were asked for.
-
-    Raises:
-        CallFailed: what was written is a code.
     """
     if (found := exactly(question, tokens, known)) is not None:
         return found
     code = named(question, text)
     if code is None:
-        refuse_code(question, text)
         return None
     return along(question, code, tokens) or (_alone(question, code, tokens), 1.0)
 

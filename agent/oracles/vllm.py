@@ -116,14 +116,10 @@ class Vllm:
                 batch[0][1].set_exception(CallFailed(why))
         else:
             for (_, future), answer in zip(batch, answers, strict=True):
-                if future.cancelled():
-                    continue
-                if isinstance(answer, CallFailed):
-                    future.set_exception(answer)
-                else:
+                if not future.cancelled():
                     future.set_result(answer)
 
-    def _ask(self, prompts: Sequence[Prompt]) -> list[Answer | CallFailed]:
+    def _ask(self, prompts: Sequence[Prompt]) -> list[Answer]:
         engine = self._load()
         from vllm import SamplingParams
         from vllm.sampling_params import StructuredOutputsParams
@@ -197,7 +193,7 @@ class Vllm:
         self._engine = None
 
 
-def _answer(prompt: Prompt, output: Any, model: str, known: Mapping[int, str]) -> Answer | CallFailed:
+def _answer(prompt: Prompt, output: Any, model: str, known: Mapping[int, str]) -> Answer:
     """One finished request as an answer; constraints come after the log-probabilities, which stay raw.
 
     `known`: token -> the name it begins, where one token was asked for.
@@ -212,14 +208,14 @@ def _answer(prompt: Prompt, output: Any, model: str, known: Mapping[int, str]) -
     if prompt.question.many:
         read = None
     elif prompt.readout == "words":
-        try:
-            read = _words.read(prompt.question, text, tokens, known)
-        except CallFailed as failed:
-            return failed
+        read = _words.read(prompt.question, text, tokens, known)
     else:
         read = read_codes(prompt.question, text, tokens)
     scores, mass = read if read else (None, 1.0)
     flags = prompt.flags + ((f"mass={mass:.2f}",) if mass < 0.995 else ())
+    named = prompt.readout == "words" and not prompt.question.many
+    if read is None and named and _words.is_code(prompt.question, text):
+        text, flags = "", (*flags, _words.NO_NAME)
     cached = int(getattr(output, "num_cached_tokens", None) or 0)
     return Answer(
         text=text,
