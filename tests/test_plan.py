@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +14,17 @@ from servers.able import Able
 from servers.chat import ChatServer
 
 from agent import config
+from agent.belief import believe
+from agent.board import PILOT, Board
 from agent.certify import draw
 from agent.cli.pilot import interval, rows
 from agent.cli.plan import span
-from agent.loop import forming
+from agent.kinds import single
+from agent.loop import forming, measure
 from agent.loop.ground import open_ground
+from agent.pool import Pool
 from agent.store import Store
+from agent.types import Layout, Task
 
 TWO = """[[rung]]
 oracle = "scripted"
@@ -224,3 +231,34 @@ def test_a_server_is_measured_for_real(here: Path) -> None:
     (row,) = (row for row in body["ladder"] if row["name"] == "llm")
     assert row["tokens_each"] == 80 and row["usd"][1] == pytest.approx(60 * found["usd"])
     assert "50% of them from the cache" in text and np.isfinite(row["seconds"]).all()
+
+
+def test_agreement_with_people_is_told_by_answers_that_nothing_was_fitted_on(tmp_path: Path) -> None:
+    """What people said of an item changes nothing of what a machine is taken to have said of it when it is judged."""
+    names, pilot, n = tuple("abcdef"), 40, 300
+    layout, draw = Layout(("label",), (names,)), np.random.default_rng(0)
+    task = Task("t", "single", dict.fromkeys(names, ""))
+    board = Board(task, single, layout, Pool(tmp_path), n, ["machine"], "person")
+    truth = draw.integers(0, 6, n)
+    logs = draw.normal(0, 1, (n, 6)) + draw.normal(0, 1, 6)
+    logs[np.arange(n), truth] += 1.2
+    board.machine["machine"].logs += logs.astype(np.float32)
+    board.machine["machine"].soft += 1
+    board.people.said[np.arange(pilot), truth[:pilot]] = 1
+    board.people.answered[:pilot], board.people.stream[:pilot] = True, PILOT
+    machine: Any = SimpleNamespace(
+        rung=SimpleNamespace(name="machine"), traits=SimpleNamespace(calibrate=True), ways=None
+    )
+    ground: Any = SimpleNamespace(board=board, layout=layout, machines=[machine])
+    rows, before = measure.crossed(ground, [machine])
+    fitted = believe(board, None, {"machine": True}, True).machine
+    assert rows.tolist() == list(range(pilot)) and board.pilot.sum() == pilot, "the board is as it was"
+    assert (before.argmax(axis=1) == truth[:pilot]).mean() > 0.3
+    for row in range(0, pilot, 7):
+        kept = board.people.said[row].copy()
+        board.people.said[row] = np.roll(kept, 1)
+        assert np.array_equal(measure.crossed(ground, [machine])[1][row], before[row])
+        assert not np.array_equal(believe(board, None, {"machine": True}, True).machine[row], fitted[row])
+        board.people.said[row] = kept
+    board.machine["machine"].soft[5] = 0
+    assert 5 not in measure.crossed(ground, [machine])[0]

@@ -280,13 +280,13 @@ def _agreed(one: dict[int, Any], other: dict[int, Any]) -> tuple[int, int]:
 
 
 def _right(ground: Ground, machine: Machine) -> tuple[int, int]:
-    """[agreed with people, of] on people's pilot."""
+    """[agreed with people, of] on people's pilot, by calibrations that did not see the labels judged by."""
     from agent import aggregate
+    from agent.loop.measure import crossed
 
-    pilot = np.flatnonzero(ground.board.pilot)
-    said = _labels(ground, machine, pilot.tolist())
-    truth = aggregate.choices(ground.board.people.said[pilot], ground.layout).tolist()
-    return _agreed(said, dict(zip(pilot.tolist(), map(tuple, truth), strict=True)))
+    rows, said = crossed(ground, [machine])
+    truth = aggregate.choices(ground.board.people.said[rows], ground.layout)
+    return int((aggregate.choices(said, ground.layout) == truth).all(axis=1).sum()), len(rows)
 
 
 def interval(right: int, of: int) -> tuple[float, float]:
@@ -321,17 +321,16 @@ def _below(ground: Ground, order: int) -> float | None:
 def _reach(ground: Ground) -> tuple[tuple[int, int], float | None]:
     """On people's pilot: how often the machines are right together, and the share, surest first, that will do."""
     from agent import aggregate
-    from agent.belief import believe
-    from agent.loop.measure import soft
+    from agent.loop.measure import crossed
 
-    pilot = np.flatnonzero(ground.board.pilot)
-    belief = believe(ground.board, None, soft(ground), ground.person is not None)
-    pilot = pilot[belief.machine_heard[pilot]]
+    if not ground.machines:
+        return (0, 0), None
+    pilot, said = crossed(ground, ground.machines)
     if len(pilot) == 0:
         return (0, 0), None
     truth = aggregate.choices(ground.board.people.said[pilot], ground.layout)
-    right = (aggregate.choices(belief.machine[pilot], ground.layout) == truth).all(axis=1)
-    sure = np.argsort(-aggregate.confidence(belief.machine[pilot], ground.layout), kind="stable")
+    right = (aggregate.choices(said, ground.layout) == truth).all(axis=1)
+    sure = np.argsort(-aggregate.confidence(said, ground.layout), kind="stable")
     running = np.cumsum(right[sure]) / np.arange(1, len(pilot) + 1)
     good = np.flatnonzero(running >= ground.config.goal.accuracy)
     covers = float(good[-1] + 1) / len(pilot) if len(good) else 0.0
