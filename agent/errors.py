@@ -55,7 +55,14 @@ class BudgetSpent(Pause):
 
 
 class EndpointDown(Pause):
-    """The endpoint does not answer, or refuses us for good."""
+    """The endpoint does not answer, or refuses us for good.
+
+    `billed` says whether the engine may have charged for the attempt: a part of it had been answered.
+    """
+
+    def __init__(self, message: str, billed: bool = False) -> None:
+        super().__init__(message)
+        self.billed = billed
 
 
 class StoreFull(Pause):

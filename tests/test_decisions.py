@@ -10,7 +10,7 @@ from oracle_room import MULTI, SINGLE, TEXT, ask, asked, context, read
 from servers.decide import DecideServer
 
 from agent.errors import CallFailed, EndpointDown, Transient
-from agent.oracles import decisions
+from agent.oracles import decisions, openai
 from agent.types import Task
 
 DESCRIBED = Task("t", "single", {"good": "kind words", "bad": "", "so so": ""}, "Is it kind?")
@@ -76,6 +76,25 @@ def test_every_fault_has_a_name(mode, kind, says, task):
         with pytest.raises(kind, match=says) as caught:
             ask(oracle, asked(task, oracle))
         assert len(server.requests) == 1 and "SENTINEL" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("requests_per_minute", 0), ("tokens_per_minute", -1), ("in_flight", 0)])
+@pytest.mark.parametrize("settings", [decisions.Settings, openai.Settings])
+def test_limits_that_cannot_be_are_refused_by_all_oracles_behind_an_address(settings, name, value):
+    with pytest.raises(ValueError, match=f"{name} must be more than 0"):
+        settings("d", **{name: value})
+
+
+@pytest.mark.parametrize("pin", [False, True])
+def test_another_model_that_decides_is_flagged_or_a_pause(pin):
+    with DecideServer("change", right="good") as server:
+        oracle = decide(server, pin=pin)
+        made = [asked(SINGLE, oracle, name) for name in ("i", "j", "k")]
+        if pin:
+            with pytest.raises(EndpointDown, match="'d1' at first and now as 'd2'"):
+                ask(oracle, *made)
+        else:
+            assert [answer.flags for answer in ask(oracle, *made)] == [(), ("model=d2",), ("model=d3",)]
 
 
 def test_the_address_is_not_part_of_the_recipe():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.errors import CallFailed, Pause, Transient, UserError
+from agent.errors import CallFailed, EndpointDown, Pause, Transient, UserError
 from agent.types import Answer, Call
 
 
@@ -51,7 +51,8 @@ def verdict(error: Exception, call: Call, deadline: float) -> Verdict:
     if isinstance(error, Transient):
         return Verdict("error", str(error), cost(call, error.billed), error, sent=error.sent)
     if isinstance(error, Pause):
-        return Verdict("error", str(error), cost(call, False), Over(), stop=str(error))
+        billed = isinstance(error, EndpointDown) and error.billed
+        return Verdict("error", str(error), cost(call, billed), Over(), stop=str(error))
     if isinstance(error, UserError):
         return Verdict("error", str(error), cost(call, False), error, stop=str(error))
     if isinstance(error, CallFailed):

@@ -15,11 +15,22 @@ ENDS = 3
 """Tokens that may follow an answer, such as the one that ends it."""
 
 
+def reckoned(found: Reply, prompt: Prompt, room: int) -> Reply:
+    """A reply with its tokens: where the server does not count them, the most it can have taken."""
+    if found.tokens_in:
+        return found
+    return replace(found, tokens_in=_bodies.tokens(prompt), tokens_out=room * found.choices)
+
+
+def lost(prompt: Prompt, room: int, count: int) -> Reply:
+    """What a request for `count` answers may have taken of which nothing came back."""
+    return Reply("", (), (), _bodies.tokens(prompt), room * count, 0, "")
+
+
 def scored(
     prompt: Prompt,
     paid: Sequence[Reply],
     price: Price | None,
-    room: int,
     known: Mapping[int, str] = MappingProxyType({}),
 ) -> Answer:
     """One code or name, read from log-probabilities; without them where what was written is no option.
@@ -29,7 +40,7 @@ def scored(
     text, tokens = paid[-1].text, _own(paid[-1].text, paid[-1].tokens)
     words = prompt.readout == "words"
     if not words and (exact := read_exactly(prompt.question, text, tokens)) is not None:
-        return collect(prompt, paid, price, room, *_massed(*exact))
+        return collect(prompt, paid, price, *_massed(*exact))
     if prompt.rationale:
         text, tokens = _bodies.two(text)[0], _first_line(tokens)
     if words:
@@ -37,8 +48,8 @@ def scored(
     else:
         read = read_codes(prompt.question, text, tokens)
     if read is None:
-        return collect(prompt, paid, price, room)
-    return collect(prompt, paid, price, room, *_massed(*read))
+        return collect(prompt, paid, price)
+    return collect(prompt, paid, price, *_massed(*read))
 
 
 def _massed(scores: Mapping[str, float], mass: float) -> tuple[Mapping[str, float], tuple[str, ...]]:
@@ -46,13 +57,13 @@ def _massed(scores: Mapping[str, float], mass: float) -> tuple[Mapping[str, floa
     return scores, (f"mass={mass:.2f}",) if mass < 0.995 else ()
 
 
-def drawn(prompt: Prompt, paid: Sequence[Reply], texts: Sequence[str], price: Price | None, room: int) -> Answer:
+def drawn(prompt: Prompt, paid: Sequence[Reply], texts: Sequence[str], price: Price | None) -> Answer:
     """The most frequent of several drawn codes or names."""
     plain = [_bodies.two(text)[0] if prompt.rationale else _bodies.unwrapped(text) for text in texts]
     if prompt.readout == "words":
         plain = [code for text in plain if (code := _words.named(prompt.question, text)) is not None]
     result = counted(prompt.question, plain)
-    answer = collect(prompt, paid, price, room, result[1] if result else None, ("votes",))
+    answer = collect(prompt, paid, price, result[1] if result else None, ("votes",))
     return replace(answer, text=result[0]) if result else answer
 
 
@@ -60,20 +71,16 @@ def collect(
     prompt: Prompt,
     paid: Sequence[Reply],
     price: Price | None,
-    room: int,
     scores: Mapping[str, float] | None = None,
     flags: tuple[str, ...] = (),
 ) -> Answer:
-    """All that was paid for one question, as one answer. What a server does not count is charged at its most."""
+    """All that was paid for one question, as one answer."""
     last = paid[-1]
     text, why = _bodies.two(last.text) if prompt.rationale else (last.text, "")
     named = prompt.readout == "words" and not prompt.question.many
     if scores is None and named and _words.is_code(prompt.question, text):
         text, flags = "", (*flags, _words.NO_NAME)
-    usd = 0.0
-    if price is not None:
-        worst = price.bill(_bodies.tokens(prompt), room)
-        usd = sum(price.bill(r.tokens_in, r.tokens_out, r.cached) if r.tokens_in else worst for r in paid)
+    usd = 0.0 if price is None else sum(price.bill(r.tokens_in, r.tokens_out, r.cached) for r in paid)
     return Answer(
         text=text,
         logprobs=scores,

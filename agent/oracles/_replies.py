@@ -22,7 +22,8 @@ class Short(CallFailed):
 class Reply:
     """What came back of one request: the first text, all texts (n > 1), the first one's tokens, and what it took.
 
-    `finish`: why the first text ends. `requests`: how many it took, where a field had to be left out first.
+    `finish`: why the first text ends. `choices`: how many texts came, empty ones too. `requests`: how many it took,
+    where a field had to be left out first.
     """
 
     text: str
@@ -34,6 +35,7 @@ class Reply:
     model: str
     finish: str = ""
     requests: int = 1
+    choices: int = 1
 
 
 def reply(body: Mapping[str, Any], where: str) -> Reply:
@@ -73,6 +75,7 @@ def _reply(body: Mapping[str, Any], first: Mapping[str, Any], texts: list[str]) 
         cached=_count(details, "cached_tokens") if isinstance(details, dict) else 0,
         model=str(body.get("model") or ""),
         finish=str(first.get("finish_reason") or ""),
+        choices=len(texts),
     )
 
 

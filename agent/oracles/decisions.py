@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from agent.errors import CallFailed, Transient
-from agent.oracles import LEAST, _bodies, _endpoints, _prices, nearness
+from agent.errors import CallFailed, EndpointDown, Transient
+from agent.oracles import LEAST, _bodies, _prices, _reach
+from agent.oracles._served import Served
 from agent.oracles._wire import Wire
-from agent.types import Answer, Context, Most, Option, Prompt, Traits
+from agent.types import Answer, Context, Most, Option, Prompt
 
 AT_ONCE = 64
 """Questions in one request: what vLLM takes."""
@@ -46,6 +46,7 @@ class Settings:
     max_chars: characters of an item that are shown; of a longer one the middle is left out.
     may_train_student: whether the provider's terms allow to train on the answers.
     revision: a word of your own; change it to have everything asked again, as after new weights under an old name.
+    pin: pause when another model answers than did at first; else it is said once and such answers are flagged.
     """
 
     model: str
@@ -62,19 +63,15 @@ class Settings:
     max_chars: int = 6_000
     may_train_student: bool = True
     revision: str = ""
+    pin: bool = False
 
     def __post_init__(self) -> None:
-        _endpoints.check(self.base_url)
-        for name in ("in_flight", "deadline", "max_chars"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be more than 0")
-        if min(self.usd_per_mtok_in or 0.0, self.usd_per_mtok_out or 0.0) < 0:
-            raise ValueError("a price cannot be less than 0")
+        _reach.check(self)
 
     @property
     def urls(self) -> tuple[str, ...]:
         """All addresses."""
-        return (self.base_url,) if isinstance(self.base_url, str) else self.base_url
+        return _reach.urls(self)
 
     @property
     def recipe(self) -> dict[str, str]:
@@ -113,18 +110,8 @@ class Decisions:
         at = self.settings = settings
         self.wire = Wire(at.model, at.urls, at.api_key_env, at.deadline, lacks=LACKS)
         self.price = _prices.price_of(at.model, at.urls, at.usd_per_mtok_in, at.usd_per_mtok_out)
-        self.traits = Traits(
-            annotator=at.model,
-            recipe=at.recipe,
-            template=at.template,
-            in_flight=at.in_flight,
-            local=nearness(at.urls) == "here",
-            may_train_student=at.may_train_student,
-            hosts=tuple(dict.fromkeys(urlsplit(url).hostname or "" for url in at.urls)),
-            requests_per_minute=at.requests_per_minute,
-            tokens_per_minute=at.tokens_per_minute,
-            deadline_s=at.deadline,
-        )
+        self.traits = _reach.traits(at)
+        self._served = Served(at.pin)
 
     @property
     def unpriced(self) -> str:
@@ -148,10 +135,12 @@ class Decisions:
         """Ask once; several requests where there are more labels of kind multi than one takes.
 
         Raises:
-            EndpointDown: refused for good: nobody there, key, credit, model; the server decides nothing.
+            EndpointDown: refused for good: nobody there, key, credit, model; the server decides nothing; or not what it
+                was.
             Transient: this attempt failed; `billed` where the engine may have worked.
             CallFailed: this question cannot be answered: too long, too many options, refused.
         """
+        self._served.check()
         path = f"/{self.settings.wire}"
         paid: list[Reply] = []
         for body, names in self._bodies(prompt):
@@ -161,7 +150,9 @@ class Decisions:
                 raise Transient(str(error), error.after, error.billed or bool(paid), error.sent or bool(paid)) from None
             except CallFailed as error:
                 raise CallFailed(str(error), error.billed or bool(paid)) from None
-        return self._collect(prompt, paid)
+            except EndpointDown as error:
+                raise EndpointDown(str(error), error.billed or bool(paid)) from None
+        return self._served.same(self._collect(prompt, paid), self.wire.where)
 
     def _collect(self, prompt: Prompt, paid: Sequence[Reply]) -> Answer:
         decided = [one for reply in paid for one in reply.decided]
@@ -181,8 +172,8 @@ class Decisions:
             text=text,
             logprobs={o.code: math.log(min(max(p, math.exp(LEAST)), 1.0)) for o, p in zip(options, yes, strict=True)},
             usd=sum(self._usd(r.tokens_in, r.tokens_out, r.cached) for r in paid) if counted else most.usd,
-            tokens_in=sum(r.tokens_in for r in paid),
-            tokens_out=sum(r.tokens_out for r in paid),
+            tokens_in=sum(r.tokens_in for r in paid) if counted else most.tokens,
+            tokens_out=sum(r.tokens_out for r in paid) if counted else 0,
             tokens_cached=sum(r.cached for r in paid),
             served_model=paid[-1].model,
             flags=prompt.flags + flags,

@@ -14,17 +14,16 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from agent.errors import CallFailed, EndpointDown, Transient, TutelageError
-from agent.oracles import _bodies, _endpoints, _prices, _readings, nearness, readout
+from agent.oracles import _bodies, _prices, _reach, _readings, readout
 from agent.oracles._bodies import Bodies
 from agent.oracles._probe import probe
 from agent.oracles._replies import Reply, Short, reply
 from agent.oracles._served import Served
 from agent.oracles._wire import SPARE, Wire
 from agent.oracles._words import Numbers
-from agent.types import Answer, Context, Most, Prompt, Traits
+from agent.types import Answer, Context, Most, Prompt
 
 __all__ = ["OpenAI", "Settings", "build", "probe"]
 
@@ -90,22 +89,16 @@ class Settings:
     pin: bool = False
 
     def __post_init__(self) -> None:
-        _endpoints.check(self.base_url)
-        for name in ("in_flight", "max_tokens", "votes", "deadline", "max_chars"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be more than 0")
-        for name in ("requests_per_minute", "tokens_per_minute"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be more than 0, or left out where there is no limit")
-        if min(self.usd_per_mtok_in or 0.0, self.usd_per_mtok_out or 0.0) < 0:
-            raise ValueError("a price cannot be less than 0")
+        _reach.check(self)
+        if not min(self.max_tokens, self.votes) > 0:
+            raise ValueError("max_tokens and votes must be more than 0")
         if taken := sorted(_bodies.OURS & set(self.extra)):
             raise ValueError(f"extra.{taken[0]} cannot be set: it is decided question by question")
 
     @property
     def urls(self) -> tuple[str, ...]:
         """All addresses."""
-        return (self.base_url,) if isinstance(self.base_url, str) else self.base_url
+        return _reach.urls(self)
 
     @property
     def recipe(self) -> dict[str, str]:
@@ -129,20 +122,7 @@ class OpenAI:
         self._numbers = Numbers(self.wire)
         self._bodies = Bodies(self.wire, at.temperature, at.max_tokens, at.structured == "auto", at.extra)
         self.price = _prices.price_of(at.model, at.urls, at.usd_per_mtok_in, at.usd_per_mtok_out)
-        self.traits = Traits(
-            annotator=at.model,
-            recipe=at.recipe,
-            template=at.template,
-            readout=readout(at.template),
-            others=("words_chat.j2",),
-            in_flight=at.in_flight,
-            local=nearness(at.urls) == "here",
-            may_train_student=at.may_train_student,
-            hosts=tuple(dict.fromkeys(urlsplit(url).hostname or "" for url in at.urls)),
-            requests_per_minute=at.requests_per_minute,
-            tokens_per_minute=at.tokens_per_minute,
-            deadline_s=at.deadline,
-        )
+        self.traits = _reach.traits(at, readout(at.template), others=("words_chat.j2",))
         self._logprobs: Literal["unknown", "given", "none"] = "none" if at.logprobs == "no" else "unknown"
         self._roomy = False
         self._odd = self._refused = self._lengthened = 0
@@ -215,6 +195,9 @@ class OpenAI:
         paid: list[Reply] = []
         try:
             answer = await self._answer(prompt, paid)
+        except EndpointDown as failed:
+            failed.billed = bool(paid)
+            raise
         except Transient as failed:
             failed.billed, failed.sent = failed.billed or bool(paid), failed.sent or bool(paid)
             raise
@@ -232,7 +215,7 @@ class OpenAI:
         room = self._room(prompt)
         if prompt.question.many:
             await self._chat(self._bodies.many(prompt, room), prompt, paid)
-            return _readings.collect(prompt, paid, self.price, room)
+            return _readings.collect(prompt, paid, self.price)
         if self._logprobs == "none":
             return await self._vote(prompt, paid)
         ids = await self._numbers.of(prompt)
@@ -242,7 +225,7 @@ class OpenAI:
             found = await self._chat(self._bodies.single(prompt, room, ()), prompt, paid)
         if found.tokens:
             self._logprobs, self._odd = "given", 0
-            return _readings.scored(prompt, paid, self.price, room, ids)
+            return _readings.scored(prompt, paid, self.price, ids)
         self._missing(found)
         return await self._vote(prompt, paid)
 
@@ -265,26 +248,38 @@ class OpenAI:
     async def _chat(self, body: dict[str, Any], prompt: Prompt, paid: list[Reply]) -> Reply:
         """One reply; where it was cut short, once more with more room. All that was paid for is added to `paid`."""
         try:
-            found = await self.wire.chat(body)
-            paid.append(found)
+            found = await self._one(body, prompt, paid)
             if not (prompt.question.many and _bodies.is_cut(found.text, found.finish)):
                 return found
             short = Short("", found)
         except Short as error:
-            paid.append(error.reply)
             short = error
         if self._roomy or any(earlier.finish == "length" for earlier in paid[:-1]):
             raise CallFailed(str(short) or self._cut(self._room(prompt)))
         try:
-            found = await self.wire.chat(self._bodies.again(body, prompt, self._longer(prompt)))
+            found = await self._one(self._bodies.again(body, prompt, self._longer(prompt)), prompt, paid)
         except Short as error:
             raise CallFailed(str(error)) from None
-        paid.append(found)
         if prompt.question.many and _bodies.is_cut(found.text, found.finish):
             raise CallFailed(self._cut(self._longer(prompt)))
         self._lengthened += 1
         self._roomy = self._lengthened >= ODD
         return found
+
+    async def _one(self, body: dict[str, Any], prompt: Prompt, paid: list[Reply]) -> Reply:
+        """One request's reply. What it took, or may have taken, is added to `paid`, whatever becomes of it."""
+        try:
+            found = await self.wire.chat(body)
+        except Short as error:
+            paid.append(_readings.reckoned(error.reply, prompt, body["max_tokens"]))
+            raise
+        except (Transient, CallFailed) as error:
+            if error.billed:  # in front: the last one is the answer
+                count = 1 if "n" in self.wire.without else body.get("n", 1)
+                paid.insert(0, _readings.lost(prompt, body["max_tokens"], count))
+            raise
+        paid.append(_readings.reckoned(found, prompt, body["max_tokens"]))
+        return paid[-1]
 
     def _cut(self, room: int) -> str:
         return f"the model at {self.wire.where} gave an answer longer than {room} tokens: raise max_tokens of this rung"
@@ -304,7 +299,7 @@ class OpenAI:
                 if texts:
                     break
                 raise
-        return _readings.drawn(prompt, paid, texts, self.price, room)
+        return _readings.drawn(prompt, paid, texts, self.price)
 
     # By file ------------------------------------------------------------------------------------------------------
 
@@ -314,14 +309,14 @@ class OpenAI:
         Raises:
             EndpointDown, Transient, CallFailed: as `answer`.
         """
-        paid, room = [reply(response, self.wire.where)], self._room(prompt)
+        paid = [_readings.reckoned(reply(response, self.wire.where), prompt, self._room(prompt))]
         if paid[0].tokens and not prompt.question.many:
-            answer = _readings.scored(prompt, paid, self.price, room)
+            answer = _readings.scored(prompt, paid, self.price)
         elif self._logprobs == "none" and not prompt.question.many:
-            answer = _readings.drawn(prompt, paid, paid[0].texts, self.price, room)
+            answer = _readings.drawn(prompt, paid, paid[0].texts, self.price)
         else:
             flags = () if prompt.question.many else ("no log-probabilities",)
-            answer = _readings.collect(prompt, paid, self.price, room, flags=flags)
+            answer = _readings.collect(prompt, paid, self.price, flags=flags)
         return replace(answer, usd=answer.usd * (self.price.batch if self.price else 1.0))
 
     def body(self, prompt: Prompt) -> dict[str, Any]:

@@ -67,11 +67,15 @@ class Many(ThreadingHTTPServer):
 
 
 class ChatServer:
-    """Serves on a free loopback port from `with` on; `requests` holds the chat requests, `others` all others."""
+    """Serves on a free loopback port from `with` on; `requests` holds the chat requests, `others` all others.
+
+    `then`: the mode where much room is given; `later`: from the second request on; `usage`: whether tokens are counted.
+    """
 
     def __init__(self, mode: str = "ok", right: str = "", vllm: bool = False, after: str = "", to: str = "") -> None:
         self.mode, self.right, self.vllm, self.after, self.to = mode, right, vllm, after, to
-        self.served, self.then = "tiny-2026", ""
+        self.served, self.then, self.later = "tiny-2026", "", ""
+        self.usage = True
         self.prose = "Well, I would say it depends."
         self.drawn: list[str] = []
         self.names: list[str] = []
@@ -124,6 +128,8 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
 
         def _chat(self, body: dict[str, Any]) -> None:
             mode = server.then if server.then and body.get("max_tokens", 0) >= 200 else server.mode
+            if server.later and len(server.requests) > 1:
+                mode = server.later
             if mode in REFUSE and REFUSE[mode][0] in body:
                 self._json(400, {"error": {"message": REFUSE[mode][1], "param": REFUSE[mode][0]}})
             elif mode in STATUS:
@@ -261,7 +267,7 @@ def completion(server: ChatServer, body: dict[str, Any]) -> dict[str, Any]:
     elif body.get("logprobs") and server.mode not in ("nologprobs", "nologprobs400", "schema"):
         choices[0]["logprobs"] = {"content": words or logprobs(texts[0], body, server.mode)}
     usage = {"prompt_tokens": 100, "completion_tokens": 2 * count, "prompt_tokens_details": {"cached_tokens": 64}}
-    return {"model": server.served, "choices": choices, "usage": usage}
+    return {"model": server.served, "choices": choices} | ({"usage": usage} if server.usage else {})
 
 
 def logprobs(text: str, body: dict[str, Any], mode: str) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ class DecideServer:
         """What it answers to a request."""
         if self.mode == "501":
             return 501, {"error": {"message": "not for this architecture: SENTINEL", "code": "not_implemented"}}
-        usage = {"prompt_tokens": 50, "completion_tokens": 1}
+        usage = {} if self.mode == "nousage" else {"prompt_tokens": 50, "completion_tokens": 1}
         if path == "/v1/systemone":
             answers: Any = {
                 name: {"type": "choice", "probabilities": self.chances(asked["instructions"], list(asked["criteria"]))}
@@ -65,7 +65,8 @@ class DecideServer:
             answers.append({"type": "choice", "probabilities": [] if self.mode == "empty" else listed})
         if self.mode == "refusal":
             answers[0] = {"type": "refusal", "refusal": "I cannot speak of SENTINEL"}
-        return 200, {"answers": answers[1:] if self.mode == "few" else answers, "usage": usage}
+        found = {"answers": answers[1:] if self.mode == "few" else answers, "usage": usage}
+        return 200, found | ({"model": f"d{len(self.requests)}"} if self.mode == "change" else {})
 
 
 def _handler(server: DecideServer) -> type[BaseHTTPRequestHandler]:
