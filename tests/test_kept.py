@@ -20,7 +20,7 @@ from agent.errors import ConfigError
 from agent.kinds import single
 from agent.loop import ways
 from agent.oracles import scripted
-from agent.types import Call, Item, Part, Prompt, Task, Traits
+from agent.types import Answer, Call, Item, Most, Part, Prompt, Task, Traits
 
 GOAL = "person_minutes = 12\npilot = 40\naudit = 40"
 LIVE = RUNGS.replace('people = "gold"\n', "")
@@ -158,3 +158,29 @@ def test_more_samples_ask_about_the_same_parts_of_a_long_text_again(templates: t
     before, after = asked(few), asked(2 * few)
     assert len(after) == 2 * len(before) > 2 * few
     assert before == {key: text for key, text in after.items() if key in before}
+
+
+class Counting(scripted.Scripted):
+    """Notes how many questions had been priced when the first was answered."""
+
+    priced, first = 0, -1
+
+    def most(self, prompt: Prompt) -> Most:
+        Counting.priced += 1
+        return super().most(prompt)
+
+    async def answer(self, prompt: Prompt) -> Answer:
+        if Counting.first < 0:
+            Counting.first = Counting.priced
+        return await super().answer(prompt)
+
+
+Slow = SimpleNamespace(Settings=Told, build=lambda settings, context: Counting())
+
+
+@pytest.mark.parametrize("overflow", ["head+tail", "chunk"])
+def test_questions_are_made_as_they_are_sent(tmp_path: Path, overflow: str) -> None:
+    rungs = f'[[rung]]\noracle = "test_kept:Slow"\nname = "it"\noverflow = "{overflow}"\n'
+    Counting.priced, Counting.first = 0, -1
+    _, finished = run(project(tmp_path, n=1500, rungs=rungs))
+    assert finished.code == 0 and Counting.priced == 1500 and 0 < Counting.first < 200

@@ -15,7 +15,7 @@ from collections.abc import Coroutine, Iterable
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from agent.ask.books import Books
-from agent.ask.feed import Feeder
+from agent.ask.feed import Feeder, in_turns
 from agent.ask.learnt import Learnt
 from agent.ask.streaks import Streaks
 from agent.ask.terms import Asked, Job, OnEvent, Policy, Read
@@ -132,7 +132,7 @@ class Asking:
         if self._stopped.is_set():
             await asyncio.gather(*(self._books.nothing(call, "not sent") for call, _ in feeder.ready))
             return
-        for call, _ in unfit:
+        async for call, _ in in_turns(unfit):
             self._asked.refused_by_budget += 1
             self._tell("refused", call, None)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from itertools import chain, islice
 
 from agent.ask.terms import Job
 from agent.store import Store
 from agent.types import Budget
+
+AT_ONCE = 256
+"""Jobs that are looked at before anything else may happen."""
 
 
 class Feeder:
@@ -90,3 +93,11 @@ def _different(jobs: Iterable[Job]) -> Iterator[Job]:
         if job[0].key not in seen:
             seen.add(job[0].key)
             yield job
+
+
+async def in_turns(jobs: Iterator[Job]) -> AsyncIterator[Job]:
+    """The jobs, with turns for others in between: to make one, when it is pulled, takes its time."""
+    for number, job in enumerate(jobs):
+        if number % AT_ONCE == 0:
+            await asyncio.sleep(0)
+        yield job

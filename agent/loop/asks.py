@@ -5,7 +5,9 @@ Inclusion probabilities are recorded with every call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -17,12 +19,22 @@ from agent.loop.measure import only, soft
 from agent.loop.people import share
 from agent.loop.ways import PART, Ways
 from agent.route import ASK, Routes, expected_gain
-from agent.types import Call, Ints, Item, Picks, PoolView, Prompt, Stream
+from agent.types import Call, Floats, Ints, Item, Picks, PoolView, Prompt, Stream
 
-Jobs = list[tuple[Call, Prompt]]
+Job = tuple[Call, Prompt]
+
+AHEAD = 16_384
+"""Questions whose items are read at once: an item takes a tenth of the room of its prompt."""
 
 GAIN_FLOOR = 0.002
 """A machine is not asked when an answer is expected to mend fewer labels than this."""
+
+
+class Jobs(Protocol):
+    """Questions to a machine."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Job]: ...
 
 
 def prompt_of(
@@ -46,22 +58,53 @@ def _full(ground: Ground, machine: Machine, row: int) -> bool:
     return bool(ground.board.machine[machine.rung.name].none[row])
 
 
-def jobs(ground: Ground, machine: Machine, picks: Picks, purpose: Stream, turn: int, ways: Ways | None = None) -> Jobs:
-    """Calls and prompts for items: `samples` of each, for every part of its text; each holds the most it can take.
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Questions of one purpose, in one form: arrays of one length, with an entry a question."""
 
-    `ways`: the machine's own, unless another form is tried. Items that share their examples follow one another, so
-    that an engine finds the prefix in its cache.
-    """
-    ways = ways or machine.ways
-    assert ways is not None
-    out: Jobs = []
-    rows = picks.rows.tolist()
-    lists = short.lists(ground, ways.short, rows)
-    chances = dict(zip(rows, picks.probabilities.tolist(), strict=True))
-    rows.sort(key=ways.block)
-    for row, item in zip(rows, map(machine.mask.item, ground.pool.items(rows)), strict=True):
-        for variant, sample in ways.asked(prompt.parts(item, ways.of(row, 0, False).traits)):
-            recipe, text = prompt_of(ground, machine, ways, row, item, variant, sample, lists.get(row, ()))
+    ways: Ways
+    purpose: Stream
+    turn: int
+    rows: Ints
+    variants: Ints
+    samples: Ints
+    chances: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Questions that are made when they are pulled: the prompts of a large pool would not fit in memory, nor would
+    anybody wait for them before the first is sent."""
+
+    ground: Ground
+    machine: Machine
+    pieces: tuple[Piece, ...]
+
+    def __len__(self) -> int:
+        return sum(len(piece.rows) for piece in self.pieces)
+
+    def __iter__(self) -> Iterator[Job]:
+        for piece in self.pieces:
+            for begin in range(0, len(piece.rows), AHEAD):
+                yield from self._made(piece, slice(begin, begin + AHEAD))
+
+    def __add__(self, other: Planned) -> Planned:
+        return replace(self, pieces=self.pieces + other.pieces)
+
+    def _made(self, piece: Piece, part: slice) -> Iterator[Job]:
+        ground, machine = self.ground, self.machine
+        rows = list(dict.fromkeys(piece.rows[part].tolist()))
+        lists, items = (
+            short.lists(ground, piece.ways.short, rows),
+            dict(zip(rows, ground.pool.items(rows), strict=True)),
+        )
+        columns = (piece.rows, piece.variants, piece.samples, piece.chances)
+        last, item = -1, None
+        for row, variant, sample, chance in zip(*(column[part].tolist() for column in columns), strict=True):
+            if item is None or row != last:
+                last, item = row, machine.mask.item(items[row])
+            labels = lists.get(row, ())
+            recipe, text = prompt_of(ground, machine, piece.ways, row, item, variant, sample, labels)
             most = machine.oracle.most(text)
             call = Call(
                 key=text.key,
@@ -69,18 +112,49 @@ def jobs(ground: Ground, machine: Machine, picks: Picks, purpose: Stream, turn: 
                 item=item.id,
                 annotator=machine.rung.name,
                 sample=sample,
-                purpose=purpose,
-                probability=chances[row],
+                purpose=piece.purpose,
+                probability=chance,
                 usd=most.usd,
-                turn=turn,
+                turn=piece.turn,
                 tokens=most.tokens,
                 requests=most.requests,
             )
-            out.append((call, text))
+            yield call, text
+
+
+def jobs(
+    ground: Ground, machine: Machine, picks: Picks, purpose: Stream, turn: int, ways: Ways | None = None
+) -> Planned:
+    """Calls and prompts for items: `samples` of each, for every part of its text; each holds the most it can take.
+
+    `ways`: the machine's own, unless another form is tried. Items that share their examples follow one another, so
+    that an engine finds the prefix in its cache.
+    """
+    ways = ways or machine.ways
+    assert ways is not None
+    order = np.arange(len(picks.rows)) if ways.blocks is None else np.argsort(ways.blocks[picks.rows], kind="stable")
+    rows = picks.rows[order]
+    parts = _parts(ground, machine, ways, rows)
+    asked = {count: np.array(list(ways.asked(count)), np.int64) for count in set(parts)}
+    pairs = np.concatenate([np.zeros((0, 2), np.int64), *(asked[count] for count in parts)])
+    times = np.array([len(asked[count]) for count in parts], np.int64)
+    chances = np.repeat(picks.probabilities[order], times)
+    piece = Piece(ways, purpose, turn, np.repeat(rows, times), pairs[:, 0], pairs[:, 1], chances)
+    return Planned(ground, machine, (piece,))
+
+
+def _parts(ground: Ground, machine: Machine, ways: Ways, rows: Ints) -> list[int]:
+    """In how many parts each item is asked about."""
+    if machine.rung.overflow != "chunk":
+        return [1] * len(rows)
+    traits, out = ways.of(0, 0, False).traits, list[int]()
+    for begin in range(0, len(rows), AHEAD):
+        items = map(machine.mask.item, ground.pool.items(rows[begin : begin + AHEAD].tolist()))
+        out += [prompt.parts(item, traits) for item in items]
     return out
 
 
-def unfinished(ground: Ground, machine: Machine) -> Jobs:
+def unfinished(ground: Ground, machine: Machine) -> list[Job]:
     """Calls of today's recipes that were under way when the last run died. Those of older ones stay as they are: they
     hold no money, and count again should their settings come back."""
     ways = machine.ways

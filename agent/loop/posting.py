@@ -5,7 +5,7 @@ Knows which machine can be asked so, and what its answers must be; the files are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from agent.batch import Filed, Post, Sent
@@ -33,7 +33,12 @@ def filed(machine: Machine, submit: bool) -> Filed | None:
 
 
 async def put(
-    ground: Ground, machine: Machine, at: Post, oracle: Filed, jobs: list[tuple[Call, Prompt]], budget: Budget | None
+    ground: Ground,
+    machine: Machine,
+    at: Post,
+    oracle: Filed,
+    jobs: Iterable[tuple[Call, Prompt]],
+    budget: Budget | None,
 ) -> Sent:
     """Puts jobs into files; calls that came to nothing too often are not asked again in this run."""
     sent = await at.put(machine.rung.name, oracle, jobs, budget, check(ground, machine))

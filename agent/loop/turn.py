@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from agent.types import Answer, Call, Picks, Prompt, Student
 
 FEW = 0.01
 """A share of the pool so small that people need not wait for the machines to be asked about it."""
+
+AT_ONCE = 256
+"""Questions looked at before anything else may happen."""
 
 OUT_OF = {
     "usd": "what is left of the dollars does not bear the next call (goal.budget_usd, --budget)",
@@ -140,12 +144,13 @@ def _machine_work(
         if machine.ways is None:
             continue
         number = ground.rungs.index(machine.rung.name)
-        jobs = asks.jobs(ground, machine, asks.calibration_rows(ground, machine), "pilot", turn)
+        pilot = asks.calibration_rows(ground, machine)
+        jobs = asks.jobs(ground, machine, pilot, "pilot", turn)
         if not any(picked for _, picked in work):
             picks = asks.machine_picks(ground, machine, number, routes, belief, turn, first=order == 0)
-            known = {call.key for call, _ in jobs}
-            more = asks.jobs(ground, machine, picks, "pick" if order == 0 else "escalation", turn)
-            jobs += [job for job in more if job[0].key not in known]
+            fresh = ~np.isin(picks.rows, pilot.rows)
+            picks = Picks(picks.rows[fresh], picks.probabilities[fresh])
+            jobs += asks.jobs(ground, machine, picks, "pick" if order == 0 else "escalation", turn)
         work.append((machine, jobs))
     return work
 
@@ -180,9 +185,10 @@ async def put(
     cap: int | None,
 ) -> None:
     """Put jobs to a machine and note what came of them in `out`."""
-    jobs = await _pass_up(ground, jobs, out)
+    if machine.rung.overflow == "fail":
+        jobs = await _pass_up(ground, jobs, out)
     if cap is not None:
-        jobs = jobs[: max(cap - out.asked, 0)]
+        jobs = list(islice(jobs, max(cap - out.asked, 0)))
     if not jobs:
         return
     if ground.post is not None and (oracle := posting.filed(machine, ground.post.submit)) is not None:
@@ -226,11 +232,29 @@ async def put(
         machine.shut = OUT_OF[result.short]
 
 
+@dataclass(frozen=True)
+class _Others:
+    """Questions but for some of them, by their keys."""
+
+    jobs: asks.Jobs
+    closed: frozenset[str]
+
+    def __len__(self) -> int:
+        return len(self.jobs) - len(self.closed)
+
+    def __iter__(self) -> Iterator[asks.Job]:
+        return (job for job in self.jobs if job[0].key not in self.closed)
+
+
 async def _pass_up(ground: Ground, jobs: asks.Jobs, out: Turned) -> asks.Jobs:
     """Close the questions whose text is too long to be sent (`overflow = "fail"`); the others."""
-    closed = [call for call, text in jobs if TOO_LONG in text.flags]
-    granted = await ground.store.areserve([replace(c, usd=0.0, tokens=0, requests=0) for c in closed], None)
-    for call in granted.granted:
+    closed = []
+    for number, (call, text) in enumerate(jobs):
+        if number % AT_ONCE == 0:
+            await asyncio.sleep(0)  # else Ctrl-C would not be heard before all were looked at
+        if TOO_LONG in text.flags:
+            closed.append(replace(call, usd=0.0, tokens=0, requests=0))
+    for call in (await ground.store.areserve(closed, None)).granted:
         await ground.store.record(call.key, Answer("", flags=(TOO_LONG,)), "failed", "its text is too long")
         out.asked += 1
-    return [job for job in jobs if TOO_LONG not in job[1].flags]
+    return _Others(jobs, frozenset(call.key for call in closed))
