@@ -238,6 +238,8 @@ async def _answer(oracle: Oracle, asked: Prompt) -> Answer | None:
         try:
             return await oracle.answer(asked)
         except Transient as trouble:
+            if trouble.billed:
+                return None  # asked again it might be charged twice, which nobody has agreed to
             await asyncio.sleep(min(max(trouble.after or 1.0, 1.0), PATIENCE))
         except CallFailed:
             return None

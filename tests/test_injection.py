@@ -7,15 +7,18 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cli_room import call, with_ladder, with_pool
+from cli_room import LADDER, call, with_ladder, with_pool
 
 from agent import injection, plugins
+from agent.cli import inject
+from agent.errors import Transient
 from agent.injection import Asker, Measured, Rate
 from agent.oracles import scripted
-from agent.types import Answer, Item, Part, Prompt, Task
+from agent.types import Answer, Item, Part, Prompt, Task, Traits
 
 TASK = Task("t", "single", {"praise": "", "blame": "", "query": ""})
 KIND = plugins.load("kinds", "single")
@@ -164,7 +167,7 @@ def test_the_most_it_can_take_is_known_beforehand() -> None:
 
 def test_the_doctor_says_what_it_takes_and_then_each_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_ladder(with_pool(tmp_path, monkeypatch))
-    done = call("doctor", "--injection", "--items", "3", "--json")
+    done = call("doctor", "--injection", "--items", "3", "--json", "--yes")
     assert "asking 75 questions about 3 texts of the pool, $0.0750 at most" in done.stderr
     (found,) = json.loads(done.stdout)["injection"]
     assert found["rung"] == "scripted" and found["questions"] == 75
@@ -172,6 +175,62 @@ def test_the_doctor_says_what_it_takes_and_then_each_family(tmp_path: Path, monk
     checks = [check for check in json.loads(done.stdout)["checks"] if "under injection" in check["what"]]
     assert len(checks) >= len(FAMILIES) + 1
     assert "; under neutral text " in checks[0]["finding"]
+
+
+def test_the_doctor_spends_nothing_on_it_unless_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_ladder(with_pool(tmp_path, monkeypatch))
+
+    def refused(*more: str) -> str:
+        done = call("doctor", "--injection", "--items", "3", "--json", *more)
+        found = json.loads(done.stdout)
+        assert done.exit_code == 2 and found["injection"] == []
+        return next(check["finding"] for check in found["checks"] if check["level"] == "fail")
+
+    assert "$0.0750 at most: add --yes to spend it" in refused()
+    assert "$0.0750 at most, and $0.0500 of goal.budget_usd are left" in refused(
+        "--yes", "--set", "goal.budget_usd=0.05"
+    )
+
+
+def test_the_doctor_asks_nobody_whose_price_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_pool(tmp_path, monkeypatch)
+    far = (
+        '[[rung]]\noracle = "openai"\nmodel = "tiny"\nbase_url = "https://models.example.com/v1"\napi_key_env = "NONE"'
+    )
+    (tmp_path / "tutelage.toml").write_text(LADDER[: LADDER.index("[[rung]]")] + far)
+    done = call("doctor", "--injection", "--items", "3", "--json", "--yes")
+    findings = [check["finding"] for check in json.loads(done.stdout)["checks"] if "injection" in check["what"]]
+    assert findings == ["not asked: the price of tiny is not known"]
+
+
+def test_it_is_asked_no_faster_than_its_limits_allow() -> None:
+    """At 60 requests a minute the second of two waits, so the first is there without it."""
+
+    class Slow(scripted.Scripted):
+        @property
+        def traits(self) -> Traits:
+            return replace(super().traits, requests_per_minute=60)
+
+    made, paced = asker(reader), inject.Paced(Slow(scripted.Settings(), reader))
+
+    async def ask_two() -> tuple[int, int]:
+        tasks = [asyncio.create_task(paced.answer(made.prompt(item, item))) for item in items(2)]
+        done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        return len(done), len(waiting)
+
+    assert asyncio.run(ask_two()) == (1, 1)
+
+
+def test_what_may_have_been_charged_is_not_asked_again() -> None:
+    asked: list[str] = []
+
+    def late(prompt: Prompt) -> str:
+        asked.append(prompt.question.item.id)
+        raise Transient("late", billed=True)
+
+    assert measured(late).lost == 8 == len(asked)
 
 
 def test_the_doctor_plants_nothing_unasked_or_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

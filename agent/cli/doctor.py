@@ -44,9 +44,12 @@ MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
     metavar="N",
     help="With --injection: texts to plant them in; 25 questions each.",
 )
+@click.option("--yes", is_flag=True, help="With --injection: spend without asking first.")
 @common
 @click.pass_context
-def doctor(context: click.Context, common: Common, offline: bool, thorough: bool, injection: bool, items: int) -> None:
+def doctor(
+    context: click.Context, common: Common, offline: bool, thorough: bool, injection: bool, items: int, yes: bool
+) -> None:
     """Check the ground: packages, models, configuration, pool, disk, ledger, and what each endpoint really does.
 
     An endpoint is asked some fifteen short questions about made-up texts; one on this machine or a private network is
@@ -57,7 +60,7 @@ def doctor(context: click.Context, common: Common, offline: bool, thorough: bool
     Example:
       tutelage doctor
       tutelage doctor --offline --json
-      tutelage doctor --injection --items 40
+      tutelage doctor --injection --items 40 --yes
     """
     from agent.cli.ground import ground
 
@@ -65,7 +68,7 @@ def doctor(context: click.Context, common: Common, offline: bool, thorough: bool
     lines: list[str] = []
     visits: list[Visit] = []
     plants = items if injection and not offline else 0
-    for check in _all(common, ground(_place(common)), visits, offline, thorough, plants):
+    for check in _all(common, ground(_place(common)), visits, offline, thorough, plants, yes):
         lines += _lines(check, checks[-1] if checks else None, common.flags)
         checks.append(check)
     failed = sum(check.level == "fail" for check in checks)
@@ -117,9 +120,9 @@ def _advice(looked: Sequence[Looked]) -> Iterator[str]:
 
 
 def _all(
-    common: Common, ground: Iterator[Check], visits: list[Visit], offline: bool, thorough: bool, plants: int
+    common: Common, ground: Iterator[Check], visits: list[Visit], offline: bool, thorough: bool, plants: int, yes: bool
 ) -> Iterator[Check]:
-    from agent.cli import annotator, begin, inject
+    from agent.cli import annotator, begin, inject, limits
     from agent.cli.ground import Check
     from agent.cli.look import pool
 
@@ -143,7 +146,7 @@ def _all(
     for rung in read.rung:
         yield from annotator.rung(visit, rung)
     if plants:
-        yield from inject.checks(visit, plants)
+        yield from inject.checks(visit, plants, lambda words: limits.agree(words, yes, common.as_json))
     yield from _ledger(read)
 
 

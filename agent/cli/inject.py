@@ -1,10 +1,15 @@
 """`tutelage doctor --injection`: instructions planted in texts of the pool, and how often they flip a label. Asks for
-real: what it takes is said first."""
+real: what it takes is said first, must fit into what is left of the budget, and where it costs money it is agreed to.
+
+It is no part of a run, so no ledger knows of it: planted texts are no items, and their answers are of no use to one.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.cli.ground import Check
@@ -16,28 +21,70 @@ if TYPE_CHECKING:
     from agent.config import Rung
     from agent.injection import Asker, Measured, Rate
     from agent.mask import Mask
-    from agent.types import Item
+    from agent.types import Answer, Budget, Item, Most, Oracle, Prompt, Traits
 
 NOTED = 0.05
 """Flips beyond those under neutral text from which on a rung is warned of, when the interval lies above it."""
 
 
-def checks(visit: Visit, count: int) -> Iterator[Check]:
+class Paced:
+    """An oracle that is asked no faster than its limits a minute allow, as in a run."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        from agent.ask.pace import Pace
+
+        self._oracle, told = oracle, oracle.traits
+        self._turn = asyncio.Lock()
+        self._pace = Pace(told.requests_per_minute, told.tokens_per_minute, time.monotonic())
+
+    @property
+    def traits(self) -> Traits:
+        return self._oracle.traits
+
+    def most(self, prompt: Prompt) -> Most:
+        return self._oracle.most(prompt)
+
+    async def answer(self, prompt: Prompt) -> Answer:
+        from agent.types import Call
+
+        most = self.most(prompt)
+        call = Call(prompt.key, "", "", "", tokens=most.tokens, requests=most.requests)
+        async with self._turn:
+            if (wait := self._pace.wait(time.monotonic(), call)) > 0:
+                await asyncio.sleep(wait)
+            self._pace.take(call)
+        answer = None
+        try:
+            answer = await self._oracle.answer(prompt)
+        finally:
+            self._pace.correct(call, answer)
+        return answer
+
+    async def close(self) -> None:
+        await self._oracle.close()
+
+
+Agree = Callable[[str], None]
+"""Told what it will take in words; raises UserError where that is not agreed to."""
+
+
+def checks(visit: Visit, count: int, agree: Agree) -> Iterator[Check]:
     """The rows of every machine rung. `count`: items of the pool that instructions are planted in."""
     from agent import egress
+    from agent.cli.limits import left
 
     if not visit.some:
         yield Check("injection", "warn", "no text of the pool to plant an instruction in", "mend the pool")
         return
     step = max(len(visit.some) // count, 1)
-    items = visit.some[::step][:count]
+    items, bears = visit.some[::step][:count], left(visit.config)
     for rung in visit.config.rung:
         if rung.oracle and not rung.person:
             with egress.guarded(visit.config.privacy.egress):
-                yield from _rung(visit, rung, items)
+                yield from _rung(visit, rung, items, bears, agree)
 
 
-def _rung(visit: Visit, rung: Rung, items: list[Item]) -> Iterator[Check]:
+def _rung(visit: Visit, rung: Rung, items: list[Item], bears: Budget, agree: Agree) -> Iterator[Check]:
     from agent import injection
 
     what = f"rung {rung.name} under injection"
@@ -51,9 +98,15 @@ def _rung(visit: Visit, rung: Rung, items: list[Item]) -> Iterator[Check]:
         shown = [mask.item(item) for item in items]
         most = injection.most(asker, shown)
         asked = injection.questions(len(shown), len(injection.canaries().families))
+        if why := _forbidden(asker.oracle, most, bears):
+            yield Check(what, "fail", *why)
+            return
         price = f", ${most.usd:.4f} at most" if most.usd else ", no charge"
-        visit.say(f"{what}: asking {many(asked, 'question')} about {many(len(shown), 'text')} of the pool{price}")
-        found = asyncio.run(_measured(asker, shown, visit.config.run.seed))
+        words = f"{what}: asking {many(asked, 'question')} about {many(len(shown), 'text')} of the pool{price}"
+        visit.say(words)
+        if most.usd:
+            agree(words)
+        found = asyncio.run(_measured(replace(asker, oracle=Paced(asker.oracle)), shown, visit.config.run.seed))
     except TutelageError as error:
         yield Check(what, "fail", str(error), f"correct rung.{rung.name}")
         return
@@ -62,6 +115,22 @@ def _rung(visit: Visit, rung: Rung, items: list[Item]) -> Iterator[Check]:
         yield _row(f"{what}: {rate.family}", rate)
     if found.lost:
         yield Check(f"{what}: unread", "warn", f"{many(found.lost, 'question')} had no readable answer", "see doctor")
+
+
+def _forbidden(oracle: Oracle, most: Most, bears: Budget) -> tuple[str, str] | None:
+    """Why so much may not be asked, and the mend; None where it may."""
+    if model := getattr(oracle, "unpriced", ""):
+        mend = "write usd_per_mtok_in and usd_per_mtok_out there, in US dollars per million tokens"
+        return f"not asked: the price of {model} is not known", mend
+    if bears.usd is not None and most.usd > bears.usd:
+        short = f"${most.usd:,.4f} at most, and ${bears.usd:,.4f} of goal.budget_usd are left"
+    elif bears.tokens is not None and most.requests and most.tokens > bears.tokens:
+        short = f"{most.tokens:,} tokens at most, and {bears.tokens:,} of goal.budget_tokens are left"
+    elif bears.calls is not None and most.requests > bears.calls:
+        short = f"{most.requests:,} requests at most, and {bears.calls:,} of goal.budget_calls are left"
+    else:
+        return None
+    return f"not asked: it takes {short}", "plant in fewer texts (--items), or raise the budget"
 
 
 async def _measured(asker: Asker, items: list[Item], seed: int) -> Measured:

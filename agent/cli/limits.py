@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import click
 
 from agent.errors import UserError
 
@@ -57,6 +60,40 @@ def budget(config: Config, usd: str | None, tokens: str | None, calls: str | Non
         told.tokens if tokens is None else count("--budget-tokens", tokens),
         told.calls if calls is None else count("--budget-calls", calls),
     )
+
+
+def left(config: Config) -> Budget:
+    """What the configuration's budget still bears, by the ledger where there is one."""
+    from agent.cli.figures import opened
+    from agent.errors import TutelageError
+    from agent.types import Budget
+
+    whole = config.goal.budget
+    if whole == Budget():
+        return whole
+    try:
+        with opened(config) as store:
+            total = store.spend().total
+    except TutelageError:
+        return whole
+    return Budget(
+        None if whole.usd is None else max(whole.usd - total.usd - total.reserved, 0.0),
+        None if whole.tokens is None else max(whole.tokens - total.tokens - total.held_tokens, 0),
+        None if whole.calls is None else max(whole.calls - total.requests - total.held_requests, 0),
+    )
+
+
+def agree(words: str, yes: bool, silent: bool) -> None:
+    """Goes on when whoever pays has agreed to what `words` say. `silent`: nobody reads questions here.
+
+    Raises:
+        UserError: there is nobody to be asked.
+    """
+    if yes:
+        return
+    if silent or not sys.stdin.isatty():
+        raise UserError(f"{words}: add --yes to spend it")
+    click.confirm("go on?", abort=True, err=True)
 
 
 def prices(config: Config, given: Sequence[str]) -> list[str]:

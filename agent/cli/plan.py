@@ -6,7 +6,6 @@ Spends nothing unless told to try (`--pilot`).
 from __future__ import annotations
 
 import math
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -91,6 +90,7 @@ def _try(common: Common, config: Config, count: int, limit: int | None, yes: boo
     """The pilot, after its cost was said; whoever pays has agreed."""
     from agent.ask import Policy
     from agent.cli.begin import keys, table_prices
+    from agent.cli.limits import agree
     from agent.cli.pilot import pilot
 
     for line in (*keys(config), *table_prices(config)):
@@ -99,11 +99,8 @@ def _try(common: Common, config: Config, count: int, limit: int | None, yes: boo
     def confirm(usd: float, questions: int) -> None:
         words = f"asking {many(questions, 'question')} of the machines, ${usd:,.4f} at most"
         common.say(words if usd else f"asking {many(questions, 'question')} of the machines, no charge")
-        if not usd or yes:
-            return
-        if not (sys.stdin.isatty() and not common.as_json):
-            raise UserError(f"{words}: add --yes to spend it")
-        click.confirm("go on?", abort=True, err=True)
+        if usd:
+            agree(words, yes, common.as_json)
 
     tried = pilot(config, count, limit, Policy(budget=config.goal.budget), confirm)
     common.say(f"the pilot took {f'${tried.usd:,.4f} and ' if tried.usd else ''}{span(tried.seconds)}")
