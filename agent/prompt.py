@@ -66,6 +66,11 @@ def template_text(name: str) -> str:
         raise ConfigError(f"prompt template {name!r} cannot be read ({why}); ours are {', '.join(known)}") from error
 
 
+ROOM = 64
+"""An answer that is one code and was cut short is asked again with room for 256 tokens, so that any `max_tokens` up to
+this comes to the same."""
+
+
 def recipe(
     task: Task,
     kind_name: str,
@@ -76,25 +81,34 @@ def recipe(
 ) -> str:
     """sha256 of everything that could change an answer except item and sample.
 
-    `template`: the template's text; None: that of `traits.template`. For a person only annotator, kind and label
-    names count: a mended guideline must not throw away what people said.
+    `template`: the template's text; None: that of `traits.template`. A machine's name does not count, so that a rung
+    can be renamed. For a person only annotator, kind and label names count: a mended guideline must not throw away
+    what people said.
     """
     if traits.person:
         return _sha(["person", traits.annotator, kind_name, sorted(task.labels)])
     return _sha(
         {
-            "annotator": traits.annotator,
             "kind": kind_name,
             "labels": list(task.labels.items()),
             "question": task.question,
             "guidelines": task.guidelines,
             "shots": [[shot.text, shot.value] for shot in shots],
-            "settings": dict(traits.recipe),
+            "settings": _telling(traits, kind_name),
             "readout": traits.readout,
             "template": template_text(traits.template) if template is None else template,
             "max_chars": _limit(traits, max_chars),
         }
     )
+
+
+def _telling(traits: Traits, kind_name: str) -> dict[str, str]:
+    """An oracle's settings without those that cannot change the answer."""
+    settings = dict(traits.recipe)
+    one = kind_name != "multi" and traits.readout == "codes" and not settings.get("rationale")
+    if one and settings.get("logprobs") != "no" and int(settings.get("max_tokens") or ROOM + 1) <= ROOM:
+        del settings["max_tokens"]
+    return settings
 
 
 def person_recipe(task: Task) -> str:

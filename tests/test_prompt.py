@@ -129,7 +129,6 @@ def test_a_recipe_changes_with_all_that_could_change_an_answer():
         of(replace(SINGLE, labels={"good": "a kind word", "bad": "", "so": ""})),
         of(replace(SINGLE, kind="multi")),
         of(traits=replace(CHAT, recipe={"model": "n"})),
-        of(traits=replace(CHAT, annotator="other")),
         of(traits=replace(CHAT, readout="words")),
         of(traits=replace(CHAT, template="words.j2")),
         of(shots=SHOTS["single"]),
@@ -141,6 +140,17 @@ def test_a_recipe_changes_with_all_that_could_change_an_answer():
     assert (
         of() == of(replace(SINGLE, name="renamed", examples=SHOTS["single"])) == of(traits=replace(CHAT, in_flight=99))
     )
+    assert of() == of(traits=replace(CHAT, annotator="other")), "a rung can be renamed"
+
+
+def test_the_room_of_an_answer_counts_only_where_it_can_change_it() -> None:
+    def of(tokens: int, kind: str = "single", readout: str = "codes", **more: str) -> str:
+        traits = replace(CHAT, recipe={"model": "m", "max_tokens": str(tokens)} | more, readout=readout)
+        return prompt.recipe(SINGLE, kind, traits)
+
+    assert of(16) == of(32) == of(64) != of(200), "what thinks first needs the room"
+    assert of(16, "multi") != of(32, "multi") and of(16, readout="words") != of(32, readout="words")
+    assert of(16, rationale="yes") != of(32, rationale="yes") and of(16, logprobs="no") != of(32, logprobs="no")
 
 
 def test_what_people_said_outlives_a_mended_guideline():

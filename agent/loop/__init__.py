@@ -20,7 +20,7 @@ from agent.batch import Post
 from agent.belief import believe
 from agent.config import Config
 from agent.errors import ConfigError, Damaged, DataError
-from agent.loop import asks, decisions, forming, measure, posting, private
+from agent.loop import asks, decisions, forming, measure, past, posting, private
 from agent.loop import turn as turns
 from agent.loop.decisions import Last, remember
 from agent.loop.ground import Ground, lock, open_ground, then_closed
@@ -139,6 +139,8 @@ async def _turns(ground: Ground, at: Post, policy: ask.Policy, report: Report, c
     forming.begin(ground)
     if (before := _nothing_new(ground)) is not None:
         return before
+    if line := past.words(past.unused(ground)):
+        report(Event("note", 0, line))
     with _listening(ground) as stopping:
         if (early := await _posted(ground, at, stopping)) is not None:
             return early

@@ -60,7 +60,7 @@ def candidates(ground: Ground, machine: Machine) -> list[Form]:
 
 def _others(ground: Ground, machine: Machine) -> tuple[str, ...]:
     """Templates to compare with the oracle's own: those that it names itself, for one label of all that there are."""
-    single = len(ground.layout.atoms) == 1 and not _size(ground, machine)
+    single = len(ground.layout.atoms) == 1 and not size(ground, machine)
     return machine.traits.others if single and _by_default(machine) else ()
 
 
@@ -222,11 +222,11 @@ def _ways(ground: Ground, machine: Machine, form: Form, chosen: examples.Example
     own = {count: lists if count else [()] * len(lists) for count in form.shots}
     if not any(form.shots):
         own, chosen = {0: [()]}, None
-    made = make(machine.task, machine.rung, machine.traits, form, _size(ground, machine), own, shown)
+    made = make(machine.task, machine.rung, machine.traits, form, size(ground, machine), own, shown)
     return made if chosen is None else replace(made, blocks=examples.blocks(ground, chosen, made))
 
 
-def _size(ground: Ground, machine: Machine) -> int:
+def size(ground: Ground, machine: Machine) -> int:
     """Labels that the machine is shown at once; 0 is all."""
     wanted = machine.rung.shortlist if machine.rung.shortlist is not None or _reads(machine) else 0
     return shortlist.size(wanted, ground.layout.width) if len(ground.layout.atoms) == 1 else 0

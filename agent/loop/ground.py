@@ -156,8 +156,10 @@ def source(config: Config) -> data.Source:
     )
 
 
-def open_ground(config: Config, people: str | None, limit: int | None, offline: bool) -> Ground:
+def open_ground(config: Config, people: str | None, limit: int | None, offline: bool, look: bool = False) -> Ground:
     """Open the ledger, take the pool in, build every annotator. Weights are loaded at their first use, not here.
+
+    `look`: only to look at what is there; the pool is as it was last taken in.
 
     Raises:
         UserError: what the configuration asks for cannot be had; the message says what to change.
@@ -167,12 +169,11 @@ def open_ground(config: Config, people: str | None, limit: int | None, offline: 
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     covers = private.mask_of(config)
-    machines = [
-        _machine(rung, task, layout, config, offline, covers) for rung in config.rung if rung.oracle and not rung.person
-    ]
+    asked = [rung for rung in config.rung if rung.oracle and not rung.person]
+    machines = _apart([_machine(rung, task, layout, config, offline, covers) for rung in asked])
     store = Store.open(config.store_url)
     try:
-        taken = intake.take_in(source(config), store, folder / "pool")
+        taken = intake.Intake(0, 0, 0, 0) if look else intake.take_in(source(config), store, folder / "pool")
         pool = Pool(folder / "pool", store.shards())
         _same_seed(store, config)
         n = len(pool) if limit is None else min(limit, len(pool))
@@ -220,12 +221,24 @@ async def then_closed(ground: Ground, work: Coroutine[Any, Any, T]) -> T:
 def _machine(rung: Rung, task: Task, layout: Layout, config: Config, offline: bool, covers: Mask) -> Machine:
     plugin = plugins.load("oracles", str(rung.oracle))
     oracle: Oracle = plugin.build(rung.settings, context(config, task, layout))
-    # The rung's name is part of the recipe: two rungs are two annotators even where they share a model.
-    traits = replace(oracle.traits, annotator=rung.name)
+    recipe = {**oracle.traits.recipe, "oracle": str(rung.oracle)}
+    traits = replace(oracle.traits, annotator=rung.name, recipe=recipe)
     if offline and not traits.local:
         raise ConfigError(f"rung {rung.name!r} asks over the network, which --offline forbids: remove one of the two")
     traits, mask = private.admitted(config, rung, traits, covers)
     return Machine(rung, oracle, traits, mask.task(task), mask)
+
+
+def _apart(machines: list[Machine]) -> list[Machine]:
+    """Two rungs are two annotators even where they share a model and all that is asked of it: the later ones' names
+    become part of their recipes. Any other rung can be renamed, and its answers count on."""
+    seen: list[Mapping[str, str]] = []
+    for machine in machines:
+        recipe = machine.traits.recipe
+        if recipe in seen:
+            machine.traits = replace(machine.traits, recipe={**recipe, "rung": machine.rung.name})
+        seen.append(recipe)
+    return machines
 
 
 def context(config: Config, task: Task, layout: Layout) -> Context:

@@ -104,8 +104,10 @@ class Settings:
     def recipe(self) -> dict[str, str]:
         """What could change an answer. Not the address: a model that moves is still the same."""
         names = ("model", "revision", "temperature", "max_tokens", "logprobs", "votes", "structured", "max_chars")
-        extra = {"extra": repr(sorted(self.extra.items()))} if self.extra else {}
-        return {name: str(getattr(self, name)) for name in names} | extra
+        found = {name: str(getattr(self, name)) for name in names}
+        if self.logprobs == "yes":
+            found["logprobs"] = "auto"  # both read the same where there is something to read
+        return found | ({"extra": repr(sorted(self.extra.items()))} if self.extra else {})
 
 
 def build(settings: Settings, context: Context) -> OpenAI:

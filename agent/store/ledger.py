@@ -235,9 +235,9 @@ class Store:
         """Good answers after number `seq` which are not withdrawn, oldest first, with their numbers."""
         return self._read(lambda connection: reading.answers_since(connection, seq, recipes))
 
-    def withdrawn_since(self, seq: int) -> list[tuple[int, Call]]:
-        """Calls that were withdrawn after number `seq` (the same numbers as in `answers_since`)."""
-        return self._read(lambda connection: reading.withdrawn_since(connection, seq))
+    def answered(self) -> dict[tuple[str, str], int]:
+        """Machines' good answers by (annotator, recipe)."""
+        return self._read(reading.answered)
 
     def events_since(self, seq: int, recipes: Sequence[str]) -> list[tuple[int, str, Call, Answer]]:
         """All that closed a call after number `seq`, oldest first: (number, ok | failed | withdrawn, call, answer)."""

@@ -96,14 +96,14 @@ def asked(connection: Connection, recipe: str) -> list[Call]:
     return [call_of(row) for row in connection.execute(query)]
 
 
-def withdrawn_since(connection: Connection, seq: int) -> list[tuple[int, Call]]:
+def answered(connection: Connection) -> dict[tuple[str, str], int]:
     query = (
-        select(answers.c.seq, *_CALL)
+        select(calls.c.annotator, calls.c.recipe, func.count())
         .join_from(answers, calls, answers.c.key == calls.c.key)
-        .where(answers.c.seq > seq, answers.c.status == "withdrawn")
-        .order_by(answers.c.seq)
+        .where(answers.c.status == "ok", calls.c.annotator != PERSON)
+        .group_by(calls.c.annotator, calls.c.recipe)
     )
-    return [(row[0], call_of(row[1:])) for row in connection.execute(query)]
+    return {(row[0], row[1]): int(row[2]) for row in connection.execute(query)}
 
 
 def open_calls(connection: Connection, annotator: str | None, people: bool | None) -> list[Call]:
