@@ -164,7 +164,8 @@ def _options(
         if value is not None:
             asked += f" --{name} MORE" if f"--{name})" in reason else f" --{name} {shlex.quote(value)}"
     asked += "".join(f" --price {shlex.quote(price)}" for price in prices)
-    asked += "" if batch in (None, "cancel") else " --batch" if batch == "files" else " --batch submit"
+    if batch in ("files", "submit") and "without --batch" not in reason:
+        asked += " --batch" if batch == "files" else " --batch submit"
     return {"asked_by": asked} | ({} if people is None else {"recorded_people": people})
 
 

@@ -79,6 +79,11 @@ def check(ground: Ground, machine: Machine) -> Callable[[Call, Prompt, Answer], 
     return read
 
 
+def mend(ground: Ground) -> str:
+    """How questions that came to nothing are asked anew: not in a file, once so many held them in vain."""
+    return "run again to ask them anew" if ground.post is None else "run without --batch to ask them one by one"
+
+
 def words(waiting: list[str]) -> str:
     """Why the run ends waiting."""
     many = "a batch" if len(waiting) == 1 else f"{len(waiting):,} batches"
