@@ -440,6 +440,60 @@ def test_bad_items_are_closed_once_the_server_has_answered_another(store: Store)
     assert store.spend().usd == pytest.approx(30 * GOOD.usd + 30 * 0.01)
 
 
+class Slow(Script):
+    """The same, as an engine that takes its time before it may be asked."""
+
+    loads: Step = "hang"
+    loaded = 0
+
+    async def ready(self) -> None:
+        self.loaded += 1
+        await asyncio.sleep(3600 if self.loads == "hang" else 0.6)
+        if isinstance(self.loads, Exception):
+            raise self.loads
+
+    async def answer(self, prompt: Prompt) -> Answer:
+        assert self.loaded
+        return await super().answer(prompt)
+
+
+def test_an_engine_may_load_longer_than_a_question_may_take(store: Store) -> None:
+    oracle = Slow(lambda key, time: GOOD, in_flight=4)
+    oracle.loads = GOOD
+    assert run(store, oracle, 10, Policy(deadline_s=0.1, stall_s=0.2, attempts=1)) == Asked(answered=10)
+    assert (oracle.loaded, store.spend().errors) == (1, 0)
+
+
+def test_where_there_is_nothing_to_ask_nothing_is_loaded(store: Store) -> None:
+    run(store, Script(lambda key, time: GOOD))
+    oracle = Slow(lambda key, time: GOOD)
+    assert run(store, oracle) == Asked(already=10) and oracle.loaded == 0
+
+
+@pytest.mark.parametrize("error", [EndpointDown("cannot start"), MissingExtra("vllm", "vllm", "oracle vllm")])
+def test_an_engine_that_cannot_be_loaded_is_asked_nothing(store: Store, error: Exception) -> None:
+    oracle = Slow(lambda key, time: GOOD, in_flight=4)
+    oracle.loads = error
+    if isinstance(error, EndpointDown):
+        assert run(store, oracle) == Asked(paused="cannot start")
+    else:
+        with pytest.raises(MissingExtra):
+            run(store, oracle)
+    assert not oracle.asked and store.spend().usd == 0
+
+
+def test_an_engine_that_is_loading_can_be_interrupted(store: Store) -> None:
+    async def main() -> None:
+        work = asyncio.create_task(ask(store, Slow(lambda key, time: GOOD), jobs(4), Policy(grace_s=60.0)))
+        await asyncio.sleep(0.2)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(work, 20)
+
+    asyncio.run(main())
+    assert store.answers_since(0) == []
+
+
 PARKED = Transient("left alone for 0 s", after=0.0, sent=False)
 
 

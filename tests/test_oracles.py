@@ -7,13 +7,14 @@ import logging
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from oracle_room import MULTI, SINGLE, ask, asked, context, read
 
 from agent import plugins
 from agent.errors import CallFailed, DataError, PluginError, Transient, Unparsable
-from agent.oracles import person, replay, scripted
+from agent.oracles import person, replay, scripted, vllm
 from agent.types import Answer, Item, Layout, Task
 
 # Recorded votes.
@@ -222,3 +223,14 @@ def test_an_oracle_is_a_module_with_settings_and_build(name):
 
 def test_the_layout_of_a_context_is_the_kinds():
     assert context(MULTI).layout == Layout(tuple(MULTI.labels), (("no", "yes"),) * 3)
+
+
+def test_vllm_tells_weights_apart_by_what_is_in_their_folder_or_by_their_revision(tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    recipes = [vllm.Vllm(vllm.Settings(str(folder))).traits.recipe]
+    (folder / "model.safetensors").write_bytes(b"other weights")
+    recipes.append(vllm.Vllm(vllm.Settings(str(folder))).traits.recipe)
+    recipes += [vllm.Vllm(vllm.Settings("org/name", revision=one)).traits.recipe for one in ("", "v2")]
+    assert len({recipe["weights"] for recipe in recipes}) == 4

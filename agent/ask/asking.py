@@ -17,6 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from agent.ask.books import Books
 from agent.ask.feed import Feeder, in_turns
 from agent.ask.learnt import Learnt
+from agent.ask.loading import Loading
 from agent.ask.streaks import Streaks
 from agent.ask.terms import Asked, Job, OnEvent, Policy, Read
 from agent.ask.verdict import Broken, Over, Refused, Verdict, verdict
@@ -53,6 +54,7 @@ class Asking:
         self._alarm: asyncio.TimerHandle | None = None
         self._not_before = 0.0
         self._quiet_s = 0.0
+        self._loading = Loading(oracle)
         self._streaks = Streaks(self._policy)
         check = read or (lambda call, prompt, answer: None)
         self._books = Books(store, self._asked, self._streaks, self._tell, check, self._stop)
@@ -67,11 +69,13 @@ class Asking:
             await self._over.wait()
         except asyncio.CancelledError:
             self._stop("interrupted")
+            self._loading.give_up()
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=self._policy.grace_s)
             raise
         finally:
             self._stopped.set()  # nothing more is sent, whatever ends now
+            self._loading.give_up()
             left = [watch, *self._tasks]
             for task in left:
                 task.cancel()
@@ -116,7 +120,7 @@ class Asking:
         while self._quiet_s < self._patience_s:
             nap = self._patience_s / 20
             await asyncio.sleep(nap)
-            self._quiet_s += nap * bool(self._on_wire or self._troubled)
+            self._quiet_s += nap * bool((self._on_wire or self._troubled) and not self._loading.under_way)
         self._stop(
             f"no answer has come for {self._patience_s:.0f} s though questions were under way{self._last}: look at "
             "the server and its log; if it is only slow, raise deadline of this rung; then run again"
@@ -241,6 +245,8 @@ class Asking:
         """One request under its deadline. Whatever goes wrong is in the ledger before it is raised."""
         sent = time.monotonic()
         try:
+            await self._loading.over()
+            sent = time.monotonic()
             async with asyncio.timeout(self._deadline):
                 answer = await self._oracle.answer(prompt)
         except asyncio.CancelledError:

@@ -62,7 +62,7 @@ def find(model: str) -> Source:
     if path.suffix == ".gguf" and path.is_file():
         return Source(str(path), path.stem, _gguf.sha256(path))
     if path.is_dir():
-        return Source(str(path), path.name, _fingerprint(path))
+        return Source(str(path), path.name, fingerprint(path))
     return _hub(model)
 
 
@@ -85,7 +85,7 @@ def _inside(package: str, pattern: str) -> list[Path]:
     return sorted(path for place in places or () for path in Path(place).rglob(pattern))
 
 
-def _fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path) -> str:
     """A hash of a model folder: names, sizes, the first and the last MiB of each file of configuration or weights."""
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".bin", ".model")):

@@ -85,7 +85,7 @@ class _Job:
 
 
 def build(settings: Settings, context: Context) -> Small:
-    """The oracle; weights are loaded when the first question comes.
+    """The oracle; weights are loaded when it is to be ready, or at the first question.
 
     Raises:
         MissingExtra: model = "auto" and the package with the weights is absent.
@@ -146,6 +146,14 @@ class Small:
         """The first token of each label's words, for the doctor; loads the model."""
         scorer = self._load()
         return {name: scorer.encode(f" {name}", start=False)[0] for name in names}
+
+    async def ready(self) -> None:
+        """Load the weights: from a GGUF file for the first time, or from a slow disk, that takes minutes.
+
+        Raises:
+            MissingExtra, ConfigError: the model cannot be loaded.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._load)
 
     async def answer(self, prompt: Prompt) -> Answer:
         """The log-probability of every option's words, raw.

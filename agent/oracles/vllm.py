@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from agent.errors import CallFailed, EndpointDown, MissingExtra, TutelageError
-from agent.oracles import Token, _bodies, _words, read_codes, readout
+from agent.oracles import Token, _bodies, _weights, _words, read_codes, readout
 from agent.types import Answer, Context, Most, Prompt, Traits
 
 MOST_IDS = 128
@@ -33,6 +34,8 @@ class Settings:
     max_tokens: most tokens an answer may have; for kind multi it is raised to 8 for each option.
     template: prompt template, one of ours or a path.
     max_chars: characters of an item that are shown; of a longer one the middle is left out.
+    revision: commit, branch or tag at Hugging Face; "" is the newest one there or here. For a folder leave it out: its
+        files are told by their names, sizes and ends.
     """
 
     model: str
@@ -44,10 +47,11 @@ class Settings:
     max_tokens: int = 16
     template: str = "codes.j2"
     max_chars: int = 6_000
+    revision: str = ""
 
 
 def build(settings: Settings, context: Context) -> Vllm:
-    """The oracle; weights are loaded at the first question."""
+    """The oracle; weights are loaded when it is to be ready, or at the first question."""
     return Vllm(settings, context.seed)
 
 
@@ -57,6 +61,8 @@ class Vllm:
     def __init__(self, settings: Settings, seed: int = 0) -> None:
         self.settings = settings
         self._seed = seed
+        folder = Path(settings.model).expanduser()
+        self._weights = _weights.fingerprint(folder) if folder.is_dir() else settings.revision
         self._engine: Any = None
         self._waiting: list[tuple[Prompt, asyncio.Future[Answer]]] = []
         self._worker: asyncio.Task[None] | None = None
@@ -66,6 +72,7 @@ class Vllm:
         """What the house must know of it."""
         at = self.settings
         recipe = {name: str(getattr(at, name)) for name in ("model", "dtype", "max_tokens", "max_chars")}
+        recipe["weights"] = self._weights
         return Traits(
             at.model,
             recipe,
@@ -79,6 +86,15 @@ class Vllm:
     def most(self, prompt: Prompt) -> Most:
         """Nothing."""
         return Most()
+
+    async def ready(self) -> None:
+        """Start the engine: the weights are loaded and compiled for, which may take many minutes.
+
+        Raises:
+            MissingExtra: vllm is not installed.
+            EndpointDown: the engine cannot be started.
+        """
+        await asyncio.to_thread(self._load)
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Ask, in a batch with whatever else is waiting.
@@ -177,6 +193,7 @@ class Vllm:
             try:
                 self._engine = LLM(
                     model=at.model,
+                    revision=at.revision or None,
                     dtype=at.dtype,
                     max_model_len=at.max_model_len,
                     gpu_memory_utilization=at.memory,

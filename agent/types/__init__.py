@@ -28,7 +28,7 @@ from agent.types.nouns import (
     Task,
     Value,
 )
-from agent.types.protocols import Context, Kind, Oracle, Student, Traits
+from agent.types.protocols import Context, Kind, Loads, Oracle, Student, Traits
 
 __all__ = [
     "NONE_OF_THESE",
@@ -47,6 +47,7 @@ __all__ = [
     "Item",
     "Kind",
     "Layout",
+    "Loads",
     "Message",
     "Most",
     "Option",

@@ -75,6 +75,17 @@ class Oracle(Protocol):
     async def close(self) -> None: ...
 
 
+@runtime_checkable
+class Loads(Protocol):
+    """An oracle that takes its time before the first question, as one that loads a model does.
+
+    `ready` returns when it may be asked. It is awaited once an `ask`, outside of deadlines, and may be cancelled; it
+    raises as `answer` does where there is no model to be had.
+    """
+
+    async def ready(self) -> None: ...
+
+
 class Student(Protocol):
     """A local model that learns. `features` is computed once an item; `fit` and `predict` work on rows of it.
 
