@@ -206,3 +206,33 @@ def test_a_question_refused_for_itself_says_nothing_of_the_server():
             await oracle.close()
 
         asyncio.run(run())
+
+
+def test_a_question_that_failed_at_one_address_goes_to_another_at_once():
+    with ChatServer(right="good") as one, ChatServer(right="good") as two:
+        oracle = several([one, two])
+        prompts = [asked(SINGLE, oracle, str(i)) for i in range(8)]
+
+        async def run() -> None:
+            for made in prompts:
+                await oracle.answer(made)
+            one.mode = "500"
+            for made in prompts:  # as the addresses take turns, each is parked and tried in between
+                oracle.wire.places.all[0].until = 0.0
+                try:
+                    await oracle.answer(made)
+                except Transient as trouble:
+                    assert trouble.after == 0, "a healthy address is waited for by nobody"
+                    oracle.wire.places.all[0].until = 0.0  # the dead one could be tried again just now
+                    await oracle.answer(made)
+            assert oracle.wire.places.all[0].tripped
+            two.mode, oracle.wire.places.all[0].until = "500", 0.0
+            with pytest.raises(Transient) as first:
+                await oracle.answer(prompts[0])
+            oracle.wire.places.all[0].until = 0.0
+            with pytest.raises(Transient) as second:
+                await oracle.answer(prompts[0])
+            assert second.value.after != 0 or first.value.after != 0, "where all fail, nobody hurries"
+            await oracle.close()
+
+        asyncio.run(run())

@@ -44,7 +44,10 @@ class Policy:
     start: int = 8
 
     def pause(self, attempt: int, error: BaseException | None) -> float:
-        """Seconds to wait after so many attempts: what the endpoint asked for or doubling, and up to half more."""
+        """Seconds to wait after so many attempts: what the endpoint asked for or doubling, and up to half more; none
+        where it may be asked again at once (0)."""
+        if isinstance(error, Transient) and error.after == 0:
+            return 0.0
         wait = min(self.longest_wait_s, self.wait_s * 2.0 ** (attempt - 1))
         if isinstance(error, Transient) and error.after is not None:
             wait = max(wait, error.after)

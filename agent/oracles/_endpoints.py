@@ -1,6 +1,6 @@
 """Several addresses of one model: which is asked next, and which is left alone for a while. Knows no request's content.
 
-The one with the fewest requests in flight is asked. So many failures in a row and it is parked, twice as long each
+The one with the fewest requests in flight is asked; a question that failed at one goes to another next. So many failures in a row and it is parked, twice as long each
 time; then one real question tries it, never a health page, which may be well while the engine is dead. Retry-After
 parks only the address that said so. One that refuses us for good (key, credit, model) is put aside while others work.
 """
@@ -74,13 +74,16 @@ class Endpoints:
     def __init__(self, urls: Sequence[str]) -> None:
         self.all = [Endpoint(url.rstrip("/")) for url in urls]
         self._waiting: list[asyncio.Future[None]] = []
+        self._been: dict[str, set[Endpoint]] = {}  # question -> where it failed, of several addresses
 
     def forget(self) -> None:
         """Nobody is parked or put aside any more."""
         self.all = [Endpoint(place.url, known=place.known) for place in self.all]
+        self._been.clear()
 
-    async def take(self) -> Endpoint:
-        """An address to ask now; where the only hope is one that is being tried, wait for how that ends.
+    async def take(self, about: str = "") -> Endpoint:
+        """An address to ask now, another than where the question `about` failed last; where the only hope is one that is
+        being tried, wait for how that ends.
 
         Raises:
             Transient: all are parked; `after` says how long the first of them will be.
@@ -90,7 +93,8 @@ class Endpoints:
             now = time.monotonic()
             free = [e for e in self.all if not (e.refused or e.until > now or (e.tripped and e.trying))]
             if free:
-                chosen = free[0] if len(free) == 1 else min(free, key=lambda e: (e.flying, e.served))
+                been = self._been.get(about, ())
+                chosen = free[0] if len(free) == 1 else min(free, key=lambda e: (e in been, e.flying, e.served))
                 chosen.flying += 1
                 chosen.served += 1
                 chosen.trying = chosen.tripped
@@ -109,8 +113,9 @@ class Endpoints:
         wait = max(soonest.until - now, 0.0)
         return Transient(f"{soonest.where} is left alone for {wait:.0f} s: {soonest.last}", after=wait, sent=False)
 
-    def worked(self, endpoint: Endpoint) -> None:
+    def worked(self, endpoint: Endpoint, about: str = "") -> None:
         """It answered as it should, or refused a question that is not good."""
+        self._been.pop(about, None)
         if endpoint.tripped and endpoint.trying:
             log.info("%s answers again", endpoint.where)
         if endpoint.tripped or endpoint.strikes:
@@ -118,7 +123,9 @@ class Endpoints:
         endpoint.known = True
         self._land(endpoint)
 
-    def failed(self, endpoint: Endpoint, era: int, error: TutelageError, strike: bool = True) -> TutelageError:
+    def failed(
+        self, endpoint: Endpoint, era: int, error: TutelageError, strike: bool = True, about: str = ""
+    ) -> TutelageError:
         """It did not answer as it should; what to raise. `era`: that of the endpoint when the request left; `strike`:
         whether this tells of its health."""
         endpoint.last = str(error)
@@ -132,13 +139,20 @@ class Endpoints:
                 if endpoint.tripped or endpoint.strikes >= STRIKES:
                     self._park(endpoint)
         self._land(endpoint)
-        if isinstance(error, Transient) and error.after and self._another(endpoint):
-            return Transient(str(error), 0.0, error.billed)  # nobody has to wait for the one that is to be left alone
+        if isinstance(error, Transient) and len(self.all) > 1:
+            error.after = self._next(endpoint, about, error.after)
         return error
 
-    def _another(self, endpoint: Endpoint) -> bool:
-        now = time.monotonic()
-        return any(e is not endpoint and not e.refused and not e.tripped and e.until <= now for e in self.all)
+    def _next(self, endpoint: Endpoint, about: str, after: float | None) -> float | None:
+        """When to ask again: at once where a healthy address has not failed at this question, for nobody has to wait for
+        the one that is to be left alone."""
+        now, been = time.monotonic(), self._been.setdefault(about, set())
+        been.add(endpoint)
+        others = [e for e in self.all if e is not endpoint and not (e.refused or e.tripped or e.until > now)]
+        if any(e not in been for e in others):
+            return 0.0
+        self._been[about] = {endpoint}  # all have failed at it: round again, after a while
+        return None if others else after
 
     def dropped(self, endpoint: Endpoint) -> None:
         """The request was given up from our side: it tells nothing."""

@@ -86,7 +86,7 @@ def of_status(status: int, text: str, body: Any, headers: Mapping[str, str], url
         mend = 'lower max_chars of this rung, or write overflow = "chunk"'
         return CallFailed(f"the text is too long for the model ({said}): {mend}", billed=False)
     if status in BUSY or (status != 501 and status >= 500) or status < 200:
-        return Transient(f"{where(url)} cannot take the question now ({said})", after=wait(headers))
+        return Transient(f"{where(url)} cannot take the question now ({said})", after=wait(headers) or None)
     inner = body.get("error", body) if isinstance(body, Mapping) else {}
     param = str(inner.get("param") or "") if isinstance(inner, Mapping) else ""
     return Refused(f"{where(url)} refuses the question ({said})", status, text[:WORDS], param)

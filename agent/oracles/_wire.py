@@ -200,8 +200,9 @@ class Wire:
             fault = self._status(got, place)
         raise fault
 
-    async def chat(self, body: Mapping[str, Any]) -> Reply:
+    async def chat(self, body: Mapping[str, Any], about: str = "") -> Reply:
         """One chat completion; while nothing is settled, again without a field the server refuses (free of charge).
+        `about`: the question's key.
 
         Raises:
             EndpointDown, Transient, CallFailed: as `answer` of the oracle `openai` documents them.
@@ -210,7 +211,7 @@ class Wire:
         for sent_before in range(SPARE + 1):
             sent = self.accepted(body)
             try:
-                found = await self.ask("/chat/completions", sent, reply)
+                found = await self.ask("/chat/completions", sent, reply, about)
             except Refused as refused:
                 name = self._learn(refused, sent)
                 if not name:
@@ -246,15 +247,18 @@ class Wire:
                 return name
         return ""
 
-    async def ask(self, path: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any], str], T]) -> T:
+    async def ask(
+        self, path: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any], str], T], about: str = ""
+    ) -> T:
         """Send a question to the address that has the least to do, and read the body that comes back.
+        `about`: the question's key.
 
         Raises:
             EndpointDown: every address has refused us for good; or the only one is not there.
             Transient: this attempt failed, or all addresses are parked.
             CallFailed: this question cannot be answered.
         """
-        place = await self.places.take()
+        place = await self.places.take(about)
         era, strike = place.era, True
         fault: TutelageError
         try:
@@ -274,15 +278,15 @@ class Wire:
         except (EndpointDown, Transient) as error:
             fault = error
         except CallFailed:
-            self.places.worked(place)
+            self.places.worked(place, about)
             raise
         except BaseException:
             self.places.dropped(place)
             raise
         else:
-            self.places.worked(place)
+            self.places.worked(place, about)
             return found
-        raise self.places.failed(place, era, fault, strike) from None
+        raise self.places.failed(place, era, fault, strike, about) from None
 
     def _status(self, got: Got, place: Endpoint) -> TutelageError:
         text = got.body.decode("utf-8", "replace")

@@ -145,7 +145,7 @@ class Decisions:
         paid: list[Reply] = []
         for body, names in self._bodies(prompt):
             try:
-                paid.append(await self.wire.ask(path, body, partial(_read, names)))
+                paid.append(await self.wire.ask(path, body, partial(_read, names), prompt.key))
             except Transient as error:
                 raise Transient(str(error), error.after, error.billed or bool(paid), error.sent or bool(paid)) from None
             except CallFailed as error:

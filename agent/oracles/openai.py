@@ -271,7 +271,7 @@ class OpenAI:
     async def _one(self, body: dict[str, Any], prompt: Prompt, paid: list[Reply]) -> Reply:
         """One request's reply. What it took, or may have taken, is added to `paid`, whatever becomes of it."""
         try:
-            found = await self.wire.chat(body)
+            found = await self.wire.chat(body, prompt.key)
         except Short as error:
             paid.append(_readings.reckoned(error.reply, prompt, body["max_tokens"]))
             raise
