@@ -1,8 +1,9 @@
 """Several addresses of one model: which is asked next, and which is left alone for a while. Knows no request's content.
 
-The one with the fewest requests in flight is asked; a question that failed at one goes to another next. So many failures in a row and it is parked, twice as long each
-time; then one real question tries it, never a health page, which may be well while the engine is dead. Retry-After
-parks only the address that said so. One that refuses us for good (key, credit, model) is put aside while others work.
+The one with the fewest requests in flight is asked; a question that failed at one goes to another next. So many
+failures in a row and an address is parked, twice as long each time; then one real question tries it, never a health
+page, which may be well while the engine is dead. Retry-After parks only the address that said so. One that refuses us
+for good (key, credit, model) is put aside while others work.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ class Endpoints:
         self._been.clear()
 
     async def take(self, about: str = "") -> Endpoint:
-        """An address to ask now, another than where the question `about` failed last; where the only hope is one that is
-        being tried, wait for how that ends.
+        """An address to ask now, another than where the question `about` failed; where the only hope is one that is being
+        tried, wait for how that ends.
 
         Raises:
             Transient: all are parked; `after` says how long the first of them will be.
@@ -144,8 +145,8 @@ class Endpoints:
         return error
 
     def _next(self, endpoint: Endpoint, about: str, after: float | None) -> float | None:
-        """When to ask again: at once where a healthy address has not failed at this question, for nobody has to wait for
-        the one that is to be left alone."""
+        """When to ask again: at once where a healthy address has not failed at this question, for nobody has to wait
+        for the one that is to be left alone."""
         now, been = time.monotonic(), self._been.setdefault(about, set())
         been.add(endpoint)
         others = [e for e in self.all if e is not endpoint and not (e.refused or e.tripped or e.until > now)]

@@ -114,7 +114,7 @@ class Money:
         granted: list[Call] = []
         closed: list[Call] = []
         refused: list[Call] = []
-        short, after = "", self._seen["answers"]
+        short, left, needs, after = "", 0.0, 0.0, self._seen["answers"]
         for call in wanted:
             state = states.get(call.key)
             if state == "closed" or call.key in self._away:
@@ -128,7 +128,7 @@ class Money:
             held = Held(call.usd, tokens, call.requests, after) if before is None else before.most(call, tokens, after)
             lacking = self._lacking(call, held, before or NOTHING, budget)
             if lacking:
-                short = short or lacking
+                short, left, needs = lacking
                 refused.append(call)
                 continue
             granted.append(call)
@@ -140,19 +140,20 @@ class Money:
                 again.append(row | {"after": after, "at": time.time()})
             if call.annotator != PERSON:
                 self._hold(call.key, held)
-        return Reserved(granted, closed, refused, short)
+        return Reserved(granted, closed, refused, short, left, needs)
 
-    def _lacking(self, call: Call, held: Held, before: Held, budget: Budget) -> str:
-        """What there is too little of for this call to be held so; "" where it fits."""
+    def _lacking(self, call: Call, held: Held, before: Held, budget: Budget) -> tuple[str, float, float] | None:
+        """What there is too little of for this call to be held so, how much is left of it and how much the call may
+        take; None where it fits."""
         if budget.usd is not None and call.usd > 0 and self._usd + held.usd - before.usd > budget.usd + DUST:
-            return "usd"
+            return "usd", max(budget.usd - self._usd + before.usd, 0.0), held.usd
         if not call.requests:
-            return ""
+            return None
         if budget.tokens is not None and call.tokens and self._tokens + held.tokens - before.tokens > budget.tokens:
-            return "tokens"
+            return "tokens", max(budget.tokens - self._tokens + before.tokens, 0), held.tokens
         if budget.calls is not None and self._requests + held.requests - before.requests > budget.calls:
-            return "calls"
-        return ""
+            return "calls", max(budget.calls - self._requests + before.requests, 0), held.requests
+        return None
 
     def cut_short(self, connection: Connection, annotators: Sequence[str]) -> int:
         """Closes every open reservation of these annotators with an error row at all it holds; not those of calls that

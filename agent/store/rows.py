@@ -191,10 +191,13 @@ class Spend:
 class Reserved:
     """What became of the calls: may be sent, were answered (failed, withdrawn) before, do not fit in the budget.
 
-    `short`: what the first that was refused found too little of: "usd", "tokens" or "calls"; "" where none was.
+    `short`: what the first that was refused found too little of: "usd", "tokens" or "calls"; "" where none was. `left`
+    and `needs`: how much of it there was, and how much that call may take.
     """
 
     granted: list[Call]
     closed: list[Call]
     refused: list[Call]
     short: str = ""
+    left: float = 0.0
+    needs: float = 0.0
