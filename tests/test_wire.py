@@ -7,6 +7,7 @@ import json
 import logging
 import math
 from dataclasses import replace
+from datetime import date
 from email.utils import formatdate
 
 import pytest
@@ -39,6 +40,24 @@ def test_the_key_is_in_the_header_only_and_the_item_comes_last(monkeypatch):
     content = request.body["messages"][-1]["content"]
     assert content.index(TEXT) > content.rindex("so so") and len(content.split(TEXT)[1]) < 16
     assert "gold" not in body
+
+
+def test_a_line_end_behind_a_key_is_left_out_and_other_signs_are_no_key(monkeypatch):
+    monkeypatch.setenv("MY_KEY", f" {KEY}\r\n")
+    with ChatServer(right="good") as server:
+        one(server, api_key_env="MY_KEY")
+        assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+        for wrong in (f"{KEY}\nX-Other: 1", f"{KEY}\x1b", f"{KEY}\u00a0b"):
+            monkeypatch.setenv("MY_KEY", wrong)
+            with pytest.raises(EndpointDown, match="MY_KEY holds a line's end") as caught:
+                one(server, api_key_env="MY_KEY")
+            assert "SENTINEL" not in str(caught.value)
+        assert len(server.requests) == 1
+
+
+def test_what_cannot_be_sent_is_said_before_anything_is_asked():
+    with pytest.raises(ValueError, match="extra holds a value that is no JSON"):
+        openai.Settings("tiny", extra={"until": date(2026, 1, 1)})
 
 
 @pytest.mark.parametrize("mode", ["ok", "space"])

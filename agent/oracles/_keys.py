@@ -38,7 +38,7 @@ def lacking(urls: Sequence[str], named: str | None) -> tuple[str, str] | None:
     """What is amiss with the keys of these servers, and the mend; None where nothing is."""
     for url in urls:
         name = variable(url, named)
-        if name and not os.environ.get(name):
+        if name and not _held(name):
             return f"{name} is not set", f"put the key into the environment variable {name}"
         if not name and nearness(url) == "far":
             return f"no variable is named for the key of {urlsplit(url).hostname}", NAME
@@ -49,14 +49,22 @@ def key(url: str, named: str | None, where: str) -> str:
     """The key to send to this server, or "". `where`: the address, fit to be shown.
 
     Raises:
-        EndpointDown: a server far away needs one, and there is none; says the mend.
+        EndpointDown: a server far away needs one, and there is none, or it holds what no header may; says the mend.
     """
     name = variable(url, named)
-    held = os.environ.get(name, "") if name else ""
+    held = _held(name)
+    if not (held.isascii() and held.isprintable()):
+        odd = "a line's end or another sign that stands in no key"
+        raise EndpointDown(f"the key in the environment variable {name} holds {odd}: set it anew")
     if not held and nearness(url) == "far":
         mend = f"put it into the environment variable {name}" if name else NAME
         raise EndpointDown(f"{where} needs a key: {mend}")
     return held
+
+
+def _held(name: str) -> str:
+    """What the variable holds, without the line's end that a file or a shell leaves behind it."""
+    return os.environ.get(name, "").strip() if name else ""
 
 
 def _under(url: str, hosts: Sequence[str]) -> bool:

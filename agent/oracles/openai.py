@@ -10,6 +10,7 @@ the options. Nothing is retried here; the caller decides, and every fault says w
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -94,6 +95,10 @@ class Settings:
             raise ValueError("max_tokens and votes must be more than 0")
         if taken := sorted(_bodies.OURS & set(self.extra)):
             raise ValueError(f"extra.{taken[0]} cannot be set: it is decided question by question")
+        try:
+            json.dumps(dict(self.extra))
+        except (TypeError, ValueError):
+            raise ValueError("extra holds a value that is no JSON (a date?): write it as text") from None
 
     @property
     def urls(self) -> tuple[str, ...]:
