@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import calibrate, plugins, prompt
-from agent.errors import CallFailed, ConfigError, MissingExtra
+from agent.errors import CallFailed, ConfigError, EndpointDown, MissingExtra
 from agent.oracles import _gguf, _weights, small
 from agent.oracles._scorer import KEPT_PREFIXES, Form, Scorer, Tree
-from agent.types import Context, Example, Item, Part, Prompt, Task
+from agent.types import Answer, Context, Example, Item, Part, Prompt, Task
 
 for needed in ("torch", "transformers", "gguf", "safetensors"):
     pytest.importorskip(needed, reason="the extra 'local' is not installed")
@@ -103,6 +103,41 @@ def naive(scorer: Scorer, text: tuple[int, ...], form: Form) -> float:
 
 PREFIX = "Decide.\n\nText: What a day.\nLabel: very good\n\nText:"
 TEXTS = [" Fine.\nLabel:", " A long and winding sentence about nothing at all, really.\nLabel:", " 12 of 345\nLabel:"]
+
+
+class Full:
+    """A scorer on a GPU whose memory bears so many texts in one pass."""
+
+    def __init__(self, bears: int) -> None:
+        self.bears, self.dtype = bears, "float32"
+
+    def encode(self, text: str, start: bool = True) -> tuple[int, ...]:
+        return tuple(text.encode())
+
+    def passes(self, texts, forms, prefix):
+        import torch
+
+        if len(texts) > self.bears:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        yield range(len(texts)), [[-1.0] * len(forms)] * len(texts), 0
+
+
+@pytest.mark.parametrize("bears", [0, 1, 3])
+def test_full_memory_is_met_with_fewer_texts_at_once_and_closes_no_question(oracle, bears: int) -> None:
+    made = prompts(oracle, sentences(GOOD)[:4])
+
+    async def main() -> list:
+        loop = asyncio.get_running_loop()
+        waiting = [small._Waiting(one, loop.create_future()) for one in made]
+        jobs = [oracle._job(Full(4), one) for one in waiting]
+        await asyncio.to_thread(oracle._group, Full(bears), jobs, loop)
+        return await asyncio.gather(*(one.future for one in waiting), return_exceptions=True)
+
+    found = asyncio.run(main())
+    if bears:
+        assert all(isinstance(answer, Answer) for answer in found)
+    else:
+        assert all(isinstance(error, EndpointDown) and "memory is full" in str(error) for error in found)
 
 
 def test_kept_prefix_and_shared_tree_change_nothing(scorer):

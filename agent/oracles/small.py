@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import exp, log, log1p
 
-from agent.errors import CallFailed, ConfigError
+from agent.errors import CallFailed, ConfigError, EndpointDown
 from agent.oracles import _weights
 from agent.oracles._scorer import Form, Ids, Scorer
 from agent.types import Answer, Context, Most, Option, Prompt, Traits
@@ -162,6 +162,7 @@ class Small:
 
         Raises:
             CallFailed: the prompt is longer than the model reads.
+            EndpointDown: the GPU's memory does not bear one text.
             MissingExtra, ConfigError: the model cannot be loaded.
         """
         loop = asyncio.get_running_loop()
@@ -267,7 +268,8 @@ class Small:
                 self._group(scorer, rest[:half], loop)
                 self._group(scorer, rest[half:], loop)
                 return
-            failed = error if isinstance(error, CallFailed) else CallFailed("the GPU's memory is full: lower batch")
+            full = "the GPU's memory is full at a single text: free it, or lower max_tokens_item; then run again"
+            failed = error if isinstance(error, CallFailed) else EndpointDown(full)
             loop.call_soon_threadsafe(_fail, [job.waiting for job in rest], failed)
 
     def _answer(self, scorer: Scorer, job: _Job, row: list[float], cached: int, seconds: float) -> Answer:
