@@ -83,7 +83,8 @@ def register() -> str:
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
-    # Their calling convention: what a model's attention knows beyond the tensors comes by name, each model its own.
+    # Their calling convention, so **given here though nowhere else: what a model's attention knows beyond the tensors
+    # comes by name, each model's own, and all of it must go on to their SDPA where there is no plan.
     AttentionInterface.register(
         NAME, lambda module, query, key, value, mask, **given: attend(module, query, key, value, mask, given)
     )
