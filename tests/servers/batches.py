@@ -61,7 +61,7 @@ def _good(line: dict[str, Any], judge: Judge, mode: str) -> dict[str, Any]:
     body = line["body"]
     label = judge(body["messages"][-1]["content"])
     kept = {"drawn": [label] * body.get("n", 1), "right": "", "mode": mode, "prose": "Well, it depends."}
-    told = SimpleNamespace(**kept, names=False, served="tiny-2026")
+    told = SimpleNamespace(**kept, names=False, served="tiny-2026", usage=True)
     response = {"status_code": 200, "request_id": "r", "body": completion(told, body)}
     return {"id": "b", "custom_id": line["custom_id"], "response": response, "error": None}
 
