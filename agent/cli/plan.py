@@ -54,9 +54,11 @@ def show(common: Common, limit: int | None, pilot: int | None = None, yes: bool 
     """Print the plan; `tutelage run --dry-run` is this, too."""
     from agent import config as settings
     from agent.cli.forecast import cost
+    from agent.loop import past
 
     config = common.config()
     items, total, aside = _items(config, limit)
+    unused = past.glance(config)
     tried = _try(common, config, min(pilot, total), limit, yes) if pilot is not None else None
     machines = [rung for rung in config.rung if rung.oracle and not rung.person]
     costs = [
@@ -77,6 +79,7 @@ def show(common: Common, limit: int | None, pilot: int | None = None, yes: bool 
         "ladder": [_rung_row(config, rung, named.get(rung.name)) for rung in config.rung],
         "pilot": None if tried is None else tried.body(),
         "prompts": {one.name: one.prompt for one in costs},
+        "unused": {"answers": unused, "words": past.words(unused)},
     }
     common.show(body, _text(config, body, costs, tried, common.flags) + f"\nnext: tutelage run{common.flags}")
 
@@ -209,7 +212,7 @@ def _text(config: Config, body: dict[str, Any], costs: Sequence[Cost], tried: Pi
     aside = f" ({many(body['set_aside'], 'row')} set aside)" if body["set_aside"] else ""
     labels = ", ".join(body["labels"][:12]) + (" …" if len(body["labels"]) > 12 else "")
     lines = [f"{many(body['items'], 'item')}{aside}, {many(len(body['labels']), 'label')}: {labels}", ""]
-    lines += _top(config, body, tried)
+    lines += [*_top(config, body, tried), *filter(None, [body["unused"]["words"]])]
     if tried is None:
         lines += ["", f"these are guesses; measure with  tutelage plan --pilot {min(100, body['items'])}{flags}"]
     else:
