@@ -139,7 +139,9 @@ def test_only_what_failed_or_expired_is_asked_again(here: Here, faults: str) -> 
     assert here.run().code == 4
     with here.store() as store:
         assert {c.key for c in store.open_calls()} == set(here.keys(2))
-    assert len(here.keys(2)) == open_again and f"{open_again} to be asked again" in here.said[0]
+    assert len(here.keys(2)) == open_again and f"{open_again} to be asked again" in " ".join(here.said)
+    if faults == "partial":
+        assert "lack 30 of 60 requests, which count as all that was reserved" in here.said[0]
     here.answered("", 2)
     assert here.run().code == 0
     here.whole()
@@ -296,6 +298,23 @@ def test_a_pilot_leaves_alone_what_is_out(here: Here) -> None:
     assert here.run().code == 0
 
 
+def test_errors_alone_do_not_close_a_batch(here: Here) -> None:
+    """The output may still be on its way: what it answers was not to be paid for twice."""
+    here.run()
+    good, bad = answer(here.requests(), judge, "expired")
+    (here.batches / "small-0001.errors.jsonl").write_bytes(bad)
+    finished = here.run()
+    assert finished.code == 4 and "small-0001.errors.jsonl tells of 30 of 60 requests" in finished.reason
+    assert "put the output of small-0001.jsonl" in finished.reason
+    with here.store() as store:
+        assert store.spend().errors == 0 and len(store.batches(only_out=True)) == 1
+    (here.batches / "small-0001.output.jsonl").write_bytes(good)
+    assert here.run().code == 4
+    here.answered("", 2)
+    assert here.run().code == 0
+    here.whole()
+
+
 # At a provider -------------------------------------------------------------------------------------------------------
 
 
@@ -335,6 +354,23 @@ def test_no_proxy_and_no_account_for_a_server_of_the_house(here: Here, monkeypat
         assert Here(here.folder, server.url).run("submit").code == 0
         assert proxy.told == []
         assert not [name for name in server.told if name.startswith(("openai-", "x-stainless-"))]
+
+
+def test_the_jobs_of_all_rungs_are_handed_in_before_any_is_waited_for(here: Here) -> None:
+    with BatchServer(judge, looks=1) as large, BatchServer(judge, looks=1) as server:
+        here = Here(here.folder, server.url)
+        more = f'[[rung]]\noracle = "openai"\nname = "large"\nmodel = "big"\nbase_url = "{large.url}"\n'
+        with open(here.folder / "tutelage.toml", "a") as config:
+            config.write(more + '[[rung]]\noracle = "person"\npeople = "gold"\n')
+        under_way: set[str] = set()
+
+        def looked(what: str) -> None:
+            if what == "GET batches":
+                under_way.update(job.id for job in large.jobs if job.status == "in_progress")
+
+        server.hook = looked
+        assert here.run("submit", "run.batch=20").code == 0
+        assert under_way, "one server is looked at while the other has something to do"
 
 
 def test_a_job_that_was_taken_on_without_a_word_is_found_again(here: Here) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.batch.files import URL, WORD
-from agent.errors import EndpointDown
+from agent.errors import EndpointDown, UserError
 from agent.oracles import _keys, nearness
 
 if TYPE_CHECKING:
@@ -73,6 +73,14 @@ class Desk:
         self._client: AsyncOpenAI = openai.AsyncOpenAI(
             base_url=base_url, api_key=key, max_retries=retries, http_client=_transport(base_url)
         )
+
+    @classmethod
+    def of(cls, settings: Any) -> Desk:
+        """At a rung's endpoint, the first where it has several. Raises UserError for one that has no such interface."""
+        if getattr(settings, "azure_api_version", ""):
+            raise UserError("--batch submit does not hand in at Azure: use --batch, and hand the file in yourself")
+        url = settings.base_url if isinstance(settings.base_url, str) else settings.base_url[0]
+        return cls(url, settings.api_key_env)
 
     async def hand_in(self, path: Path, token: str) -> str:
         """The job's number. Never tried twice: what is not known to have arrived is looked for by `find`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from agent.batch import files
 from agent.errors import CallFailed, EndpointDown, Transient, Unparsable
@@ -20,9 +20,21 @@ FOR_GOOD = (400, 413, 422)
 """Statuses of a request that asking again does not mend."""
 
 
-class Filed(Protocol):
-    """An oracle whose questions can be put into a file."""
+class Price(Protocol):
+    """What tokens cost, in dollars."""
 
+    def bill(self, tokens_in: int, tokens_out: int) -> float: ...
+
+
+@runtime_checkable
+class Filed(Protocol):
+    """An oracle whose questions can be put into a file. `price`: what its tokens cost, None where that is not known;
+    `settings`: with `base_url` and `api_key_env` where its files can be handed in."""
+
+    @property
+    def price(self) -> Price | None: ...
+    @property
+    def settings(self) -> Any: ...
     def body(self, prompt: Prompt) -> Mapping[str, Any]: ...
     def read(self, prompt: Prompt, response: Mapping[str, Any]) -> Answer: ...
 
@@ -40,12 +52,12 @@ def of(oracle: Filed, jobs: Iterable[tuple[Call, Prompt]]) -> Iterable[tuple[tup
 
 def _once(oracle: Filed, call: Call, prompt: Prompt, body: Mapping[str, Any]) -> Call:
     """The call at the most that this one request can take: a file asks once, where asking may take several attempts."""
-    price = getattr(oracle, "price", None)
+    price = oracle.price
     tokens_in = _bodies.tokens(prompt)
     tokens_out = int(body.get("n") or 1) * int(body.get("max_tokens") or body.get("max_completion_tokens") or 0)
     if price is None or not tokens_out:
         return replace(call, requests=1)
-    usd, tokens = float(price.bill(tokens_in, tokens_out)), tokens_in + tokens_out
+    usd, tokens = price.bill(tokens_in, tokens_out), tokens_in + tokens_out
     return replace(call, usd=min(usd, call.usd), tokens=min(tokens, call.tokens), requests=1)
 
 

@@ -8,17 +8,17 @@ job's number, the job is found by its token. Answers are recorded and the batch 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from agent.batch import files, lines
 from agent.batch.desk import Desk, Job
 from agent.batch.lines import Check, Filed
-from agent.errors import DataError, EndpointDown, UserError
+from agent.errors import DataError, EndpointDown
 from agent.store import Batch, Came, Store
 from agent.types import Answer, Budget, Call, Prompt
 
@@ -64,9 +64,9 @@ class Post:
     progress: Callable[[str, int, int], None]
 
     async def put(
-        self, annotator: str, oracle: Filed, jobs: Iterable[tuple[Call, Prompt]], budget: Budget | None, check: Check
+        self, annotator: str, oracle: Filed, jobs: Iterable[tuple[Call, Prompt]], budget: Budget | None
     ) -> Sent:
-        """Puts questions into files, as many as the budget bears; then as `collect`."""
+        """Puts questions into files, as many as the budget bears, and hands these in; `collect` waits for them."""
         read = (batch for batch in self.store.batches() if batch.stage == "read")
         sent, times = Sent(), Counter(key for batch in read for key in batch.keys)
         fresh: dict[str, tuple[Call, Prompt]] = {}
@@ -85,7 +85,10 @@ class Post:
                 self._write(
                     Batch(name, annotator, "reserved", tuple(granted)), [p for p in parcel if p[0][0].key in granted]
                 )
-        return await self.collect(annotator, oracle, check, sent)
+        if self.submit:
+            async with _Desks({annotator: oracle}) as desks:
+                await self._hand_in_all(desks, sent)
+        return sent
 
     def _write(self, batch: Batch, parcel: Sequence[tuple[tuple[Call, Prompt], bytes]]) -> None:
         files.write(self._path(batch, files.QUESTIONS), (files.question(prompt) for (_, prompt), _ in parcel))
@@ -93,29 +96,39 @@ class Post:
         self.store.note_batch(batch, "written")
         self.tell(f"batch {batch.name}: {len(parcel):,} requests in {self._path(batch, files.REQUESTS)}")
 
-    async def collect(self, annotator: str, oracle: Filed, check: Check, sent: Sent | None = None) -> Sent:
-        """Hands in what is to be handed in, and reads back what has come; notes what became of it in `sent`."""
-        sent = sent or Sent()
-        mine = [batch for batch in self.store.batches(only_out=True) if batch.annotator == annotator]
-        handed: list[Batch] = []
-        desk = _desk(oracle) if self.submit and mine else None
-        try:
-            for batch in mine:
-                if batch.stage == "reserved":
-                    self._never_was(batch)
-                elif desk is not None:
-                    handed.append(await self._hand_in(desk, batch))
-                else:
-                    self._by_hand(batch, oracle, check, sent)
-            for batch in handed:
-                assert desk is not None
-                await self._fetch(desk, batch, await self._until_over(desk, batch), oracle, check, sent)
-        except EndpointDown as error:
-            sent.paused = sent.paused or str(error)
-        finally:
-            if desk is not None:
-                await desk.close()
+    async def collect(self, oracles: Mapping[str, Filed], checks: Mapping[str, Check]) -> Sent:
+        """Reads back what has come of these annotators. At a provider all is handed in before any of it is waited for,
+        so that the jobs of several rungs are worked on at the same time."""
+        sent = Sent()
+        if not self.submit:
+            for batch in self._out(oracles):
+                self._by_hand(batch, oracles[batch.annotator], checks[batch.annotator], sent)
+            return sent
+        async with _Desks(oracles) as desks:
+            for batch in await self._hand_in_all(desks, sent):
+                who = batch.annotator
+                with desks.unless_down(who, sent) as desk:
+                    if desk is not None:
+                        job = await self._until_over(desk, batch)
+                        await self._fetch(desk, batch, job, oracles[who], checks[who], sent)
         return sent
+
+    def _out(self, annotators: Collection[str]) -> list[Batch]:
+        """The batches of these annotators whose answers are still to come; what was never written is void."""
+        mine = [batch for batch in self.store.batches(only_out=True) if batch.annotator in annotators]
+        for batch in mine:
+            if batch.stage == "reserved":
+                self._never_was(batch)
+        return [batch for batch in mine if batch.stage != "reserved"]
+
+    async def _hand_in_all(self, desks: _Desks, sent: Sent) -> list[Batch]:
+        """The batches with their jobs, but for those of rungs whose endpoint is down."""
+        handed: list[Batch] = []
+        for batch in self._out(desks.oracles):
+            with desks.unless_down(batch.annotator, sent) as desk:
+                if desk is not None:
+                    handed.append(await self._hand_in(desk, batch))
+        return handed
 
     def awaited(self, annotators: Sequence[str]) -> list[str]:
         """One line a batch of these annotators whose answers are still to come: what must be done for it."""
@@ -146,7 +159,7 @@ class Post:
         return sent
 
     async def _call_back(self, batch: Batch, oracle: Filed, check: Check, sent: Sent) -> None:
-        desk = _desk(oracle)
+        desk = Desk.of(oracle.settings)
         try:
             job = batch.job or await desk.find(str((batch.notes or {})["token"]))
             if not job:
@@ -189,7 +202,14 @@ class Post:
         elif not found.lines:
             where = " and ".join(path.name for path in came)
             sent.waiting.append(f"{where} holds no answer to batch {batch.name} of this run (wrong file?): {put}")
+        elif (lacking := len(batch.keys) - len(found.lines)) and not self._path(batch, files.OUTPUT).exists():
+            sent.waiting.append(f"{came[0].name} tells of {len(found.lines):,} of {len(batch.keys):,} requests: {put}")
         else:
+            if lacking:
+                self.tell(
+                    f"batch {batch.name}: its files lack {lacking:,} of {len(batch.keys):,} requests, which count as "
+                    "all that was reserved for them"
+                )
             self._read_back(batch, found, oracle, check, sent, "")
 
     # At the provider ----------------------------------------------------------------------------------------------
@@ -298,10 +318,28 @@ class Post:
         return self._path(batch, files.OUTPUT), self._path(batch, files.ERRORS)
 
 
-def _desk(oracle: Filed) -> Desk:
-    """The batch interface of an oracle's endpoint, the first where it has several."""
-    at: Any = oracle.settings  # type: ignore[attr-defined]
-    if getattr(at, "azure_api_version", ""):
-        raise UserError("--batch submit does not hand in at Azure: use --batch, and hand the file in yourself")
-    url = at.base_url if isinstance(at.base_url, str) else at.base_url[0]
-    return Desk(url, at.api_key_env)
+class _Desks:
+    """The batch interfaces of some rungs, each opened when it is wanted; one that is down is not tried again."""
+
+    def __init__(self, oracles: Mapping[str, Filed]) -> None:
+        self.oracles = oracles
+        self._open: dict[str, Desk] = {}
+        self._down: set[str] = set()
+
+    async def __aenter__(self) -> _Desks:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for desk in self._open.values():
+            await desk.close()
+
+    @contextlib.contextmanager
+    def unless_down(self, annotator: str, sent: Sent) -> Iterator[Desk | None]:
+        """The rung's desk, None where it is down; trouble with it is noted in `sent` and ends what is done there."""
+        try:
+            if annotator not in self._open and annotator not in self._down:
+                self._open[annotator] = Desk.of(self.oracles[annotator].settings)
+            yield None if annotator in self._down else self._open[annotator]
+        except EndpointDown as error:
+            self._down.add(annotator)
+            sent.paused = sent.paused or str(error)

@@ -291,6 +291,7 @@ async def _finish_open(ground: Ground, policy: ask.Policy, report: Report, numbe
     for machine in ground.machines:
         jobs = asks.unfinished(ground, machine)
         await turns.put(ground, machine, jobs, policy, report, number, Turned(), None)
+    await turns.bring(ground, Turned())
 
 
 def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[str, int] | None:

@@ -6,7 +6,7 @@ Knows which machine can be asked so, and what its answers must be; the files are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Literal
 
 from agent.batch import Filed, Post, Sent
 from agent.loop.ground import Ground, Machine
@@ -27,9 +27,8 @@ def post(ground: Ground, mode: Mode, tell: Tell, progress: Progress) -> Post:
 
 def filed(machine: Machine, submit: bool) -> Filed | None:
     """The machine's oracle, where its questions can be put into files (and handed in, where that is wanted)."""
-    oracle: Any = machine.oracle
-    can = hasattr(oracle, "body") and hasattr(oracle, "read")
-    return oracle if can and (not submit or hasattr(oracle.settings, "base_url")) else None
+    oracle = machine.oracle
+    return oracle if isinstance(oracle, Filed) and (not submit or hasattr(oracle.settings, "base_url")) else None
 
 
 async def put(
@@ -41,7 +40,7 @@ async def put(
     budget: Budget | None,
 ) -> Sent:
     """Puts jobs into files; calls that came to nothing too often are not asked again in this run."""
-    sent = await at.put(machine.rung.name, oracle, jobs, budget, check(ground, machine))
+    sent = await at.put(machine.rung.name, oracle, jobs, budget)
     for call in sent.tired:
         machine.tired[ground.pool.position(call.item)] = True
     return sent
@@ -49,16 +48,19 @@ async def put(
 
 async def collect(ground: Ground, at: Post) -> Sent:
     """Before the first turn: what earlier runs put into files. Nothing else is asked while answers are to come."""
-    whole = Sent()
-    for machine in ground.machines:
-        oracle = filed(machine, at.submit)
-        if oracle is not None:
-            await at.collect(machine.rung.name, oracle, check(ground, machine), whole)
+    whole = await bring(ground, at)
     names = {machine.rung.name for machine in ground.machines}
     for batch in ground.store.batches(only_out=True):
         if batch.annotator not in names:
             at.tell(f"batch {batch.name} is of rung {batch.annotator}, which is gone: tutelage run --batch cancel")
     return whole
+
+
+async def bring(ground: Ground, at: Post) -> Sent:
+    """Hands in what all rungs have to hand in, waits for it where that is wanted, and reads back what has come."""
+    machines = {m.rung.name: (m, oracle) for m in ground.machines if (oracle := filed(m, at.submit)) is not None}
+    oracles = {name: oracle for name, (_, oracle) in machines.items()}
+    return await at.collect(oracles, {name: check(ground, m) for name, (m, _) in machines.items()})
 
 
 async def cancel(ground: Ground, at: Post) -> Sent:

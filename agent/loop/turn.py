@@ -124,6 +124,7 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
         await put(ground, machine, jobs, policy, report, number, out, cap)
         if out.paused:
             break
+    await bring(ground, out)
     out.waiting = len(people.open_cards(ground))
     out.numbers = {**numbers(ground, belief, routes), "written": written}
     return out
@@ -193,7 +194,6 @@ async def put(
         return
     if ground.post is not None and (oracle := posting.filed(machine, ground.post.submit)) is not None:
         sent = await posting.put(ground, machine, ground.post, oracle, jobs, policy.budget)
-        out.asked += sent.answered + sent.failed + sent.again
         out.given_up, out.refused = out.given_up + len(sent.tired), out.refused + sent.refused
         out.paused = sent.paused
         if sent.refused and not machine.shut:
@@ -230,6 +230,14 @@ async def put(
     out.paused = result.paused
     if result.refused_by_budget and not machine.shut:
         machine.shut = OUT_OF[result.short]
+
+
+async def bring(ground: Ground, out: Turned) -> None:
+    """Wait for what was handed in for all machines, and note what came of it in `out`."""
+    if ground.post is not None and ground.post.submit and not out.paused:
+        sent = await posting.bring(ground, ground.post)
+        out.asked += sent.answered + sent.failed + sent.again
+        out.paused = out.paused or sent.paused
 
 
 @dataclass(frozen=True)
