@@ -11,11 +11,11 @@ from collections.abc import Iterable
 
 from agent.ask.asking import Asking
 from agent.ask.learnt import Learnt
-from agent.ask.terms import Asked, Job, OnEvent, Policy, Read
+from agent.ask.terms import Asked, Job, Lack, OnEvent, Policy, Read
 from agent.store import Store
 from agent.types import Oracle
 
-__all__ = ["Asked", "Job", "Learnt", "OnEvent", "Policy", "Read", "ask"]
+__all__ = ["Asked", "Job", "Lack", "Learnt", "OnEvent", "Policy", "Read", "ask"]
 
 
 async def ask(

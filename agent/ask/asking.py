@@ -15,11 +15,11 @@ from collections.abc import Coroutine, Iterable
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from agent.ask.books import Books
-from agent.ask.feed import Feeder, in_turns
+from agent.ask.feed import Feeder, in_turns, priced
 from agent.ask.learnt import Learnt
 from agent.ask.loading import Loading
 from agent.ask.streaks import Streaks
-from agent.ask.terms import Asked, Job, OnEvent, Policy, Read
+from agent.ask.terms import Asked, Job, Lack, OnEvent, Policy, Read
 from agent.ask.verdict import Broken, Over, Refused, Verdict, verdict
 from agent.errors import Transient
 from agent.store import Store
@@ -43,7 +43,7 @@ class Asking:
         self._limit, self._pace, self._deadline = learnt.limit, learnt.pace, learnt.deadline
         self._asked = Asked()
         self._stopped, self._over = asyncio.Event(), asyncio.Event()
-        self._feeder = Feeder(store, self._policy.budget, self._stopped, self._send)
+        self._feeder = Feeder(store, oracle, self._policy.budget, self._stopped, self._send)
         self._again: deque[tuple[Call, asyncio.Future[None]]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._on_wire: dict[str, asyncio.Task[None] | None] = {}
@@ -87,7 +87,7 @@ class Asking:
         if self._error is not None:
             raise self._error
         self._asked.already += self._feeder.closed
-        self._asked.short = self._asked.short or self._feeder.short
+        self._asked.lack = self._feeder.lack if self._feeder.lack.short else self._asked.lack
         self._asked.limit = self._limit.now
         return self._asked
 
@@ -218,9 +218,10 @@ class Asking:
             with attempt:
                 if attempt.retry_state.attempt_number == 1:
                     raise first
+                call = priced((call, prompt), self._oracle)[0]
                 granted = await self._store.areserve([call], self._policy.budget)
                 if granted.refused:
-                    self._asked.short = self._asked.short or granted.short
+                    self._asked.lack = Lack.of(granted) or self._asked.lack
                     raise Refused
                 if granted.closed:
                     raise Over
@@ -287,7 +288,7 @@ class Asking:
         if not isinstance(trouble, Transient):
             return
         self._troubled.add(call.key)
-        if trouble.sent:
+        if trouble.sent and trouble.after != 0:  # what may be asked again at once was no sign of too much
             self._limit.trouble(now, sent)
         self._last = f" (the last trouble: {trouble})"
         if trouble.after is not None:

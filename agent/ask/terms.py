@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent.errors import Transient
+from agent.store.rows import Reserved
 from agent.types import Answer, Budget, Call, Prompt
 
 Job = tuple[Call, Prompt]
@@ -54,6 +55,21 @@ class Policy:
         return wait * (1 + random.random() / 2)
 
 
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What the budget had too little of: `short` is "usd", "tokens" or "calls"; how much of it was `left`, and how much
+    the next call `needs`, as it may take so much. Nothing was lacking where `short` is ""."""
+
+    short: str = ""
+    left: float = 0.0
+    needs: float = 0.0
+
+    @classmethod
+    def of(cls, reserved: Reserved) -> Lack | None:
+        """As the ledger said it; None where nothing was refused."""
+        return cls(reserved.short, reserved.left, reserved.needs) if reserved.short else None
+
+
 @dataclass(slots=True)
 class Asked:
     """What became of the jobs, which are answered + failed + given_up + refused_by_budget + already + not asked.
@@ -61,7 +77,7 @@ class Asked:
     given_up: out of attempts, unreadable, broken by a fault of ours, or failed just before a pause; they stay open for
     another day. refused_by_budget: did not fit.
     already: had been answered, failed or withdrawn before. paused: why no more were asked; "" if nothing is amiss.
-    short: what the budget had too little of, "usd", "tokens" or "calls".
+    lack: what the budget had too little of.
     limit: how many questions in flight the endpoint was found to bear, as things stood at the end.
     """
 
@@ -71,5 +87,5 @@ class Asked:
     refused_by_budget: int = 0
     already: int = 0
     paused: str = ""
-    short: str = field(default="", compare=False)
+    lack: Lack = field(default=Lack(), compare=False)
     limit: int = field(default=0, compare=False)

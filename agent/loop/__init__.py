@@ -309,7 +309,7 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
         return f"only people are waited for: {many} (tutelage review)", WAITING
     tired = sum(int(m.tired.sum()) for m in ground.machines)
     lost = f"; {tired:,} questions to machines came to nothing: {posting.mend(ground)}" if tired else ""
-    if spent := next((m.shut for m in ground.machines if m.shut in OUT_OF.values()), ""):
+    if spent := next((m.shut for m in ground.machines if m.shut.startswith(tuple(OUT_OF.values()))), ""):
         return f"budget spent: {spent}{lost}", PAUSED
     unsure = turned.numbers.get("unsure", 0)
     worn = ground.person is not None and purposes(ground).total() >= share(ground).total

@@ -35,6 +35,15 @@ OUT_OF = {
 """Why a machine is shut when the budget is spent, by what there is too little of."""
 
 
+def out_of(lack: ask.Lack) -> str:
+    """Why a machine is shut, and how much is left where that is known."""
+    if not lack.needs:
+        return OUT_OF[lack.short]
+    money = lack.short == "usd"
+    left, needs = (f"${n:.4f}" if money else f"{n:,.0f}" for n in (lack.left, lack.needs))
+    return f"{OUT_OF[lack.short]}: {left} left, and it may take {needs}"
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something to show: `kind` is intake, embed, turn, ask, answer, train, form, decide or stop."""
@@ -197,7 +206,7 @@ async def put(
         out.given_up, out.refused = out.given_up + len(sent.tired), out.refused + sent.refused
         out.paused = sent.paused
         if sent.refused and not machine.shut:
-            machine.shut = OUT_OF[sent.short]
+            machine.shut = out_of(ask.Lack(sent.short))
         return
     report(
         Event(
@@ -229,7 +238,7 @@ async def put(
     out.refused += result.refused_by_budget
     out.paused = result.paused
     if result.refused_by_budget and not machine.shut:
-        machine.shut = OUT_OF[result.short]
+        machine.shut = out_of(result.lack)
 
 
 async def bring(ground: Ground, out: Turned) -> None:

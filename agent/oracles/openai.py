@@ -10,15 +10,15 @@ the options. Nothing is retried here; the caller decides, and every fault says w
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from agent.errors import CallFailed, EndpointDown, Transient, TutelageError
 from agent.oracles import _bodies, _prices, _reach, _readings, readout
 from agent.oracles._bodies import Bodies
+from agent.oracles._openai import Settings
 from agent.oracles._probe import probe
 from agent.oracles._replies import Reply, Short, reply
 from agent.oracles._served import Served
@@ -40,81 +40,6 @@ PATIENCE = 10.0
 """Seconds that the others wait while the first question finds out what the server can do."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Keys of a `[[rung]]` with oracle = "openai".
-
-    model: the model's name at the server.
-    base_url: where the server is, with its version path ("…/v1"); or a list of such, all with the same model.
-    api_key_env: the environment variable that holds the key. None reads OPENAI_API_KEY for OpenAI's own hosts and
-        AZURE_OPENAI_API_KEY for Azure's, and sends none on this machine or a private network; others must name it.
-    azure_api_version: for Azure OpenAI; base_url is then the resource, and model the deployment.
-    in_flight: questions asked at once.
-    requests_per_minute, tokens_per_minute: limits of your account; None is none.
-    temperature: of the one asked answer; votes are drawn at .7.
-    max_tokens: most tokens an answer may have; for kind multi it is raised to 8 for each option.
-    logprobs: "auto" reads them where they are given, "yes" insists, "no" counts votes at once.
-    votes: answers drawn for one question where there are no log-probabilities.
-    structured: "auto" asks the server to allow options only, where it is known to help; "no" never does.
-    extra: fields added to every request, such as {reasoning_effort = "none"}.
-    usd_per_mtok_in, usd_per_mtok_out: US dollars per million tokens; None looks into the table of known prices, and is
-        0 for private addresses.
-    deadline: seconds one request may take in all.
-    template: prompt template, one of ours or a path.
-    max_chars: characters of an item that are shown; of a longer one the middle is left out.
-    may_train_student: whether the provider's terms allow to train on the answers.
-    revision: a word of your own; change it to have everything asked again, as after new weights under an old name.
-    pin: pause when another model answers than did at first; else it is said once and such answers are flagged.
-    """
-
-    model: str
-    base_url: str | tuple[str, ...] = "https://api.openai.com/v1"
-    api_key_env: str | None = None
-    azure_api_version: str = ""
-    in_flight: int = 64
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    temperature: float = 0.0
-    max_tokens: int = 16
-    logprobs: Literal["auto", "yes", "no"] = "auto"
-    votes: int = 5
-    structured: Literal["auto", "no"] = "auto"
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    usd_per_mtok_in: float | None = None
-    usd_per_mtok_out: float | None = None
-    deadline: float = 60.0
-    template: str = "codes.j2"
-    max_chars: int = 6_000
-    may_train_student: bool = True
-    revision: str = ""
-    pin: bool = False
-
-    def __post_init__(self) -> None:
-        _reach.check(self)
-        if not min(self.max_tokens, self.votes) > 0:
-            raise ValueError("max_tokens and votes must be more than 0")
-        if taken := sorted(_bodies.OURS & set(self.extra)):
-            raise ValueError(f"extra.{taken[0]} cannot be set: it is decided question by question")
-        try:
-            json.dumps(dict(self.extra))
-        except (TypeError, ValueError):
-            raise ValueError("extra holds a value that is no JSON (a date?): write it as text") from None
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """All addresses."""
-        return _reach.urls(self)
-
-    @property
-    def recipe(self) -> dict[str, str]:
-        """What could change an answer. Not the address: a model that moves is still the same."""
-        names = ("model", "revision", "temperature", "max_tokens", "logprobs", "votes", "structured", "max_chars")
-        found = {name: str(getattr(self, name)) for name in names}
-        if self.logprobs == "yes":
-            found["logprobs"] = "auto"  # both read the same where there is something to read
-        return found | ({"extra": repr(sorted(self.extra.items()))} if self.extra else {})
-
-
 def build(settings: Settings, context: Context) -> OpenAI:
     """The oracle; nothing is sent before the first question."""
     return OpenAI(settings)
@@ -131,6 +56,7 @@ class OpenAI:
         self.price = _prices.price_of(at.model, at.urls, at.usd_per_mtok_in, at.usd_per_mtok_out)
         self.traits = _reach.traits(at, readout(at.template), others=("words_chat.j2",))
         self._logprobs: Literal["unknown", "given", "none"] = "none" if at.logprobs == "no" else "unknown"
+        self._hoped, self._cheap = False, set[str]()
         self._roomy = False
         self._odd = self._refused = self._lengthened = 0
         self._first: asyncio.Future[None] | None = None
@@ -147,12 +73,19 @@ class OpenAI:
         """The most this question can take: a token a byte (four times what English needs), every answer at full
         length, all votes for as long as it is not known that log-probabilities come, and one longer second answer."""
         votes = 0 if prompt.question.many or self.settings.logprobs == "yes" else self.settings.votes
-        rounds = {"given": 1, "none": votes or 1, "unknown": 1 + votes}[self._logprobs]
-        drawn = 1 if self._logprobs == "given" else max(votes, 1)
+        given = self._logprobs == "given" or (self._logprobs == "unknown" and self._hoped)
+        if given and self._hoped:
+            self._cheap.add(prompt.key)
+        rounds = 1 if given else (votes or 1) if self._logprobs == "none" else 1 + votes
+        drawn = 1 if given else max(votes, 1)
         tokens, room, longer = _bodies.tokens(prompt), self._room(prompt), 0 if self._roomy else self._longer(prompt)
         tokens_in, tokens_out = (rounds + bool(longer)) * tokens, rounds * room + drawn * longer
         requests = rounds + bool(longer) + (0 if self.wire.settled else SPARE)
         return Most(self._usd(tokens_in, tokens_out), tokens_in + tokens_out, requests)
+
+    def recall(self, answer: Answer) -> None:
+        """Log-probabilities came with an earlier answer: until the first of this run, it is hoped that they do."""
+        self._hoped |= self._logprobs == "unknown" and answer.logprobs is not None and "votes" not in answer.flags
 
     def _usd(self, tokens_in: int, tokens_out: int, cached: int = 0) -> float:
         return self.price.bill(tokens_in, tokens_out, cached) if self.price else 0.0
@@ -224,6 +157,9 @@ class OpenAI:
             await self._chat(self._bodies.many(prompt, room), prompt, paid)
             return _readings.collect(prompt, paid, self.price)
         if self._logprobs == "none":
+            if prompt.key in self._cheap:  # reserved while it was hoped that no votes are needed
+                self._cheap.discard(prompt.key)
+                raise Transient(f"{self.wire.where} gives no log-probabilities: votes are to be reserved", after=0.0)
             return await self._vote(prompt, paid)
         ids = await self._numbers.of(prompt)
         exact = bool(ids) and "logprob_token_ids" not in self.wire.without
@@ -231,9 +167,14 @@ class OpenAI:
         if exact and "logprob_token_ids" in self.wire.without:  # refused just now: one token was no answer
             found = await self._chat(self._bodies.single(prompt, room, ()), prompt, paid)
         if found.tokens:
-            self._logprobs, self._odd = "given", 0
+            self._logprobs, self._odd, self._hoped = "given", 0, False
+            self._cheap.clear()
             return _readings.scored(prompt, paid, self.price, ids)
         self._missing(found)
+        if self._hoped:
+            self._hoped = False
+            self._cheap.discard(prompt.key)
+            raise Transient(f"{self.wire.where} gives no log-probabilities any more: votes are counted", after=0.0)
         return await self._vote(prompt, paid)
 
     def _missing(self, found: Reply) -> None:

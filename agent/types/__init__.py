@@ -28,7 +28,7 @@ from agent.types.nouns import (
     Task,
     Value,
 )
-from agent.types.protocols import Context, Kind, Loads, Oracle, Student, Traits
+from agent.types.protocols import Context, Kind, Loads, Oracle, Recalls, Student, Traits
 
 __all__ = [
     "NONE_OF_THESE",
@@ -57,6 +57,7 @@ __all__ = [
     "PoolView",
     "Prompt",
     "Question",
+    "Recalls",
     "SetAside",
     "Status",
     "Stream",

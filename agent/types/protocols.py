@@ -86,6 +86,14 @@ class Loads(Protocol):
     async def ready(self) -> None: ...
 
 
+@runtime_checkable
+class Recalls(Protocol):
+    """An oracle that learns from an answer of an earlier run what its questions may take. That it is so still is hoped,
+    not known: where it is not, the attempt is Transient, and asked again at what `most` says then."""
+
+    def recall(self, answer: Answer) -> None: ...
+
+
 class Student(Protocol):
     """A local model that learns. `features` is computed once an item; `fit` and `predict` work on rows of it.
 
