@@ -11,6 +11,7 @@ import pytest
 from cli_room import LADDER, call, good, with_pool
 from servers.able import Able
 from servers.chat import ChatServer
+from servers.decide import DecideServer
 from servers.faulty import MODES, Faulty
 
 from agent import config
@@ -163,9 +164,9 @@ def test_without_log_probabilities_votes_are_advised(here: Path) -> None:
     auto = config.load("t.toml").rung[1]
     Path("t.toml").write_text(rung("http://127.0.0.1:9/v1", 'logprobs = "yes"'))
     facts = Facts("a", answers=True, right=True, served="able")
-    for made, level in ((auto, "warn"), (config.load("t.toml").rung[1], "fail")):
+    for made, level in ((auto, "ok"), (config.load("t.toml").rung[1], "fail")):
         (row,) = (check for check in rows("r", facts, made) if check.what == "r: log-probabilities")
-        assert row.level == level and "votes" in row.mend
+        assert row.level == level and "votes" in row.finding
         assert ("logprobs", "no") in [line[:2] for line in advice(made, [facts], None)]
 
 
@@ -190,6 +191,108 @@ def test_the_worst_endpoint_decides(here: Path) -> None:
 def test_labels_that_begin_alike_are_named() -> None:
     assert "a token of its own" in _labels("r", {"a": 1, "b": 2}).finding
     assert "(hate, hate speech)" in _labels("r", {"hate": 1, "hate speech": 1, "none": 2}).finding
+
+
+# Whether a run would be answered.
+
+
+def test_a_model_that_never_answers_an_option_fails(here: Path) -> None:
+    with Faulty("ignore") as server:
+        told = checks(server.url, code=2)
+    assert told["answers"]["level"] == "fail" and "none of 2" in told["answers"]["finding"] and "pace" not in told
+    with ChatServer(right="billing") as server:
+        told = checks(server.url)
+    assert told["answers"]["level"] == "ok" and told["pace"]["level"] == "ok"
+
+
+def decisions(url: str, more: str = "") -> str:
+    return rung(url, more).replace('oracle = "openai"', 'oracle = "decisions"')
+
+
+@pytest.mark.parametrize("wire", ["decisions", "systemone"])
+def test_a_server_that_decides_is_asked_to(here: Path, wire: str) -> None:
+    with DecideServer(right="billing") as server:
+        Path("t.toml").write_text(decisions(server.url, f'wire = "{wire}"'))
+        body = good("doctor", "-c", "t.toml")
+    told = {c["what"].removeprefix("rung llm: "): c for c in body["checks"]}
+    assert told["answers"]["level"] == told["endpoint"]["level"] == told["pace"]["level"] == "ok"
+    assert all("number 1" not in str(body) for _, body in server.requests[:2]), "no text of the pool"
+
+
+@pytest.mark.parametrize(("mode", "said"), [("501", "HTTP 501"), ("empty", "no probabilities"), ("404", "HTTP 404")])
+def test_a_server_that_decides_nothing_fails(here: Path, mode: str, said: str) -> None:
+    with DecideServer(mode) if mode != "404" else Faulty("404") as server:
+        Path("t.toml").write_text(decisions(server.url))
+        body = good("doctor", "-c", "t.toml", code=2)
+    (row,) = (c for c in body["checks"] if c["level"] == "fail")
+    assert said in row["finding"] and row["mend"]
+    with Faulty("ignore") as odd:
+        Path("t.toml").write_text(decisions(odd.url))
+        body = good("doctor", "-c", "t.toml", code=2)
+    assert any("any probability" in c["finding"] for c in body["checks"] if c["level"] == "fail")
+
+
+def test_what_a_rung_that_reads_words_is_told_of_is_words(here: Path) -> None:
+    with ChatServer("words", right="billing") as server:
+        told = checks(server.url, 'templates = ["words_chat.j2"]\n')
+    assert "label words" in told["mass"]["finding"] and "codes" not in told
+
+
+# What is to be mended.
+
+
+@pytest.mark.parametrize(
+    ("mode", "mend"),
+    [
+        ("quota429", "add credit"),
+        ("401", "api_key_env"),
+        ("redirect", "write the final base_url"),
+        ("html200", "base_url"),
+        ("nullcontent", "max_tokens"),
+        ("503", "wait until it can"),
+        ("hang", "raise deadline"),
+    ],
+)
+def test_each_trouble_has_its_own_mend(here: Path, mode: str, mend: str) -> None:
+    with Faulty(mode) as server:
+        told = checks(server.url, "deadline = 1.0\n", code=2)
+    row = told["endpoint"]
+    assert mend in row["mend"] and mend not in row["finding"] and "SECRET" not in str(row)
+
+
+@pytest.mark.parametrize("wrong", ["", "/v1/chat/completions"])
+def test_a_wrong_address_is_told_the_right_one(here: Path, wrong: str) -> None:
+    with Able() as server:
+        told = checks(server.url.removesuffix("/v1") + wrong, code=2)
+    assert told["endpoint"]["mend"] == f'write base_url = "{server.url}"'
+
+
+def test_a_wrong_model_is_told_the_right_ones(here: Path) -> None:
+    with Faulty("404") as server:
+        told = checks(server.url, code=2)
+    assert "it serves tiny" in told["endpoint"]["finding"] and told["endpoint"]["mend"] == "mend model"
+
+
+def test_nobody_is_asked_at_a_price_that_is_not_known(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MYKEY", "x")
+    Path("t.toml").write_text(rung("https://models.invalid/v1", 'api_key_env = "MYKEY"\ndeadline = 1.0\n'))
+    body = good("doctor", "-c", "t.toml", code=2)
+    (row,) = (c for c in body["checks"] if c["level"] == "fail")
+    assert "not asked" in row["finding"] and "--price llm=IN,OUT" in row["mend"] and not body["rungs"]
+    for words in (("--yes",), ("--price", "1,2")):
+        assert "rung llm: asking up to" in call("doctor", "-c", "t.toml", *words).stderr
+
+
+def test_no_mend_says_that_none_is_needed(here: Path) -> None:
+    with Able(top=5) as server:
+        body = good("doctor", "-c", "t.toml") if Path("t.toml").write_text(rung(server.url)) else {}
+    assert not [c for c in body["checks"] if "none is needed" in c["mend"]]
+    assert {c["what"] for c in body["checks"] if c["level"] == "warn"} <= {
+        "encoder",
+        "extra local",
+        "embedded LLM",
+        "device",
+    }
 
 
 # What it asks, and what it says of that.
@@ -217,3 +320,5 @@ def test_a_closed_door_is_not_knocked_at(here: Path) -> None:
     Path("t.toml").write_text(rung("https://models.example/v1", priced) + '\n[privacy]\negress = "local"\n')
     body = good("doctor", "-c", "t.toml", code=2)
     assert any("privacy.egress" in check["finding"] for check in body["checks"] if check["level"] == "fail")
+    (row,) = (check for check in body["checks"] if check["what"] == "privacy")
+    assert "lets no text go to models.example" in row["finding"] and "leave this machine" not in row["finding"]

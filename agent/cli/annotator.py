@@ -13,11 +13,13 @@ from agent.cli.asking import Asking, asking, far, made_up, places, price, usd
 from agent.cli.endpoint import Looked
 from agent.cli.ground import Check
 from agent.cli.house import many
+from agent.cli.rehearse import PUT, parted
 from agent.errors import TutelageError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.cli.rehearse import Heard
     from agent.config import Config, Rung
     from agent.types import Item
 
@@ -33,6 +35,8 @@ class Visit:
     say: Callable[[str], None]
     offline: bool = False
     thorough: bool = False
+    consent: bool = False
+    """Whether a server is asked whose price nobody knows."""
     some: list[Item] = field(default_factory=list)
     looked: list[Looked] = field(default_factory=list)
     planted: list[dict[str, object]] = field(default_factory=list)
@@ -85,12 +89,18 @@ def _oracle(visit: Visit, rung: Rung, made: Asking) -> Iterator[Check]:
         yield missing
         if distant:
             return
-    engine = probe is None and oracle.traits.calibrate and not places(rung.settings)
-    if visit.offline or (probe is None and not (engine and (rung.oracle == "small" or visit.thorough))):
-        yield Check(what, "ok", f"oracle {rung.oracle}" + (", not asked" if probe or engine else ""))
+    server = bool(places(rung.settings))
+    engine = probe is None and oracle.traits.calibrate and not server
+    if visit.offline or (probe is None and not server and not (engine and (rung.oracle == "small" or visit.thorough))):
+        yield Check(what, "ok", f"oracle {rung.oracle}" + (", not asked" if probe or engine or server else ""))
+        return
+    if distant and price(rung) is None and not visit.consent:
+        yield _price(visit, what, rung, distant)
         return
     try:
-        if probe is None:
+        if probe is None and server:
+            yield from _decider(visit, rung, distant)
+        elif probe is None:
             yield from _engine(visit, rung, made)
         elif len(inspect.signature(probe).parameters) > 1:
             yield from _endpoints(visit, rung, probe, made, distant)
@@ -112,38 +122,98 @@ def _key(visit: Visit, rung: Rung, far: bool) -> Check | None:
 
 
 def _endpoints(visit: Visit, rung: Rung, probe: Any, made: Asking, far: bool) -> Iterator[Check]:
-    """A server: what each address does, then how fast they are together."""
-    from agent.cli import endpoint, pace
+    """A server: what each address does, whether it answers as the run asks, then how fast they are together."""
+    from agent.cli import endpoint
     from agent.oracles._probe import MOST
 
     what, looked = f"rung {rung.name}", Looked(rung.name)
     told = made.prompts(made_up())
-    hurry = not far or visit.thorough
-    count = MOST + (pace.most() if hurry else 0)
+    urls = places(rung.settings)
     each = usd(rung, made.oracle.most(told[0]).tokens, rung.settings.max_tokens)
-    cost = f", ${count * each:.4f} at most" if each else ""
-    visit.say(f"{what}: asking up to {MOST} short questions{' and measuring its pace' if hurry else ''}{cost}")
+    _announce(visit, what, MOST + PUT, (MOST + PUT) * len(urls), each, far)
     looked.endpoints = asyncio.run(probe(rung.settings, (told[0], told[1]), tuple(made.task.labels)))
-    several = len(looked.endpoints) > 1
-    for facts in looked.endpoints:
-        yield from endpoint.rows(f"{what} at {facts.url}" if several else what, facts, rung)
+    follows = {key: value for key, value, _ in endpoint.advice(rung, looked.endpoints, None)}
+    words, answers = made.traits.readout == "words", False
+    for url, facts in zip(urls, looked.endpoints, strict=True):
+        found = None if facts.trouble else _heard(visit, rung, looked, follows | {"base_url": url})
+        answers |= bool(found and found.read)
+        yield from endpoint.rows(f"{what} at {facts.url}" if len(urls) > 1 else what, facts, rung, found, words)
     yield from endpoint.between(what, looked.endpoints)
-    looked.requests = sum(facts.requests for facts in looked.endpoints)
-    looked.tokens = sum(facts.tokens_in + facts.tokens_out for facts in looked.endpoints)
-    yield _price(what, rung, far)
-    if hurry and not all(facts.trouble for facts in looked.endpoints):
-        follows = {key: value for key, value, _ in endpoint.advice(rung, looked.endpoints, None)}
-        better = rung.model_copy(update={"settings": dataclasses.replace(rung.settings, **follows)})
-        yield from _pace(visit, what, asking(visit.config, better), looked, pace.LEVELS)
-    elif far:
-        yield Check(f"{what}: pace", "ok", "not measured; --thorough asks some hundred questions to do so")
+    looked.requests += sum(facts.requests for facts in looked.endpoints)
+    looked.tokens += sum(facts.tokens_in + facts.tokens_out for facts in looked.endpoints)
     asked_in, asked_out = (sum(getattr(f, f"tokens_{way}") for f in looked.endpoints) for way in ("in", "out"))
-    looked.usd = usd(rung, asked_in, asked_out) + (looked.pace.usd if looked.pace else 0.0)
-    if any(not facts.trouble for facts in looked.endpoints):
+    looked.usd += usd(rung, asked_in, asked_out)
+    yield _price(visit, what, rung, far)
+    yield from _close(visit, what, rung, looked, follows, answers, far)
+
+
+def _announce(visit: Visit, what: str, count: int, requests: int, each: float, far: bool) -> None:
+    """What is about to be asked, and the most it can cost; `each`: dollars of one question."""
+    from agent.cli import pace
+
+    hurry = not far or visit.thorough
+    cost = f", ${(requests + (pace.most() if hurry else 0)) * each:.4f} at most" if each else ""
+    visit.say(f"{what}: asking up to {count} short questions{' and measuring its pace' if hurry else ''}{cost}")
+
+
+def _close(
+    visit: Visit, what: str, rung: Rung, looked: Looked, follows: dict[str, Any], answers: bool, far: bool
+) -> Iterator[Check]:
+    """The pace of a server that answers, the settings that follow, and what it took."""
+    from agent.cli import endpoint, pace
+
+    if answers and (not far or visit.thorough):
+        yield from _pace(visit, what, _with(visit, rung, follows), looked, pace.LEVELS)
+        looked.usd += looked.pace.usd if looked.pace else 0.0
+    elif answers:
+        yield Check(f"{what}: pace", "ok", "not measured; --thorough asks some hundred questions to do so")
+    if answers:
         looked.advice = endpoint.advice(rung, looked.endpoints, looked.pace)
         looked.config = endpoint.snippet(rung, looked.advice)
     visit.looked.append(looked)
     visit.say(f"{what}: {endpoint.taken(looked, 'no charge' if price(rung) else 'price unknown')}")
+
+
+def _with(visit: Visit, rung: Rung, settings: dict[str, Any]) -> Asking:
+    return asking(visit.config, rung.model_copy(update={"settings": dataclasses.replace(rung.settings, **settings)}))
+
+
+def _heard(visit: Visit, rung: Rung, looked: Looked, settings: dict[str, Any]) -> Heard:
+    """The two made-up questions, put to one address as a run with these settings puts them."""
+    from agent.cli.rehearse import hear
+
+    made = _with(visit, rung, settings)
+    found = hear(made, made.prompts(made_up()))
+    looked.requests += found.requests
+    looked.tokens += found.tokens_in + found.tokens_out
+    looked.usd += usd(rung, found.tokens_in, found.tokens_out)
+    return found
+
+
+def _decider(visit: Visit, rung: Rung, far: bool) -> Iterator[Check]:
+    """A server that decides instead of writing: does it, with a probability for each option?"""
+    from agent.cli import endpoint
+    from agent.cli.rehearse import NO_SHARE
+
+    what, looked, read = f"rung {rung.name}", Looked(rung.name), 0
+    urls, made = places(rung.settings), asking(visit.config, rung)
+    most = made.oracle.most(made.prompts(made_up())[0])
+    _announce(visit, what, 2, 2 * len(urls), usd(rung, most.tokens, 0), far)
+    for url in urls:
+        at = f"{what} at {url}" if len(urls) > 1 else what
+        heard = _heard(visit, rung, looked, {"base_url": url})
+        read += heard.read
+        if heard.trouble:
+            yield Check(f"{at}: endpoint", "fail" if heard.down or not heard.read else "warn", *parted(heard.trouble))
+            continue
+        yield Check(f"{at}: endpoint", "ok", f"it decides{f', as {heard.served}' if heard.served else ''}")
+        if heard.mass is not None and heard.mass < NO_SHARE:
+            mend = "see that the model is the one you mean, and that wire is what the server speaks"
+            yield Check(f"{at}: answers", "fail", "it gives no option of ours any probability", mend)
+            continue
+        yield endpoint.answered(at, heard)
+    yield _price(visit, what, rung, far)
+    yield from _close(visit, what, rung, looked, {}, bool(read), far)
 
 
 def _pace(visit: Visit, what: str, made: Asking, looked: Looked, levels: Sequence[int]) -> Iterator[Check]:
@@ -191,11 +261,15 @@ def _labels(what: str, spelled: dict[str, int]) -> Check:
     )
 
 
-def _price(what: str, rung: Rung, far: bool) -> Check:
+def _price(visit: Visit, what: str, rung: Rung, far: bool) -> Check:
     found = price(rung)
     if found is None:
-        mend = f"write usd_per_mtok_in and usd_per_mtok_out, or run with --price {rung.name}=IN,OUT or --budget none"
-        return Check(f"{what}: price", "warn", f"unknown: {rung.settings.model} stands in no table of ours", mend)
+        told = f"unknown: {rung.settings.model} stands in no table of ours"
+        mend = f"write usd_per_mtok_in and usd_per_mtok_out, or add --price {rung.name}=IN,OUT"
+        if visit.consent:
+            return Check(f"{what}: price", "warn", told, f"{mend}; or run with --budget none")
+        mend += " (as for run); --yes asks it all the same"
+        return Check(f"{what}: price", "fail", f"{told}; so it is not asked", mend)
     if not far and not found.usd_in + found.usd_out:
         return Check(f"{what}: price", "ok", "no charge: an address of this machine or a private network")
     source = f"table of {found.as_of}" if found.as_of else "settings"
@@ -212,7 +286,6 @@ def _told(what: str, probe: Any, settings: Any) -> Iterator[Check]:
         if ok:
             yield Check(f"{what}: {part}", "ok", str(finding))
         elif part in MUST:
-            mend = "correct base_url, model or api_key_env of this rung, or start its server"
-            yield Check(f"{what}: {part}", "fail", str(finding), mend)
+            yield Check(f"{what}: {part}", "fail", *parted(str(finding)))
         else:
-            yield Check(f"{what}: {part}", "warn", str(finding), "none is needed: the rung does without")
+            yield Check(f"{what}: {part}", "ok", f"{finding}; the rung does without")

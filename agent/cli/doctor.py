@@ -32,9 +32,21 @@ SOME = 256
 MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """How far the look goes. `plants`: texts to plant instructions in; `yes`: to what costs; `prices`: of --price."""
+
+    offline: bool
+    thorough: bool
+    plants: int
+    yes: bool
+    prices: tuple[str, ...]
+
+
 @click.command()
 @click.option("--offline", is_flag=True, help="Ask no endpoint, load no model.")
 @click.option("--thorough", is_flag=True, help="Measure the pace of far endpoints and of engines, too.")
+@click.option("--price", "given", metavar="[RUNG=]IN,OUT", multiple=True, help="Dollars per million tokens in and out.")
 @click.option("--injection", is_flag=True, help="Plant instructions in texts and count the labels they flip.")
 @click.option(
     "--items",
@@ -44,11 +56,18 @@ MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
     metavar="N",
     help="With --injection: texts to plant them in; 25 questions each.",
 )
-@click.option("--yes", is_flag=True, help="With --injection: spend without asking first.")
+@click.option("--yes", is_flag=True, help="Ask where nobody knows the price, too; spend without asking first.")
 @common
 @click.pass_context
 def doctor(
-    context: click.Context, common: Common, offline: bool, thorough: bool, injection: bool, items: int, yes: bool
+    context: click.Context,
+    common: Common,
+    offline: bool,
+    thorough: bool,
+    given: tuple[str, ...],
+    injection: bool,
+    items: int,
+    yes: bool,
 ) -> None:
     """Check the ground: packages, models, configuration, pool, disk, ledger, and what each endpoint really does.
 
@@ -67,8 +86,8 @@ def doctor(
     checks: list[Check] = []
     lines: list[str] = []
     visits: list[Visit] = []
-    plants = items if injection and not offline else 0
-    for check in _all(common, ground(_place(common)), visits, offline, thorough, plants, yes):
+    wanted = Wanted(offline, thorough, items if injection and not offline else 0, yes, given)
+    for check in _all(common, ground(_place(common)), visits, wanted):
         lines += _lines(check, checks[-1] if checks else None, common.flags)
         checks.append(check)
     failed = sum(check.level == "fail" for check in checks)
@@ -119,10 +138,8 @@ def _advice(looked: Sequence[Looked]) -> Iterator[str]:
         yield ""
 
 
-def _all(
-    common: Common, ground: Iterator[Check], visits: list[Visit], offline: bool, thorough: bool, plants: int, yes: bool
-) -> Iterator[Check]:
-    from agent.cli import annotator, begin, inject, limits
+def _all(common: Common, ground: Iterator[Check], visits: list[Visit], wanted: Wanted) -> Iterator[Check]:
+    from agent.cli import annotator, inject, limits
     from agent.cli.ground import Check
     from agent.cli.look import pool
 
@@ -132,22 +149,43 @@ def _all(
         return
     try:
         read = common.config()
+        if wanted.prices:
+            common.overrides += limits.prices(read, wanted.prices)
+            read = common.config()
     except UserError as error:
         for line in str(error).splitlines():
-            mend = "correct the --set" if line.startswith("--set") else f"correct {common.path}"
+            option = line.startswith(("--set", "--price"))
+            mend = f"correct the {line.split()[0]}" if option else f"correct {common.path}"
             yield Check("configuration", "fail", line, f"{mend} or the --set" if " with --set: " in line else mend)
         return
-    visit = annotator.Visit(read, common.say, offline, thorough)
+    visit = annotator.Visit(read, common.say, wanted.offline, wanted.thorough, wanted.yes)
     visits.append(visit)
     yield Check("configuration", "ok", f"{common.path}: {' → '.join(rung.name for rung in read.rung)}")
-    told = begin.leaving(read, begin.sent_to(read)) or ["no rung names a place outside this machine to send texts to"]
-    yield Check("privacy", "ok", told[0])
+    yield _privacy(read)
     yield from pool(read, common.overrides, visit.some, SOME)
     for rung in read.rung:
         yield from annotator.rung(visit, rung)
-    if plants:
-        yield from inject.checks(visit, plants, lambda words: limits.agree(words, yes, common.as_json))
+    if wanted.plants:
+        yield from inject.checks(visit, wanted.plants, lambda words: limits.agree(words, wanted.yes, common.as_json))
     yield from _ledger(read)
+
+
+def _privacy(config: Config) -> Check:
+    """Where texts would go; a place that privacy.egress shuts is none (its rung's own row says more)."""
+    from agent import egress
+    from agent.cli import begin
+    from agent.cli.ground import Check
+
+    going, shut = begin.sent_to(config), list[str]()
+    for name, hosts in list(going.items()):
+        try:
+            egress.check(name, hosts, False, config.privacy.egress)
+        except UserError:
+            shut += going.pop(name)
+    told = begin.leaving(config, going)
+    if shut:
+        told.append(f"privacy.egress lets no text go to {', '.join(dict.fromkeys(shut))}")
+    return Check("privacy", "ok", "; ".join(told) or "no rung names a place outside this machine to send texts to")
 
 
 def _ledger(config: Config) -> Iterator[Check]:

@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from agent.cli.ground import Check
 from agent.cli.house import many
+from agent.cli.rehearse import parted
 
 if TYPE_CHECKING:
     from agent.cli.pace import Pace
+    from agent.cli.rehearse import Heard
     from agent.config import Rung
     from agent.oracles._found import Facts
 
 LOW_MASS = 0.5
-MEND = "correct base_url, model or api_key_env of this rung, or start its server"
 CHARS_A_TOKEN = 2.5
 """Characters a token may stand for in the text that is longest for the model; English has about four."""
-VOTES = (
-    "none is needed: votes are counted, which takes more answers a question; a server that gives log-probabilities "
-    "(vLLM, llama.cpp) needs one"
-)
+UNREAD = "look at what it is sent (tutelage plan), try another template, or a model that follows instructions"
 
 
 @dataclass
@@ -52,19 +50,19 @@ class Looked:
         }
 
 
-def rows(what: str, facts: Facts, rung: Rung) -> Iterator[Check]:
-    """One line for each thing found of an endpoint."""
+def rows(what: str, facts: Facts, rung: Rung, heard: Heard | None = None, words: bool = False) -> Iterator[Check]:
+    """One line for each thing found of an endpoint. `heard`: of the rung's own asking; `words`: it asks for names."""
     if facts.trouble:
-        busy = "cannot take the question now" in facts.trouble
-        mend = "wait until it can, then run doctor again" if busy else MEND
-        yield Check(f"{what}: endpoint", "fail", facts.trouble, mend)
+        yield Check(f"{what}: endpoint", "fail", *parted(facts.trouble))
         return
     server = " ".join(part for part in (facts.server, facts.version) if part)
     yield Check(f"{what}: endpoint", "ok", f"{facts.url} answers{f' ({server})' if server else ''}")
     yield _model(what, facts, str(rung.settings.model))
+    if heard is not None:
+        yield answered(what, heard)
     yield _choices(what, facts)
-    yield from _logprobs(what, facts, rung.settings)
-    yield from _spelling(what, facts)
+    yield from _logprobs(what, facts, rung.settings, heard, words)
+    yield from _spelling(what, facts, words)
     yield from _reading(what, facts, rung.settings)
     yield from _drawing(what, facts)
 
@@ -84,23 +82,32 @@ def _model(what: str, facts: Facts, asked: str) -> Check:
     return Check(f"{what}: model", "ok", f"{asked} is served")
 
 
+def answered(what: str, heard: Heard) -> Check:
+    """Whether it answers by an option where it is asked as a run would ask it."""
+    part, asked = f"{what}: answers", many(heard.asked, "made-up question")
+    if heard.read == heard.asked:
+        return Check(part, "ok", f"{heard.read:,} of {asked}, put as a run puts them, by one of the options")
+    if heard.trouble and (heard.down or not heard.read):
+        return Check(part, "fail" if heard.down else "warn", *parted(heard.trouble))
+    if not heard.read:
+        return Check(part, "fail", f"none of {asked}, put as a run puts them, was answered by an option", UNREAD)
+    return Check(part, "warn", f"{heard.read:,} of {asked} only, put as a run puts them, by one of the options", UNREAD)
+
+
 def _choices(what: str, facts: Facts) -> Check:
     said = ", ".join(f"{way} {found}" for way, found in facts.enforced.items())
     free = "" if facts.right else "; left to itself it writes something else"
     if "obeyed" in (facts.enforced.get("structured_outputs"), facts.enforced.get("response_format")):
         return Check(f"{what}: choices", "ok", f"asked for an impossible one: {said}{free}")
-    mend = "none is needed: what it writes is held against the options anyway"
-    if free:
-        mend = "look at what it is sent (tutelage plan), try another template, or a model that follows instructions"
-    return Check(f"{what}: choices", "warn", f"it is not kept to the options: {said or 'not found out'}{free}", mend)
+    return Check(f"{what}: choices", "ok", f"it is not kept to the options: {said or 'not found out'}{free}")
 
 
-def _logprobs(what: str, facts: Facts, settings: Any) -> Iterator[Check]:
+def _logprobs(what: str, facts: Facts, settings: Any, heard: Heard | None, words: bool) -> Iterator[Check]:
     part, insists = f"{what}: log-probabilities", getattr(settings, "logprobs", "") == "yes"
     if not facts.top:
         votes = getattr(settings, "votes", 1)
-        mend = 'write logprobs = "auto" to count votes' if insists else VOTES
-        yield Check(part, "fail" if insists else "warn", f"none: it is asked {votes} times and votes counted", mend)
+        mend = 'write logprobs = "auto" to count votes' if insists else ""
+        yield Check(part, "fail" if insists else "ok", f"none: it is asked {votes} times and votes are counted", mend)
         return
     kind = "of exactly the codes' tokens (logprob_token_ids)" if facts.exact else f"of the {facts.top} likeliest tokens"
     kind += {"raw": "; raw: no temperature changes them", "processed": "; as the temperature leaves them", "": ""}[
@@ -109,28 +116,35 @@ def _logprobs(what: str, facts: Facts, settings: Any) -> Iterator[Check]:
     if facts.masked is not None:
         kind += "; a constraint leaves only the options'" if facts.masked else "; a constraint does not change them"
     few = not facts.exact and facts.top < 20
-    mend = "none is needed for few options: an unlisted one is taken to be less likely than the listed" if few else ""
-    yield Check(part, "warn" if few else "ok", kind, mend)
-    if facts.mass is not None:
-        low = facts.mass < LOW_MASS
-        mend = "the model would rather say something else: look at the prompt (tutelage plan), or try another template"
-        held = f"unconstrained, the codes hold {facts.mass:.2f} of the probability, other words {1 - facts.mass:.2f}"
-        yield Check(f"{what}: mass", "warn" if low else "ok", held, mend if low else "")
+    kind += "; an option that is not listed is taken to be less likely than those" if few else ""
+    yield Check(part, "ok", kind)
+    yield from massed(what, (heard.mass if heard and heard.spread else None) if words else facts.mass, words)
 
 
-def _spelling(what: str, facts: Facts) -> Iterator[Check]:
-    if facts.codes:
+def massed(what: str, mass: float | None, words: bool) -> Iterator[Check]:
+    """How much of the probability the options hold, in the form in which this rung reads them."""
+    if mass is None:
+        return
+    mend = "the model would rather say something else: look at the prompt (tutelage plan), or try another template"
+    held = "as the rung reads them, the label words hold" if words else "unconstrained, the codes hold"
+    held += f" {mass:.2f} of the probability, other words {1 - mass:.2f}"
+    few = mass < LOW_MASS
+    yield Check(f"{what}: mass", "warn" if few else "ok", held, mend if few else "")
+
+
+def _spelling(what: str, facts: Facts, words: bool) -> Iterator[Check]:
+    if facts.codes and not words:
         long = [code for code, pair in facts.codes.items() if 1 not in pair]
         shown = ", ".join(list(facts.codes)[:6]) + (" …" if len(facts.codes) > 6 else "")
         if long:
             finding = f"{', '.join(long)} are several tokens: the distribution is read from what it writes"
-            yield Check(f"{what}: codes", "warn", finding, "none is needed")
+            yield Check(f"{what}: codes", "ok", finding)
         else:
             yield Check(f"{what}: codes", "ok", f"{shown}: one token each")
     if facts.words:
         long = [f"{label} {count}" for label, count in facts.words.items() if count > 1]
-        words = f"{len(facts.words) - len(long)} of {len(facts.words)} are one token"
-        yield Check(f"{what}: label words", "ok", words + (f"; {', '.join(long[:6])}" if long else ""))
+        spelled = f"{len(facts.words) - len(long)} of {len(facts.words)} are one token"
+        yield Check(f"{what}: label words", "ok", spelled + (f"; {', '.join(long[:6])}" if long else ""))
 
 
 def _reading(what: str, facts: Facts, settings: Any) -> Iterator[Check]:
@@ -177,8 +191,8 @@ def _drawing(what: str, facts: Facts) -> Iterator[Check]:
     if facts.same is not None:
         apart = "" if facts.spread is None else f", log-probabilities at most {facts.spread:.2g} apart"
         words = f"the same question twice: {'the same answer' if facts.same else 'two answers'}{apart}"
-        mend = "" if facts.same else "none is needed: the first answer is kept and never asked for again"
-        yield Check(f"{what}: sameness", "ok" if facts.same else "warn", words, mend)
+        kept = "" if facts.same else "; the first is kept and never asked for again"
+        yield Check(f"{what}: sameness", "ok", words + kept)
     several = "n = 2 gives 2 answers" if facts.drawn == 2 else "one answer a request, whatever n says"
     seeds = {"obeyed": "seeds are obeyed", "ignored": "seeds are ignored", "refused": "seeds are refused"}
     yield Check(f"{what}: votes", "ok", "; ".join(filter(None, (several, seeds.get(facts.seeded, "")))))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -119,6 +120,20 @@ class Line:
     async def get(self, path: str, root: bool = False) -> Seen:
         """Something of the server's that costs nothing. `root`: beside its version path, not under it."""
         return await self.send("GET", (self._door.root if root else self._door.base) + path + self._door.query)
+
+    async def better(self) -> str:
+        """The mend where another address of the same server lists models, as this one does not; "" if none does."""
+        plain = re.sub(r"/(chat/)?completions$", "", self.url.rstrip("/"))
+        for url in (plain, plain + "/v1"):
+            if url == self.url.rstrip("/") or self._azure:
+                continue
+            try:
+                found = (await self.send("GET", url + "/models")).body.get("data")
+            except TutelageError:
+                continue
+            if isinstance(found, list):
+                return f'write base_url = "{_faults.where(url)}"'
+        return ""
 
     async def tokens(self, body: Mapping[str, Any]) -> int | None:
         """How many tokens vLLM's /tokenize counts for a `prompt` or for `messages`; None where there is none."""

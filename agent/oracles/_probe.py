@@ -15,7 +15,7 @@ from agent.errors import TutelageError
 from agent.oracles import _faults, _keys, chosen, nearness
 from agent.oracles._found import IMPOSSIBLE, NEVER, Asked, Facts, covers, gap, made_up, mass, obeys
 from agent.oracles._line import Line, Seen
-from agent.oracles._wire import REFUSALS
+from agent.oracles._wire import ABSENT, REFUSALS
 from agent.types import Prompt
 
 MOST = 22
@@ -32,6 +32,8 @@ HUGE = 100_000_000
 NUMBERS = {"role": "user", "content": "Write one random number of six digits and nothing else."}
 CONTEXT = re.compile(r"context (?:length|size|window)[^0-9]{0,30}(\d{3,8})|n_ctx\D{0,8}(\d{3,8})", re.I)
 HITS = re.compile(r"^vllm:(?:gpu_)?prefix_cache_hits(?:_total)?(?:\{[^}]*\})? ([0-9.e+]+)", re.M)
+PAGE = "is base_url right (does it end in /v1?), or does a proxy answer in its place?"
+FINAL = "item text follows no redirect, so write the final base_url"
 LIMITS = {"requests": "x-ratelimit-limit-requests", "tokens": "x-ratelimit-limit-tokens"}
 
 
@@ -153,15 +155,15 @@ class _Look:
             key = _keys.variable(self.line.url, self.line.key_env)
             fault = _faults.of_status(seen.status, seen.text, seen.body, seen.headers, self.line.url, key)
             facts.trouble = str(fault)
-            if seen.status == 404 and facts.listed and self.asked.model not in facts.listed:
-                shown = ", ".join(facts.listed[:10])
-                facts.trouble = f"{facts.url} has no model {self.asked.model!r} (HTTP 404); it serves {shown}"
+            if seen.status in ABSENT:
+                facts.trouble = await self.absent(seen.status)
+            elif 300 <= seen.status < 400 and (to := seen.headers.get("location")):
+                facts.trouble = f"{facts.url} redirects to {_faults.where(to)}: {FINAL}"
             return None
         if not seen.good:
             named = _faults.identifiers(seen.body)
-            page = "is base_url right (does it end in /v1?), or a proxy in between?"
-            said = f"{facts.url} answered HTTP 200, but no chat completion"
-            facts.trouble = f"{said}{f' ({named})' if named else ''}: {page}"
+            said = f"{facts.url} answered HTTP 200, but no chat completion{f' ({named})' if named else ''}"
+            facts.trouble = f"{said}: {await self.line.better() or PAGE}"
             return None
         self._thinking(seen)
         if self.facts.reasoning:
@@ -173,9 +175,10 @@ class _Look:
         if self.facts.reasoning:
             seen = await self.quieten(seen)
         if not seen.said.strip():
-            facts.trouble = f"the model at {facts.url} answers nothing within {self.room} tokens"
-            if facts.reasoning:
-                facts.trouble += f": it thinks (in {facts.reasoning}); switch its thinking off at the server"
+            mend = (
+                f": it thinks (in {facts.reasoning}); switch its thinking off at the server" if facts.reasoning else ""
+            )
+            facts.trouble = f"the model at {facts.url} answers nothing within {self.room} tokens{mend}"
             return None
         facts.answers = True
         used = seen.used("completion_tokens") or 0
@@ -191,6 +194,15 @@ class _Look:
             if value.isdigit() and int(value) > 0:
                 facts.limits[what] = int(value)
         return seen
+
+    async def absent(self, status: int) -> str:
+        """What is said of an address without such a model, or without chat completions."""
+        facts, model = self.facts, self.asked.model
+        if facts.listed and model not in facts.listed:
+            serves = f"it serves {', '.join(facts.listed[:10])}: mend model"
+            return f"{facts.url} has no model {model!r} (HTTP {status}); {serves}"
+        said = f"{facts.url} does not answer for model {model!r} (HTTP {status})"
+        return f"{said}: {await self.line.better() or 'mend model or base_url (does it end in /v1?)'}"
 
     async def quieten(self, seen: Seen) -> Seen:
         """Look for a field that keeps it from thinking; the answer it gives then, or the one it gave before."""
