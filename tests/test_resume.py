@@ -163,8 +163,8 @@ def test_a_pool_that_grew_is_audited_without_passing_anybody_over(tmp_path: Path
 
 def test_an_older_look_cannot_pass_for_the_first(tmp_path: Path) -> None:
     path = project(tmp_path)
-    config, _ = run(path, "goal.accuracy=0.999")
-    config, _ = run(path, "goal.accuracy=0.999", "goal.person_minutes=9")
+    config, _ = run(path, "goal.accuracy=0.999", "rung.1.accuracy=0.6")
+    config, _ = run(path, "goal.accuracy=0.999", "rung.1.accuracy=0.6", "goal.person_minutes=9")
     store, pool = opened(config)
     with store:
         made = claim.make(config, store, pool)

@@ -11,12 +11,16 @@ from agent import aggregate
 from agent.belief import Belief
 from agent.loop import people
 from agent.loop.ground import Ground
-from agent.loop.measure import columns
+from agent.loop.measure import columns, untouched
 from agent.route import ABSTAIN, ACCEPT, ASK, NOBODY, Routes, route
 from agent.types import Bools, Decision, Floats, Ints
 
 MEMORABLE = 0.02
 """A decision is written again when its probability moved by more than this (the last turn writes every change)."""
+
+NOT_ASKED = "nobody was asked about it"
+NO_ANSWER = "no answer: "
+"""How the reason begins of an item that was asked about in vain."""
 
 BY_WORD = "below its bar, but the target is certified for all labels"
 
@@ -87,21 +91,25 @@ def close(ground: Ground, routes: Routes, certified: bool) -> tuple[Routes, Bool
     `certified`: the certificate covers these labels, and they are accepted by its word. Returns the routes, and (n,)
     which items those are.
     """
-    left = routes.action == ASK
-    action = np.where(left, ACCEPT if certified else ABSTAIN, routes.action)
-    return Routes(action, np.where(left, spoke(ground), routes.rung)), left & certified
+    left, named = routes.action == ASK, ~untouched(ground)
+    action = np.where(left, np.where(named & certified, ACCEPT, ABSTAIN), routes.action)
+    return Routes(action, np.where(left, spoke(ground), routes.rung)), left & named & certified
 
 
 def write_decisions(
     ground: Ground, belief: Belief, routes: Routes, last: Last, turn: int, final: bool, covered: Bools | None = None
 ) -> int:
-    """Write what changed; how many rows. `covered`: (n,) accepted by word of the certificate."""
-    best = aggregate.choices(belief.posterior, ground.layout)
+    """Write what changed; how many rows. `covered`: (n,) accepted by word of the certificate.
+
+    What nobody was asked about has no label: a guess would look like an answer.
+    """
+    best, silent = aggregate.choices(belief.posterior, ground.layout), untouched(ground)
+    best[silent] = -1
     moved = np.abs(belief.confidence - last.confidence) > (1e-6 if final else MEMORABLE)
     changed = (routes.action != last.action) | (routes.rung != last.rung) | (best != last.choice).any(axis=1) | moved
     rows = np.flatnonzero(changed)
     ids, rungs = ground.pool.ids, ground.rungs
-    reasons = _reasons(ground)
+    reasons, lost = _reasons(ground), _lost(ground, routes, rows)
     by_word = np.zeros(ground.n, bool) if covered is None else covered
     ground.store.decide(
         [
@@ -111,7 +119,7 @@ def write_decisions(
                 by=rungs[rung] if rung != NOBODY else "nobody",
                 value=_value(ground, choice),
                 confidence=confidence,
-                why=BY_WORD if by_word[i] else reasons[action, rung],
+                why=BY_WORD if by_word[i] else NOT_ASKED if silent[i] else lost.get(ids[i], reasons[action, rung]),
                 turn=turn,
             )
             for i, action, rung, choice, confidence in zip(
@@ -128,8 +136,19 @@ def write_decisions(
     return len(rows)
 
 
+def _lost(ground: Ground, routes: Routes, rows: Ints) -> dict[str, str]:
+    """Item -> why, of those of `rows` that were asked about in vain."""
+    nobody = rows[(routes.rung[rows] == NOBODY) & (routes.action[rows] == ABSTAIN)].tolist()
+    if not nobody:
+        return {}
+    whys, ids = ground.store.unanswered(list(ground.recipes)), ground.pool.ids
+    return {ids[i]: NO_ANSWER + whys[ids[i]] for i in nobody if whys.get(ids[i])}
+
+
 def _value(ground: Ground, choice: np.ndarray[Any, Any]) -> Any:
-    """The label that a row of choices stands for; there are far fewer labels than items."""
+    """The label that a row of choices stands for, None for no label; there are far fewer labels than items."""
+    if choice[0] < 0:
+        return None
     key = choice.tobytes()
     if key not in ground.values:
         atoms = {a: cs[int(c)] for a, cs, c in zip(ground.layout.atoms, ground.layout.choices, choice, strict=True)}

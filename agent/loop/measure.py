@@ -14,7 +14,7 @@ from agent.board import Board, Heard, People
 from agent.errors import Unparsable
 from agent.loop.ground import Ground, Machine
 from agent.route import ABSTAIN, ACCEPT, ASK, Routes
-from agent.types import Floats, Ints
+from agent.types import Bools, Floats, Ints
 
 FOLDS = 5
 """In so many parts people's pilot is judged, each by calibrations that saw the labels of the others only."""
@@ -45,7 +45,9 @@ def numbers(ground: Ground, belief: Belief, routes: Routes) -> dict[str, Any]:
     out["waiting"] = (
         int(((routes.action == ASK) & (routes.rung == len(ground.rungs) - 1)).sum()) if ground.person else 0
     )
-    out["unsure"] = int((routes.action == ABSTAIN).sum())
+    silent = untouched(ground)
+    out["unsure"] = int(((routes.action == ABSTAIN) & ~silent).sum())
+    out["not_asked"] = int(silent.sum())
     out["people"] = int(board.spoken.sum())
     out["answers"] = {name: int(board.machine[name].any.sum()) for name in board.rungs}
     truth = aggregate.choices(board.people.said[pilot], ground.layout)
@@ -60,6 +62,26 @@ def numbers(ground: Ground, belief: Belief, routes: Routes) -> dict[str, Any]:
     out["agreement"] = agree
     out["asking"] = {m.rung.name: asking(ground, m) for m in ground.machines}
     out["weights"] = {level: dict(w) for level, w in belief.weights.items()}
+    return out
+
+
+def untouched(ground: Ground) -> Bools:
+    """(n,) nobody was asked about the item, and no student speaks of it.
+
+    Audit cards do not count: nothing may depend on which items are audited.
+    """
+    board = ground.board
+    if ground.student_says is not None:
+        return np.zeros(ground.n, bool)
+    touched = board.spoken | board.doubtful
+    for machine in ground.machines:
+        heard = board.machine[machine.rung.name]
+        touched = touched | heard.done | heard.none | machine.tired
+    for call in ground.store.asked(ground.person_recipe):
+        where = ground.pool.position(call.item)
+        if where < ground.n and call.purpose != "audit":
+            touched[where] = True
+    out: Bools = ~touched & ~board.opened
     return out
 
 
@@ -157,7 +179,9 @@ def against_gold(ground: Ground) -> dict[str, list[int]]:
 
 
 def columns(ground: Ground, value: Any) -> list[int]:
-    """A value as choice numbers, one an atom; -1 where it is none of today's labels."""
+    """A value as choice numbers, one an atom; -1 where it is none of today's labels, or none at all."""
+    if value is None:
+        return [-1] * len(ground.layout.atoms)
     try:
         atoms = ground.kind.atoms(ground.task, tuple(value) if isinstance(value, list) else value)
     except Unparsable:

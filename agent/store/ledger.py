@@ -247,6 +247,10 @@ class Store:
         """Good answers that carry flags or a rationale, oldest first."""
         return self._read(reading.noted)
 
+    def unanswered(self, recipes: Sequence[str]) -> dict[str, str]:
+        """Item -> why nothing came of the last question about it, of those without an answer."""
+        return self._read(lambda connection: reading.unanswered(connection, recipes))
+
     def asked(self, recipe: str) -> list[Call]:
         """Every call of a recipe that was not withdrawn, oldest first."""
         return self._read(lambda connection: reading.asked(connection, recipe))
@@ -264,9 +268,7 @@ class Store:
 
     def opened(self, recipe: str) -> dict[str, int]:
         """Audit items that were opened -> the turn in which they were."""
-        table = schema.opened
-        query = select(table.c.item, table.c.turn).where(table.c.recipe == recipe)
-        return self._read(lambda connection: dict(iter(connection.execute(query))))
+        return self._read(lambda connection: reading.opened(connection, recipe))
 
     def spend(self) -> Spend:
         """What was asked and what it cost, in all and by annotator."""
@@ -290,8 +292,7 @@ class Store:
 
     def seed(self) -> int | None:
         """The seed of the first turn, with which the audit was drawn; None before any."""
-        query = select(schema.turns.c.seed).order_by(schema.turns.c.n).limit(1)
-        return self._read(lambda connection: connection.execute(query).scalar())
+        return self._read(reading.seed)
 
     def outcomes(self) -> list[dict[str, Any]]:
         """What `end_turn` was told, oldest first, with keys `turn` and `at` (unix seconds) added."""
@@ -299,10 +300,8 @@ class Store:
 
     def decide(self, decisions: Sequence[Decision]) -> None:
         """Adds decisions in one transaction. Give only those that changed: the last of an item holds."""
-        if not decisions:
-            return
-        rows = decision_rows(decisions)
-        self._do(lambda connection: schema.insert_quickly(connection, schema.decisions, DECISION_COLUMNS, rows))
+        if rows := decision_rows(decisions):
+            self._do(lambda connection: schema.insert_quickly(connection, schema.decisions, DECISION_COLUMNS, rows))
 
     def decisions(self, turn: int | None = None) -> Decisions:
         """The last decision of each item, of those made up to `turn`."""

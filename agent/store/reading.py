@@ -29,6 +29,9 @@ from agent.store.schema import CLOSED, PERSON, answers, calls, decisions
 from agent.types import Answer, Call, SetAside
 
 TOKENS = ("tokens_in", "tokens_out", "tokens_cached")
+RECENT = 20_000
+"""Answers that are looked through for the last one of an annotator."""
+
 _CALL = [calls.c[name] for name in CALL_COLUMNS]
 _ANSWER = [answers.c[name] for name in ANSWER_COLUMNS]
 
@@ -90,10 +93,48 @@ def noted(connection: Connection) -> list[tuple[Call, Answer]]:
     return [(call_of(row[:middle]), answer_of(row[middle:])) for row in connection.execute(query)]
 
 
+def last_answer(connection: Connection, annotator: str) -> Answer | None:
+    """The last good answer of an annotator, where it is among the last of all."""
+    recent = select(func.coalesce(func.max(answers.c.seq), 0) - RECENT).scalar_subquery()
+    query = (
+        select(*_ANSWER)
+        .join_from(answers, calls, answers.c.key == calls.c.key)
+        .where(answers.c.seq > recent, answers.c.status == "ok", calls.c.annotator == annotator)
+        .order_by(answers.c.seq.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else answer_of(row)
+
+
 def asked(connection: Connection, recipe: str) -> list[Call]:
     taken_back = exists().where(answers.c.key == calls.c.key, answers.c.status == "withdrawn")
     query = select(*_CALL).where(calls.c.recipe == recipe, ~taken_back).order_by(calls.c.seq)
     return [call_of(row) for row in connection.execute(query)]
+
+
+def unanswered(connection: Connection, recipes: Sequence[str]) -> dict[str, str]:
+    good = answers.alias("good")
+    query = (
+        select(calls.c.item, answers.c.body)
+        .join_from(answers, calls, answers.c.key == calls.c.key)
+        .where(
+            answers.c.status.in_(("error", "failed")),
+            calls.c.recipe.in_(recipes),
+            ~exists().where(good.c.key == answers.c.key, good.c.status == "ok"),
+        )
+        .order_by(answers.c.seq)
+    )
+    return {item: str(json.loads(body).get("error", "")) for item, body in connection.execute(query)}
+
+
+def opened(connection: Connection, recipe: str) -> dict[str, int]:
+    table = schema.opened
+    return dict(iter(connection.execute(select(table.c.item, table.c.turn).where(table.c.recipe == recipe))))
+
+
+def seed(connection: Connection) -> int | None:
+    return connection.execute(select(schema.turns.c.seed).order_by(schema.turns.c.n).limit(1)).scalar()
 
 
 def answered(connection: Connection) -> dict[tuple[str, str], int]:

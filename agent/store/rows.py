@@ -108,9 +108,9 @@ def decision_rows(decisions: Sequence[Decision]) -> list[tuple[Any, ...]]:
     return [(d.turn, d.item, d.action, d.by, _encode(d.value), float(d.confidence), plain(d.why)) for d in decisions]
 
 
-def value_of(text: str) -> Value:
+def value_of(text: str) -> Value | None:
     value = json.loads(text)
-    return value if isinstance(value, str) else tuple(value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Decisions:
     items: list[str]
     actions: list[str]
     by: list[str]
-    values: list[Value]
+    values: list[Value | None]
     confidences: list[float]
     whys: list[str]
     turns: list[int]

@@ -190,12 +190,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided. `by`: the rung whose word settled it. `why`: in plain words."""
+    """What was decided. `by`: the rung whose word settled it. `value`: None where nobody was asked. `why`: in words."""
 
     item: str
     action: Action
     by: str
-    value: Value
+    value: Value | None
     confidence: float
     why: str = ""
     turn: int = 0
