@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from agent.certify import draw
 from agent.cli.pilot import interval, rows
 from agent.cli.plan import span
 from agent.kinds import single
-from agent.loop import forming, measure
+from agent.loop import forming, measure, people
 from agent.loop.ground import open_ground
 from agent.pool import Pool
 from agent.store import Store
@@ -180,6 +181,27 @@ def test_a_pilot_stays_within_the_budget(two: Path) -> None:
     done = call("plan", "--pilot", "40", "--yes", "--set", "goal.budget_usd=0.1")
     assert done.exit_code == 0 and "it was cut short" in done.stdout
     assert spent()[2] <= 0.1
+
+
+def test_why_a_machine_whose_form_the_pilot_chooses_is_not_asked(two: Path) -> None:
+    text = Path("tutelage.toml").read_text()
+    forms = 'name = "cheap"\nform = "pilot"\ntemplates = ["words.j2", "codes.j2"]'
+    text = (
+        text.replace('name = "cheap"', forms).replace("pilot = 12", "pilot = 45").replace("minutes = 5", "minutes = 9")
+    )
+    Path("tutelage.toml").write_text(text)
+
+    def why() -> str:
+        return str(good("plan", "--pilot", "10", "--yes")["pilot"]["machines"]["cheap"]["why"])
+
+    assert why() == "its form is chosen by people's pilot answers, which are not there yet"
+    ground = open_ground(config.load("tutelage.toml"), "gold", None, False)
+    try:
+        ground.store.reserve(people.random_streams(ground, 2), None)
+        asyncio.run(people.answer(ground))
+    finally:
+        ground.store.close()
+    assert "puts people's pilot items to it in each form next" in why()
 
 
 def test_people_say_how_right_it_is(two: Path) -> None:

@@ -110,8 +110,12 @@ async def _pilot(ground: Ground, count: int, policy: Policy, confirm: Confirm) -
     from agent.loop import forming
 
     ground.answerer = None  # a pilot of machines: nobody plays the people now
+    ground.board.refresh(ground.store, {})  # people's answers say which form and examples it is asked with
     for machine in ground.machines:
-        forming.fix(ground, machine, lambda words: None)
+        trials = forming.fix(ground, machine, lambda words: None)
+        if machine.ways is None:
+            machine.why = _unfixed(ground, machine, bool(trials))
+    ground.board.restart()
     ground.board.refresh(ground.store, ground.recipes)
     work = [(machine, _jobs(ground, machine, rows(ground, count))) for machine in ground.machines]
     closed, away = {call.key for _, _, call, _ in ground.store.events_since(0, list(ground.recipes))}, _away(ground)
@@ -144,6 +148,17 @@ async def _pilot(ground: Ground, count: int, policy: Policy, confirm: Confirm) -
         seconds=time.perf_counter() - began,
         paused=paused,
     )
+
+
+def _unfixed(ground: Ground, machine: Machine, trials: bool) -> str:
+    """Why it is not known yet how a machine is asked. `trials`: it must be asked in several forms first."""
+    from agent.loop import forming
+
+    if trials:
+        return "its form is not chosen yet:  tutelage run  puts people's pilot items to it in each form next"
+    several = len(forming.candidates(ground, machine)) > 1
+    what = "its form is chosen by" if several else "its examples are"
+    return f"{what} people's pilot answers, which are not there yet"
 
 
 def _away(ground: Ground) -> set[str]:
@@ -219,7 +234,7 @@ def _measure(ground: Ground, work: Sequence[tuple[Machine, Jobs]], paces: dict[s
 def _one(ground: Ground, machine: Machine, jobs: Jobs, pace: float) -> Measured:
     """The figures of one machine's own answers."""
     if machine.ways is None:
-        return Measured(why="its examples are people's pilot answers, which are not there yet")
+        return Measured(why=machine.why)
     keys = {call.key: (call, text) for call, text in jobs}
     events = ground.store.events_since(0, list(machine.recipes))
     good = [(keys[call.key], answer) for _, status, call, answer in events if status == "ok" and call.key in keys]
@@ -311,11 +326,7 @@ def _below(ground: Ground, order: int) -> float | None:
     belief = believe(only(ground, machines), None, soft(ground), ground.person is not None)
     bar = ground.bars()[ground.rungs.index(machines[-1].rung.name)]
     heard &= ~ground.board.spoken
-    return (
-        float((belief.confidence[heard & ~ground.board.spoken] < bar).mean())
-        if (heard & ~ground.board.spoken).any()
-        else None
-    )
+    return float((belief.confidence[heard] < bar).mean()) if heard.any() else None
 
 
 def _reach(ground: Ground) -> tuple[tuple[int, int], float | None]:
