@@ -58,6 +58,19 @@ def test_one_answer_taken_back_costs_a_machine_nothing(tmp_path: Path, keys: str
     assert again.summary["asking"]["learner"].get("form") == finished.summary["asking"]["learner"].get("form")
 
 
+def test_a_rung_that_is_renamed_is_asked_as_before(tmp_path: Path) -> None:
+    rungs = LIVE.replace("KEYS", "shots = 4")
+    path = project(tmp_path, n=200, rungs=rungs, goal=GOAL, run="seed = 3\nmax_turns = 8")
+    config, finished = run(path, "goal.accuracy=0.999", people="gold")
+    item = take_back(config, 0)
+    path.write_text(path.read_text().replace('name = "learner"', 'name = "other"'))
+    config, again = run(path, "goal.accuracy=0.999")
+    assert again.summary["answers"]["other"] == finished.summary["answers"]["learner"]
+    store, _ = opened(config)
+    with store:
+        assert {call.item for _, call, _ in store.answers_since(0) if call.annotator == "other"} <= {item}
+
+
 def grown(folder: Path, n: int) -> None:
     with open(folder / "pool.csv", "w", newline="") as handle:
         csv.writer(handle).writerows([("id", "text", "team"), *rows(n)])

@@ -6,6 +6,8 @@ pilot comes in: all of these would change the choice. It is made anew only when 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -132,10 +134,11 @@ def blocks(ground: Ground, examples: Examples, ways: Ways) -> Ints | None:
 
 
 def _settings(ground: Ground, machine: Machine) -> dict[str, Any]:
-    """What of the set-up the choice follows from; another choice is made where any of it changes."""
-    rung = machine.rung
+    """What of the set-up the choice follows from; another choice is made where any of it changes.
+    A rung may be renamed."""
+    rung, model = machine.rung, json.dumps(sorted(machine.traits.recipe.items()))
     return {
-        "rung": rung.name,
+        "machine": hashlib.sha256(model.encode()).hexdigest(),
         "shots": rung.shots,
         "shot_choice": rung.shot_choice,
         "form": rung.form,
