@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.cli.house import PAUSED
 from agent.cli.progress import dollars, money
 from agent.errors import UserError
 from agent.report import asking
@@ -48,18 +49,21 @@ def cards(config: Config, store: Store) -> list[Call]:
 
 
 def figures(config: Config, store: Store, budget: Budget | None = None) -> dict[str, Any]:
-    """Counts, money and the last turn's estimates. items = accepted + unsure + waiting + open.
+    """Counts, money and the last turn's estimates. items = accepted + unsure + waiting + not asked + open.
 
     `budget`: what holds in place of the configuration's.
     """
+    from agent import export
     from agent.config import fingerprint
 
     found = store.decisions()
+    never = export.not_asked(store, found)
     accepted = Counter(by for by, action in zip(found.by, found.actions, strict=True) if action == "accept")
-    unsure = sum(action == "abstain" for action in found.actions)
+    rows = [(item, action) for item, action in zip(found.items, found.actions, strict=True) if item not in never]
+    unsure = sum(action == "abstain" for _, action in rows)
     waits = cards(config, store)
     asked = {call.item for call in waits}
-    waiting = sum(action == "ask" and item in asked for item, action in zip(found.items, found.actions, strict=True))
+    waiting = sum(action == "ask" and item in asked for item, action in rows)
     items, spend, outcomes = len(store.item_ids()), store.spend(), store.outcomes()
     last: Mapping[str, Any] = next((o for o in reversed(outcomes) if "agreement" in o), {})
     stop: Mapping[str, Any] = next((o for o in reversed(outcomes) if "stop" in o), {})
@@ -73,10 +77,13 @@ def figures(config: Config, store: Store, budget: Budget | None = None) -> dict[
         "accepted": {rung.name: accepted.get(rung.name, 0) for rung in config.rung},
         "unsure": unsure,
         "waiting": waiting,
-        "open": items - sum(accepted.values()) - unsure - waiting,
+        "not_asked": len(never),
+        "open": items - sum(accepted.values()) - unsure - waiting - len(never),
+        "no_answer": export.lost(found),
         "questions_to_people": dict(Counter(call.purpose for call in waits)),
         "turns": store.last_turn(),
         "stopped": stop.get("stop"),
+        "stopped_code": stop.get("code"),
         "people_are": last.get("people_are", stop.get("people_are")),
         "recorded_people": config.person.settings.people if config.person else None,
         "usd": round(spend.usd, 6),
@@ -113,10 +120,12 @@ def table(found: Mapping[str, Any]) -> str:
     for name, words in (
         ("unsure", "unsure, best guess given"),
         ("waiting", "waiting for people"),
+        ("not_asked", "not asked, no label"),
         ("open", "not yet decided"),
     ):
         if found[name]:
             rows.append((words, f"{found[name]:,}", f"{found[name] / n:.0%}"))
+    rows += [("of these no answer", f"{count:,}", why) for why, count in found["no_answer"].items()]
     if found["set_aside"]:
         rows.append(("rows set aside", f"{found['set_aside']:,}", ""))
     rows += _spent(found)
@@ -171,9 +180,12 @@ def again(found: Mapping[str, Any], flags: str) -> str:
 def next_steps(found: Mapping[str, Any], flags: str) -> list[str]:
     """What to do now, as commands."""
     steps: list[str] = []
+    if found["stopped_code"] == PAUSED:
+        spent = str(found["stopped"]).startswith("budget spent")
+        return [again(found, flags), *([f"tutelage export labels labels.csv{flags}"] if spent else [])]
     if sum(found["questions_to_people"].values()):
         steps += dict.fromkeys([answer_step(found, flags), again(found, flags)])
-    elif found["open"]:
+    elif found["open"] or found["not_asked"]:
         steps.append(again(found, flags))
     elif "person" in found["accepted"]:  # without people nothing was measured
         steps.append(f"tutelage certify{flags}")

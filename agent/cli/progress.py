@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from rich.console import Console
 
+FEW, EARLY = 30, 30.0
+"""Answers, or seconds, after which a time to go is told."""
+
 EVERY = 5.0
 """Seconds between lines where there is no terminal."""
 
@@ -98,6 +101,7 @@ class State:
             parts.append(f"{sum(accepted.values()):,} of {self.items:,} accepted" + (f" ({by})" if by else ""))
         parts += [f"{unsure:,} best guess{'es' * (unsure != 1)}"] if unsure else []
         parts += [f"{waiting:,} wait{'s' * (waiting == 1)} for people"] if waiting else []
+        parts += [f"{silent:,} not asked"] if (silent := int(self.numbers.get("not_asked", 0))) else []
         parts += [f"{self.answers:,} answer{'s' * (self.answers != 1)}", money(self.usd, self.budget)]
         agreed = dict(self.numbers.get("agreement", {})).get("student")
         if agreed and agreed[1]:
@@ -109,8 +113,10 @@ class State:
     def _left(self, now: float) -> str:
         if not self.total or not self.done:
             return ""
-        left = (now - self.began) / self.done * (self.total - self.done)
-        return f": {self.done:,} of {self.total:,}" + (f", {span(left)} left" if left >= 1 else "")
+        past = now - self.began
+        left = past / self.done * (self.total - self.done)
+        told = left >= 1 and (self.done >= FEW or past >= EARLY)  # the first answers come late, and foretell nothing
+        return f": {self.done:,} of {self.total:,}" + (f", {span(left)} left" if told else "")
 
 
 class Progress:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from agent.cli.house import INTERRUPTED, PAUSED, Common, common, explain
+from agent.cli.house import INTERRUPTED, Common, common, explain
 
 if TYPE_CHECKING:
     from agent.cli.progress import Progress
@@ -182,8 +182,6 @@ def _close(common: Common, config: Config, finished: Any, most: Budget, options:
         common.say("interrupted; what was paid for is kept, the same command goes on from here")
     else:
         steps = next_steps(told, common.flags)
-        more = again(told, common.flags)
-        steps = [more, *steps] if finished.code == PAUSED and more not in steps else steps
     body = {**found, "reason": finished.reason, "code": finished.code, "summary": dict(finished.summary), "next": steps}
     body["files"] = files
     text = table({**found, "stopped": None}) + "".join(f"\nwrote {file}" for file in files)

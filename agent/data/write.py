@@ -41,7 +41,7 @@ def write(columns: Mapping[str, Sequence[Any]], path: str, format: str = "auto",
     `format`: one of csv, tsv, jsonl, json, parquet, datasets; "auto" = by the ending, and `datasets`, which is a
     folder, for a path without an ending. Path "-" is standard output as JSONL. Text in CSV is made safe for
     spreadsheets (`excel_safe`; undo with `excel_plain`) unless `excel_safe_text` is false; lists there are joined by
-    "|" ("|" alone is the empty list).
+    "|" ("|" alone is the empty list; a column `flags` is then empty).
 
     Raises:
         DataError: the ending tells no format, the place cannot be written, or a value does not fit the format.
@@ -171,12 +171,13 @@ def _csv(table: Mapping[str, list[Any]], stream: TextIO, delimiter: str, safe: b
     writer = csv.writer(stream, delimiter=delimiter)  # ends lines with CR LF, so that a lone CR in a text is quoted
     writer.writerow([guard(name) for name in table])
     for row in zip(*table.values(), strict=True):
-        writer.writerow([guard(v) if isinstance(v := _cell(value), str) else v for value in row])
+        cells = [_cell(name, value) for name, value in zip(table, row, strict=True)]
+        writer.writerow([guard(cell) if isinstance(cell, str) else cell for cell in cells])
 
 
-def _cell(value: Any) -> Any:
+def _cell(name: str, value: Any) -> Any:
     if isinstance(value, list) and all(isinstance(v, str) for v in value):
-        return "|".join(value) or "|"
+        return "|".join(value) or ("" if name == "flags" else "|")  # no label at all is an answer, no flag is nothing
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
     return value

@@ -9,6 +9,7 @@ import numpy as np
 
 from agent import aggregate
 from agent.belief import Belief
+from agent.export import NO_ANSWER
 from agent.loop import people
 from agent.loop.ground import Ground
 from agent.loop.measure import columns, untouched
@@ -19,8 +20,6 @@ MEMORABLE = 0.02
 """A decision is written again when its probability moved by more than this (the last turn writes every change)."""
 
 NOT_ASKED = "nobody was asked about it"
-NO_ANSWER = "no answer: "
-"""How the reason begins of an item that was asked about in vain."""
 
 BY_WORD = "below its bar, but the target is certified for all labels"
 
@@ -163,7 +162,7 @@ def _reasons(ground: Ground) -> dict[tuple[int, int], str]:
     for number, rung in enumerate(ground.config.rung):
         if rung.person:
             out[ACCEPT, number] = "a person said so"
-            out[ASK, number] = "machines are not sure enough: a person is asked"
+            out[ASK, number] = "machines are not sure enough: people are to say"
             out[ABSTAIN, number] = "a person could not tell; the machines' best guess"
         else:
             out[ACCEPT, number] = f"sure enough with {rung.name} heard (bar {bars[number]:.2f})"

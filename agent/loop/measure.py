@@ -12,6 +12,7 @@ from agent import aggregate
 from agent.belief import Belief, believe
 from agent.board import Board, Heard, People
 from agent.errors import Unparsable
+from agent.loop import people
 from agent.loop.ground import Ground, Machine
 from agent.route import ABSTAIN, ACCEPT, ASK, Routes
 from agent.types import Bools, Floats, Ints
@@ -42,9 +43,9 @@ def numbers(ground: Ground, belief: Belief, routes: Routes) -> dict[str, Any]:
     settled = routes.action == ACCEPT
     by = [int((settled & (routes.rung == k)).sum()) for k in range(len(ground.rungs))]
     out["accepted"] = dict(zip(ground.rungs, by, strict=True))
-    out["waiting"] = (
-        int(((routes.action == ASK) & (routes.rung == len(ground.rungs) - 1)).sum()) if ground.person else 0
-    )
+    cards = {card.item for card in people.open_cards(ground)}
+    ask = np.flatnonzero(routes.action == ASK).tolist() if cards else []
+    out["waiting"] = sum(ground.pool.ids[i] in cards for i in ask)
     silent = untouched(ground)
     out["unsure"] = int(((routes.action == ABSTAIN) & ~silent).sum())
     out["not_asked"] = int(silent.sum())

@@ -206,8 +206,9 @@ class Check:
 class Figures:
     """All a report says. Every part but the head may be empty; the report says so then, or leaves it out.
 
-    `items` = accepted + unsure + waiting + undecided (of a run cut short); `rows` = items + set aside + repeated rows.
-    `set_aside`: reason -> rows.
+    `items` = accepted + unsure + waiting + not_asked + undecided (of a run cut short); `rows` = items + set aside +
+    repeated rows.
+    `set_aside`: reason -> rows. `no_answer`: reason -> items that were asked about in vain.
     `no_certificate`: why there is none, as a full sentence. `files`: name -> what is in it.
     """
 
@@ -219,6 +220,8 @@ class Figures:
     unsure: int
     waiting: int
     undecided: int = 0
+    not_asked: int = 0
+    no_answer: Mapping[str, int] = field(default_factory=dict)
     question: str = ""
     kind: str = "single"
     set_aside: Mapping[str, int] = field(default_factory=dict)

@@ -17,6 +17,9 @@ from agent.report import figures as f
 from agent.store import Store
 from agent.types import Certificate, Value
 
+PAUSED = 3
+"""The exit code of a run that stopped before its end."""
+
 Columns = dict[str, list[Any]]
 
 
@@ -40,6 +43,8 @@ def gather(config: Config, store: Store, pool: Pool) -> f.Figures:
         accepted=status["accepted"],
         unsure=status["unsure"],
         waiting=status["waiting"],
+        not_asked=status[export.NOT_ASKED],
+        no_answer=export.lost(store.decisions()),
         question=task.question,
         kind=task.kind,
         set_aside=dict(aside.most_common()),
@@ -59,7 +64,7 @@ def gather(config: Config, store: Store, pool: Pool) -> f.Figures:
         no_certificate=why_none,
         gold=_gold(config, pool, columns, final),
         stopped=_sentence(str(final.get("stop", "not finished: `tutelage run` goes on"))),
-        next_steps=_next(status, people, certificate),
+        next_steps=_next(status, people, certificate, final.get("code") == PAUSED),
         files={"labels.parquet": "every item with label, probability and provenance", "model/": "the student"},
         turns=store.last_turn(),
         seed=config.run.seed,
@@ -98,7 +103,7 @@ def _sources(config: Config, columns: Columns) -> tuple[f.Source, ...]:
     by: dict[str, Counter[str]] = {}
     items: Counter[str] = Counter()
     for who, label, status in zip(columns["by"], columns["label"], columns["status"], strict=True):
-        if status == "waiting" or who is None:
+        if status in ("waiting", export.NOT_ASKED) or who is None:
             continue  # what is asked is not settled
         items[who] += 1
         by.setdefault(who, Counter()).update([label] if isinstance(label, str) else label or ["(none)"])
@@ -222,8 +227,10 @@ def _gold(config: Config, pool: Pool, columns: Columns, final: Mapping[str, Any]
     return (*out, *(f.Check(f"{name} alone", f.Share(*share)) for name, share in alone.items() if share[1]))
 
 
-def _next(status: Mapping[str, int], people: f.People, certificate: Certificate | None) -> tuple[str, ...]:
-    steps = []
+def _next(
+    status: Mapping[str, int], people: f.People, certificate: Certificate | None, paused: bool
+) -> tuple[str, ...]:
+    steps = ["Mend what stopped the run, then go on: tutelage run."] if paused else []
     if status.get("waiting"):
         steps.append("Answer what is open: tutelage review. Then go on: tutelage run.")
     if certificate is None and people.audit:

@@ -126,7 +126,8 @@ def numbers(figures: Figures) -> tuple[Big, Big, Big, Big]:
     """The four large numbers."""
     got, asked = figures.certificate, figures.people
     part = Fraction(figures.accepted, figures.items) if figures.items else Fraction(0)
-    others = {"unsure": figures.unsure, "waiting": figures.waiting, "undecided": figures.undecided}
+    others = {"unsure": figures.unsure, "waiting": figures.waiting}
+    others |= {"not asked": figures.not_asked, "undecided": figures.undecided}
     open_ = [f"{count(n)} {what}" for what, n in others.items() if n]
     delivered = Big(
         count(figures.accepted),
@@ -207,8 +208,11 @@ def rows(figures: Figures) -> list[tuple[str, int]]:
         ("Rows read", figures.rows),
         ("Accepted", figures.accepted),
         ("Unsure: best guess given", figures.unsure),
+        *((f"of these no answer: {reason}", n) for reason, n in figures.no_answer.items()),
         ("Waiting for people", figures.waiting),
     ]
+    if figures.not_asked:
+        told.append(("Not asked: no label", figures.not_asked))
     if figures.undecided:
         told.append(("Not decided yet", figures.undecided))
     told += [(f"Set aside: {reason}", n) for reason, n in figures.set_aside.items()]
