@@ -31,7 +31,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def found(url: str, deadline: float = 20.0, **more: Any) -> Facts:
     settings = openai.Settings("able", url, deadline=deadline, **more)
-    (facts,) = asyncio.run(openai.probe(settings, None, ("greeting",)))
+    (facts,) = asyncio.run(openai.endpoints(settings, None, ("greeting",)))
     return facts
 
 

@@ -83,29 +83,29 @@ def _people(config: Config, rung: Rung) -> Check:
 
 
 def _oracle(visit: Visit, rung: Rung, made: Asking) -> Iterator[Check]:
-    what, probe, oracle = f"rung {rung.name}", getattr(made.plugin, "probe", None), made.oracle
-    distant = far(rung)
+    what, oracle, distant = f"rung {rung.name}", made.oracle, far(rung)
+    endpoints, probe = (getattr(made.plugin, name, None) for name in ("endpoints", "probe"))
     if (missing := _key(visit, rung, distant)) is not None:
         yield missing
         if distant:
             return
-    server = bool(places(rung.settings))
-    engine = probe is None and oracle.traits.calibrate and not server
-    if visit.offline or (probe is None and not server and not (engine and (rung.oracle == "small" or visit.thorough))):
-        yield Check(what, "ok", f"oracle {rung.oracle}" + (", not asked" if probe or engine or server else ""))
+    server, told = bool(places(rung.settings)), endpoints or probe
+    engine = told is None and oracle.traits.calibrate and not server
+    if visit.offline or (told is None and not server and not (engine and (rung.oracle == "small" or visit.thorough))):
+        yield Check(what, "ok", f"oracle {rung.oracle}" + (", not asked" if told or engine or server else ""))
         return
     if distant and price(rung) is None and not visit.consent:
         yield _price(visit, what, rung, distant)
         return
     try:
-        if probe is None and server:
-            yield from _decider(visit, rung, distant)
-        elif probe is None:
-            yield from _engine(visit, rung, made)
-        elif len(inspect.signature(probe).parameters) > 1:
-            yield from _endpoints(visit, rung, probe, made, distant)
-        else:
+        if endpoints is not None:
+            yield from _endpoints(visit, rung, endpoints, made, distant)
+        elif probe is not None:
             yield from _told(what, probe, rung.settings)
+        elif server:
+            yield from _decider(visit, rung, distant)
+        else:
+            yield from _engine(visit, rung, made)
     except TutelageError as error:
         yield Check(what, "fail", str(error), f"correct rung.{rung.name}")
 
@@ -121,7 +121,7 @@ def _key(visit: Visit, rung: Rung, far: bool) -> Check | None:
     return Check(f"rung {rung.name}: key", "fail" if far and not visit.offline else "warn", finding, mend)
 
 
-def _endpoints(visit: Visit, rung: Rung, probe: Any, made: Asking, far: bool) -> Iterator[Check]:
+def _endpoints(visit: Visit, rung: Rung, endpoints: Any, made: Asking, far: bool) -> Iterator[Check]:
     """A server: what each address does, whether it answers as the run asks, then how fast they are together."""
     from agent.cli import endpoint
     from agent.oracles._probe import MOST
@@ -131,7 +131,7 @@ def _endpoints(visit: Visit, rung: Rung, probe: Any, made: Asking, far: bool) ->
     urls = places(rung.settings)
     each = usd(rung, made.oracle.most(told[0]).tokens, rung.settings.max_tokens)
     _announce(visit, what, MOST + PUT, (MOST + PUT) * len(urls), each, far)
-    looked.endpoints = asyncio.run(probe(rung.settings, (told[0], told[1]), tuple(made.task.labels)))
+    looked.endpoints = asyncio.run(endpoints(rung.settings, (told[0], told[1]), tuple(made.task.labels)))
     follows = {key: value for key, value, _ in endpoint.advice(rung, looked.endpoints, None)}
     words, answers = made.traits.readout == "words", False
     for url, facts in zip(urls, looked.endpoints, strict=True):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.cli.asking import Asking, asking, far, places, usd
+from agent.cli.asking import Asking, asking, best_labels, far, places, usd
 
 if TYPE_CHECKING:
     from agent.cli.pilot import Measured
@@ -53,22 +53,33 @@ class Cost:
     seconds: Range
     unpriced: str
     """The model, where what it costs is not known."""
+    parts: float = 1.0
+    """Questions that a text takes on average, where long ones are asked about in parts."""
+    timed: bool = False
+    """Whether the pace was measured."""
+    limited: str = ""
+    """The setting that slows it down, where one does."""
 
 
 def cost(
     config: Config, rung: Rung, items: list[Item], total: int, first: bool, offline: bool, found: Measured | None
 ) -> Cost:
     """The most this rung can take (every item, every sample), and a guess at what it will; `first`: of the machines."""
+    from agent.prompt import parts as parts_of
+
     made = asking(config, rung)
-    prompts = made.prompts(items)
-    calls = total * rung.samples
-    asked = calls * _rounds(rung.settings, prompts[0])
+    prompts = made.prompts(items, best_labels(config, made, items))
+    parts = sum(parts_of(made.mask.item(item), made.traits) for item in items) / len(items)
+    calls = round(total * rung.samples * parts)
+    rounds = 1 if _scored(config, made) else _rounds(rung.settings, prompts[0])
+    asked = calls * rounds
     worst = sum(made.oracle.most(p).usd for p in prompts) / len(prompts) * calls
     each, prefix, counted = (None if offline else _count(made, prompts)) or _guess(prompts)
     if found is not None and found.tokens_in:
         prefix *= found.tokens_in / each
         each, counted = found.tokens_in, f"measured on {found.answered:,}"
     questions = _questions(config, rung, calls, first, found)
+    seconds, limited = _limited(made, questions, min(rounds, 2), each, _seconds(made, questions, found))
     return Cost(
         name=rung.name,
         bar=config.goal.accuracy if rung.bar is None else rung.bar,
@@ -83,9 +94,41 @@ def cost(
         counted=counted,
         questions=questions,
         dollars=_dollars(rung, worst / calls, each, questions, found),
-        seconds=_seconds(made, questions, found),
+        seconds=seconds,
         unpriced=str(getattr(made.oracle, "unpriced", "")),
+        parts=parts,
+        timed=found is not None and found.pace > 0,
+        limited=limited,
     )
+
+
+def _scored(config: Config, made: Asking) -> bool:
+    """Whether the ledger holds answers with log-probabilities to just these questions: then no votes are needed."""
+    from agent.cli.figures import opened
+    from agent.errors import TutelageError
+
+    try:
+        with opened(config) as store:
+            found = store.answers_since(0, [made.recipe])
+    except TutelageError:
+        return False  # there is no run yet
+    return any(answer.logprobs and "votes" not in answer.flags for _, _, answer in found)
+
+
+def _limited(made: Asking, questions: Range, requests: int, each: float, seconds: Range) -> tuple[Range, str]:
+    """The time with the account's limits a minute, and the one that slows it down. `each`: tokens of a question."""
+    traits, slowest = made.traits, ""
+    low, high = seconds
+    for name, limit, (least, most) in (
+        ("requests_per_minute", traits.requests_per_minute, (1.0, float(requests))),
+        ("tokens_per_minute", traits.tokens_per_minute, (each, each)),
+    ):
+        if limit and questions[1] * most * 60 / limit > high:
+            slowest = f"{name} = {limit}"
+        if limit:
+            low = max(low, questions[0] * least * 60 / limit)
+            high = max(high, questions[1] * most * 60 / limit)
+    return (low, high), slowest
 
 
 def _rounds(settings: Any, prompt: Prompt) -> int:
@@ -104,7 +147,7 @@ def _guess(prompts: Sequence[Prompt]) -> tuple[float, float, str]:
 
 def _count(made: Asking, prompts: Sequence[Prompt]) -> tuple[float, float, str] | None:
     """By the /tokenize of a server near by; None where there is none to be asked."""
-    if far(made.rung) or getattr(made.plugin, "probe", None) is None or not places(made.rung.settings):
+    if far(made.rung) or getattr(made.plugin, "endpoints", None) is None or not places(made.rung.settings):
         return None
     return asyncio.run(_tokenized(made, prompts))
 

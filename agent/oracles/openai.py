@@ -19,14 +19,14 @@ from agent.errors import CallFailed, EndpointDown, Transient, TutelageError
 from agent.oracles import _bodies, _prices, _reach, _readings, readout
 from agent.oracles._bodies import Bodies
 from agent.oracles._openai import Settings
-from agent.oracles._probe import probe
+from agent.oracles._probe import endpoints
 from agent.oracles._replies import Reply, Short, reply
 from agent.oracles._served import Served
 from agent.oracles._wire import SPARE, Wire
 from agent.oracles._words import Numbers
 from agent.types import Answer, Context, Most, Prompt
 
-__all__ = ["OpenAI", "Settings", "build", "probe"]
+__all__ = ["OpenAI", "Settings", "build", "endpoints"]
 
 log = logging.getLogger("tutelage")
 
