@@ -37,7 +37,9 @@ FINAL = "item text follows no redirect, so write the final base_url"
 LIMITS = {"requests": "x-ratelimit-limit-requests", "tokens": "x-ratelimit-limit-tokens"}
 
 
-async def endpoints(settings: Any, told: tuple[Prompt, Prompt] | None = None, labels: Sequence[str] = ()) -> list[Facts]:
+async def endpoints(
+    settings: Any, told: tuple[Prompt, Prompt] | None = None, labels: Sequence[str] = ()
+) -> list[Facts]:
     """What each endpoint of an `openai` rung does, one after the other. Costs at most `MOST` short questions each.
 
     Args:
