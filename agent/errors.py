@@ -18,9 +18,19 @@ TutelageError
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 
 class TutelageError(Exception):
     """Anything this package raises on purpose."""
+
+
+class Took(NamedTuple):
+    """The most that an attempt which came to nothing has taken: US dollars, tokens (in and out), requests that left."""
+
+    usd: float = 0.0
+    tokens: int = 0
+    requests: int = 0
 
 
 class UserError(TutelageError):
@@ -57,12 +67,15 @@ class BudgetSpent(Pause):
 class EndpointDown(Pause):
     """The endpoint does not answer, or refuses us for good.
 
-    `billed` says whether the engine may have charged for the attempt: a part of it had been answered.
+    `billed` says whether the engine may have charged for the attempt: a part of it had been answered. `sent` says
+    whether anything left; `took` what it took, where that is known.
     """
 
-    def __init__(self, message: str, billed: bool = False) -> None:
+    def __init__(self, message: str, billed: bool = False, sent: bool = True) -> None:
         super().__init__(message)
         self.billed = billed
+        self.sent = sent
+        self.took: Took | None = None
 
 
 class StoreFull(Pause):
@@ -76,20 +89,22 @@ class Unparsable(TutelageError):
 class CallFailed(TutelageError):
     """A call that asking again does not mend (too long, refused, malformed).
 
-    `billed` says whether the engine may have charged for it.
+    `billed` says whether the engine may have charged for it; `took` what it took, where that is known.
     """
 
     def __init__(self, message: str, billed: bool = True) -> None:
         super().__init__(message)
         self.billed = billed
+        self.took: Took | None = None
 
 
 class Transient(TutelageError):
     """A call that may succeed when asked again.
 
     `after` is the least number of seconds to wait (Retry-After), `billed` says whether the engine may have
-    charged for the attempt (a time-out: yes; a 429: no). `sent` says whether anything was sent: where every address
-    is left alone for a while nothing is, and that is no attempt.
+    charged for the attempt (a time-out: yes; a 429: no). `sent` says whether anything was sent: where nobody takes the
+    connection, or every address is left alone for a while, nothing is, and that is no attempt. `took`: what it took,
+    where that is known.
     """
 
     def __init__(self, message: str, after: float | None = None, billed: bool = False, sent: bool = True) -> None:
@@ -97,6 +112,7 @@ class Transient(TutelageError):
         self.after = after
         self.billed = billed
         self.sent = sent
+        self.took: Took | None = None
 
 
 class Damaged(TutelageError):

@@ -71,7 +71,7 @@ def test_votes_that_were_refused_on_the_way_cost_nothing():
         server.drawn, server.later = ["good"], "long400"
         oracle = chat(server, logprobs="no")
         (answer,) = ask(oracle, asked(SINGLE, oracle))
-    assert (answer.tokens_in, answer.requests) == (100, 1)
+    assert (answer.tokens_in, answer.requests) == (100, 2)
 
 
 @pytest.mark.parametrize(("later", "kind"), [("401", EndpointDown), ("long400", CallFailed)])

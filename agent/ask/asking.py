@@ -259,7 +259,7 @@ class Asking:
         except Exception as error:
             found = verdict(error, call, self._deadline)
             self._came_back(call, sent, None, found)
-            if found.sent:
+            if found.sent or not isinstance(found.then, Transient):  # else it keeps what it has reserved, and waits
                 await self._books.note(call, found)
             raise found.then from error
         self._came_back(call, sent, answer, None)

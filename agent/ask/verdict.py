@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.errors import CallFailed, EndpointDown, Pause, Transient, UserError
+from agent.errors import CallFailed, EndpointDown, Pause, Took, Transient, UserError
 from agent.types import Answer, Call
 
 
@@ -37,11 +37,14 @@ class Verdict:
     sent: bool = True
 
 
-def cost(call: Call, billed: bool) -> Answer:
-    """What an attempt without an answer may have taken: all that was reserved, or a request that was not charged."""
+def cost(call: Call, billed: bool, sent: bool = True, took: Took | None = None) -> Answer:
+    """What an attempt without an answer may have taken: what is known of it, else all that was reserved (billed), a
+    request that was not charged, or nothing (not sent)."""
+    if took is not None:
+        return Answer("", usd=took.usd, tokens_in=took.tokens, requests=took.requests)
     if billed:
         return Answer("", usd=call.usd, tokens_in=call.tokens, requests=call.requests)
-    return Answer("", requests=min(1, call.requests))
+    return Answer("", requests=min(1, call.requests) if sent else 0)
 
 
 def verdict(error: Exception, call: Call, deadline: float) -> Verdict:
@@ -49,13 +52,14 @@ def verdict(error: Exception, call: Call, deadline: float) -> Verdict:
     if isinstance(error, TimeoutError):
         error = Transient(f"no answer within {deadline:g} s", billed=True)
     if isinstance(error, Transient):
-        return Verdict("error", str(error), cost(call, error.billed), error, sent=error.sent)
-    if isinstance(error, Pause):
-        billed = isinstance(error, EndpointDown) and error.billed
-        return Verdict("error", str(error), cost(call, billed), Over(), stop=str(error))
-    if isinstance(error, UserError):
-        return Verdict("error", str(error), cost(call, False), error, stop=str(error))
+        return Verdict("error", str(error), cost(call, error.billed, error.sent, error.took), error, sent=error.sent)
+    if isinstance(error, EndpointDown):
+        took = cost(call, error.billed, error.sent, error.took)
+        return Verdict("error", str(error), took, Over(), stop=str(error), sent=error.sent)
+    if isinstance(error, Pause | UserError):
+        then = error if isinstance(error, UserError) else Over()
+        return Verdict("error", str(error), cost(call, False, sent=False), then, stop=str(error), sent=False)
     if isinstance(error, CallFailed):
-        return Verdict("failed", str(error), cost(call, error.billed), Over(), alive=True)
+        return Verdict("failed", str(error), cost(call, error.billed, took=error.took), Over(), alive=True)
     why = f"unforeseen {type(error).__name__} in the oracle"
     return Verdict("error", why, cost(call, True), Broken(), strange=True)

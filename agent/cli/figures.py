@@ -91,9 +91,11 @@ def figures(config: Config, store: Store, budget: Budget | None = None) -> dict[
         "budget_usd": most.usd,
         "tokens": spend.total.tokens,
         "tokens_reserved": spend.total.held_tokens,
+        "tokens_lost": spend.total.lost_tokens,
         "budget_tokens": most.tokens,
         "calls": spend.total.requests,
         "calls_reserved": spend.total.held_requests,
+        "calls_lost": spend.total.lost_requests,
         "budget_calls": most.calls,
         "batches_out": {batch.name: len(batch.keys) for batch in store.batches(only_out=True)},
         "annotators": {
@@ -154,10 +156,12 @@ def _spent(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     held = found["usd_reserved"]
     rows = [("spent", money(found["usd"], found["budget_usd"]), f"{dollars(held)} more reserved" if held else "")]
     for name in ("tokens", "calls"):
-        used, held, most = found[name], found[f"{name}_reserved"], found[f"budget_{name}"]
+        used, held, most, lost = found[name], found[f"{name}_reserved"], found[f"budget_{name}"], found[f"{name}_lost"]
         if used or held or most is not None:
             of = f"{used:,}" + (f" of {most:,}" if most is not None else "")
-            rows.append((f"{name} over the network", of, f"{held:,} more reserved" if held else ""))
+            more = [f"{lost:,} of them booked, not known to have happened"] if lost else []
+            more += [f"{held:,} more reserved"] if held else []
+            rows.append((f"{name} over the network", of, ", ".join(more)))
     return rows
 
 

@@ -83,8 +83,8 @@ class Endpoints:
         self._been.clear()
 
     async def take(self, about: str = "") -> Endpoint:
-        """An address to ask now, another than where the question `about` failed; where the only hope is one that is being
-        tried, wait for how that ends.
+        """An address to ask now, another than where the question `about` failed; where the only hope is one that is
+        being tried, wait for how that ends.
 
         Raises:
             Transient: all are parked; `after` says how long the first of them will be.
@@ -109,7 +109,7 @@ class Endpoints:
     def _none(self, now: float) -> TutelageError:
         parked = [e for e in self.all if not e.refused]
         if not any(e.known for e in parked):
-            return EndpointDown("; ".join(e.refused or e.last for e in self.all))
+            return EndpointDown("; ".join(e.refused or e.last for e in self.all), sent=False)
         soonest = min(parked, key=lambda e: e.until)
         wait = max(soonest.until - now, 0.0)
         return Transient(f"{soonest.where} is left alone for {wait:.0f} s: {soonest.last}", after=wait, sent=False)
@@ -191,5 +191,5 @@ class Endpoints:
         else:
             self._park(endpoint)
         if all(e.refused or (e.tripped and not e.known) for e in self.all):
-            return EndpointDown("; ".join(e.refused or e.last for e in self.all))
-        return Transient(f"{error}; another address is asked", after=0.0)
+            return EndpointDown("; ".join(e.refused or e.last for e in self.all), sent=error.sent)
+        return Transient(f"{error}; another address is asked", after=0.0, sent=error.sent)

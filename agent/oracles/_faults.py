@@ -94,19 +94,20 @@ def of_status(status: int, text: str, body: Any, headers: Mapping[str, str], url
 
 def of_cut(cut: Cut, url: str, known: bool, deadline: float) -> TutelageError:
     """The error for a request that got no whole answer. `known`: the endpoint has answered before."""
+    sent = cut.kind != "unsent"
     if "SSL" in cut.why or "Certificate" in cut.why:
         mend = "is it http and not https? An authority of your own is named by the environment variable SSL_CERT_FILE"
-        return EndpointDown(f"no safe connection to {where(url)} comes about ({cut.why}): {mend}")
+        return EndpointDown(f"no safe connection to {where(url)} comes about ({cut.why}): {mend}", sent=sent)
     if "Proxy" in cut.why and not known:
         return EndpointDown(
-            f"the environment's proxy does not lead to {where(url)}: mend it, or name the host in no_proxy"
+            f"the environment's proxy does not lead to {where(url)}: mend it, or name the host in no_proxy", sent=sent
         )
-    if cut.kind == "unsent" and not known:
-        return EndpointDown(f"no endpoint answers at {where(url)}; start the server or mend base_url")
+    if not sent and not known:
+        return EndpointDown(f"no endpoint answers at {where(url)}; start the server or mend base_url", sent=False)
     if cut.kind == "files":
         return Transient("this process has too many files open: lower in_flight, or raise the limit (ulimit -n)")
     if cut.kind == "late":
         return Transient(f"{where(url)} gave no answer within {deadline:g} s (deadline)", billed=True)
     if cut.kind == "large":
         return Transient(f"{where(url)} answered with {cut.why}, which is no answer to the question", billed=True)
-    return Transient(f"the connection to {where(url)} broke ({cut.why})", billed=cut.kind != "unsent")
+    return Transient(f"the connection to {where(url)} broke ({cut.why})", billed=sent, sent=sent)

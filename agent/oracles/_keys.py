@@ -58,7 +58,7 @@ def key(url: str, named: str | None, where: str) -> str:
         raise EndpointDown(f"the key in the environment variable {name} holds {odd}: set it anew")
     if not held and nearness(url) == "far":
         mend = f"put it into the environment variable {name}" if name else NAME
-        raise EndpointDown(f"{where} needs a key: {mend}")
+        raise EndpointDown(f"{where} needs a key: {mend}", sent=False)
     return held
 
 

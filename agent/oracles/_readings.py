@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from agent.errors import Took
 from agent.oracles import Token, _bodies, _words, counted, read_codes, read_exactly
 from agent.oracles._prices import Price
 from agent.oracles._replies import Reply
@@ -22,9 +23,15 @@ def reckoned(found: Reply, prompt: Prompt, room: int) -> Reply:
     return replace(found, tokens_in=_bodies.tokens(prompt), tokens_out=room * found.choices)
 
 
-def lost(prompt: Prompt, room: int, count: int) -> Reply:
-    """What a request for `count` answers may have taken of which nothing came back."""
-    return Reply("", (), (), _bodies.tokens(prompt), room * count, 0, "")
+def lost(prompt: Prompt, room: int, count: int, requests: int) -> Reply:
+    """What requests for `count` answers may have taken of which nothing came back; 0 of them: they were not charged."""
+    return Reply("", (), (), _bodies.tokens(prompt) if count else 0, room * count, 0, "", requests=requests)
+
+
+def took(paid: Sequence[Reply], price: Price | None) -> Took:
+    """What all of it has taken, or may have."""
+    usd = 0.0 if price is None else sum(price.bill(r.tokens_in, r.tokens_out, r.cached) for r in paid)
+    return Took(usd, sum(r.tokens_in + r.tokens_out for r in paid), sum(r.requests for r in paid))
 
 
 def scored(

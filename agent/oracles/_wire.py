@@ -12,15 +12,16 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from agent.errors import CallFailed, EndpointDown, Transient, TutelageError
+from agent.errors import CallFailed, EndpointDown, Took, Transient, TutelageError
 from agent.oracles import _faults, _keys
+from agent.oracles._door import Door, door
 from agent.oracles._endpoints import Endpoint, Endpoints
 from agent.oracles._faults import Refused
 from agent.oracles._http import Cut, Got, Http
-from agent.oracles._replies import Reply, reply
+from agent.oracles._replies import Reply, Short, reply
 
 T = TypeVar("T")
 
@@ -50,16 +51,6 @@ LATER = 30.0
 
 ABSENT = (404, 405, 501)
 """Statuses of a server that has no such model, or does not speak this wire."""
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """How one address is knocked at. `base`: with its version path; `root`: without; `query`: put behind the path."""
-
-    base: str
-    root: str
-    query: str
-    headers: Mapping[str, str]
 
 
 class Wire:
@@ -215,12 +206,22 @@ class Wire:
             except Refused as refused:
                 name = self._learn(refused, sent)
                 if not name:
-                    raise CallFailed(str(refused), billed=False) from None
+                    failed = CallFailed(str(refused), billed=False)
+                    failed.took = Took(requests=1 + sent_before)
+                    raise failed from None
                 if self.settled or sent_before == SPARE:
                     break
+            except Short as short:
+                short.reply = replace(short.reply, requests=1 + sent_before)
+                raise
+            except (Transient, CallFailed, EndpointDown) as error:
+                error.took = Took(requests=sent_before + (isinstance(error, CallFailed) or error.sent))
+                raise
             else:
                 return found if not sent_before else replace(found, requests=1 + sent_before)
-        raise Transient(f"{self.where} refuses the field {name}, which is left out from now on", after=0.0)
+        refused_field = Transient(f"{self.where} refuses the field {name}, which is left out from now on", after=0.0)
+        refused_field.took = Took(requests=1 + sent_before)
+        raise refused_field
 
     def accepted(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """A body without the fields that were refused before."""
@@ -311,27 +312,6 @@ class Wire:
         """Close the connections and forget who was parked; a later request opens new ones."""
         self.places.forget()
         await self._http.close()
-
-
-def door(url: str, key: str, model: str, azure: str) -> Door:
-    """What the `openai` package makes of an address and a key. Its client is asked, never used."""
-    import openai
-
-    if azure:
-        client: openai.AsyncOpenAI = openai.AsyncAzureOpenAI(
-            azure_endpoint=url.removesuffix("/openai"), azure_deployment=model, api_key=key, api_version=azure
-        )
-    else:
-        client = openai.AsyncOpenAI(api_key=key, base_url=url)
-    given = {**client.default_headers, **client.auth_headers, **({"api-key": key} if azure else {})}
-    # What the package tells of this machine is nobody's business, and an organisation of OpenAI's only theirs.
-    unsaid = ("x-stainless-",) if _keys.of_openai(url) else ("x-stainless-", "openai-")
-    headers = {n: value for n, value in given.items() if isinstance(value, str) and not n.lower().startswith(unsaid)}
-    # A packed body saves nothing at this size, and its length could no longer be told beforehand.
-    headers |= {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
-    query = "&".join(f"{name}={value}" for name, value in client.default_query.items())
-    base = str(client.base_url).rstrip("/")
-    return Door(base, base.removesuffix("/v1"), f"?{query}" if query else "", headers)
 
 
 def _object(got: Got, where: str = "the server") -> Mapping[str, Any]:

@@ -151,7 +151,7 @@ class Decisions:
             except CallFailed as error:
                 raise CallFailed(str(error), error.billed or bool(paid)) from None
             except EndpointDown as error:
-                raise EndpointDown(str(error), error.billed or bool(paid)) from None
+                raise EndpointDown(str(error), error.billed or bool(paid), error.sent or bool(paid)) from None
         return self._served.same(self._collect(prompt, paid), self.wire.where)
 
     def _collect(self, prompt: Prompt, paid: Sequence[Reply]) -> Answer:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from agent.errors import CallFailed, EndpointDown, Transient, TutelageError
+from agent.errors import CallFailed, EndpointDown, Took, Transient, TutelageError
 from agent.oracles import _bodies, _prices, _reach, _readings, readout
 from agent.oracles._bodies import Bodies
 from agent.oracles._openai import Settings
@@ -59,7 +59,7 @@ class OpenAI:
         self._hoped, self._cheap = False, set[str]()
         self._roomy = False
         self._odd = self._refused = self._lengthened = 0
-        self._first: asyncio.Future[None] | None = None
+        self._first: asyncio.Future[str] | None = None
         self._served = Served(at.pin)
 
     @property
@@ -115,40 +115,55 @@ class OpenAI:
         return await self._checked(prompt)
 
     async def _find_out(self, prompt: Prompt) -> Answer:
-        """The first question goes alone, so that one and not 64 meet what the server refuses; the others wait."""
+        """The first question goes alone, so that one and not 64 meet what the server refuses; the others wait, and are
+        not sent where it was refused for good."""
         loop = asyncio.get_running_loop()
-        if self._first is not None and self._first.get_loop() is loop:
-            await asyncio.wait([self._first], timeout=min(PATIENCE, self.settings.deadline))
-            mine = None
+        mine, first = None, self._first
+        if first is not None and first.get_loop() is loop and not first.done():
+            await asyncio.wait([first], timeout=min(PATIENCE, self.settings.deadline))
+            if first.done() and (refused := first.result()):
+                raise EndpointDown(refused, sent=False)
         else:
             mine = self._first = loop.create_future()
+        refused = ""
         try:
             await self.wire.meet()
             answer = await self._checked(prompt)
+        except EndpointDown as error:
+            refused = str(error)
+            raise
         finally:
             if mine is not None and not mine.done():
-                mine.set_result(None)
+                mine.set_result(refused)
         self.wire.settled = True
         return answer
 
     async def _checked(self, prompt: Prompt) -> Answer:
+        if self._logprobs == "none" and prompt.key in self._cheap:
+            self._cheap.discard(prompt.key)
+            raise self._unreserved()
         paid: list[Reply] = []
         try:
             answer = await self._answer(prompt, paid)
-        except EndpointDown as failed:
-            failed.billed = bool(paid)
-            raise
-        except Transient as failed:
-            failed.billed, failed.sent = failed.billed or bool(paid), failed.sent or bool(paid)
+        except (EndpointDown, Transient) as failed:
+            failed.took = _readings.took(paid, self.price)
+            failed.billed, failed.sent = failed.billed or failed.took.tokens > 0, failed.took.requests > 0
             raise
         except CallFailed as failed:
-            failed.billed = failed.billed or bool(paid)
+            failed.took = _readings.took(paid, self.price)
+            failed.billed = failed.billed or failed.took.tokens > 0
             if not failed.billed and not self.wire.settled:
                 self._refused += 1
                 if self._refused >= REFUSED:
                     raise EndpointDown(f"the first {self._refused} questions were all refused: {failed}") from None
             raise
         return self._served.same(answer, self.wire.where)
+
+    def _unreserved(self) -> Transient:
+        """What was put by for this question is too little: it was hoped that no votes are needed."""
+        error = Transient(f"{self.wire.where} gives no log-probabilities: votes are put by for first", after=0.0)
+        error.took = Took()
+        return error
 
     async def _answer(self, prompt: Prompt, paid: list[Reply]) -> Answer:
         """All that was paid for is added to `paid`, also where it comes to nothing."""
@@ -157,9 +172,6 @@ class OpenAI:
             await self._chat(self._bodies.many(prompt, room), prompt, paid)
             return _readings.collect(prompt, paid, self.price)
         if self._logprobs == "none":
-            if prompt.key in self._cheap:  # reserved while it was hoped that no votes are needed
-                self._cheap.discard(prompt.key)
-                raise Transient(f"{self.wire.where} gives no log-probabilities: votes are to be reserved", after=0.0)
             return await self._vote(prompt, paid)
         ids = await self._numbers.of(prompt)
         exact = bool(ids) and "logprob_token_ids" not in self.wire.without
@@ -221,10 +233,11 @@ class OpenAI:
         except Short as error:
             paid.append(_readings.reckoned(error.reply, prompt, body["max_tokens"]))
             raise
-        except (Transient, CallFailed) as error:
-            if error.billed:  # in front: the last one is the answer
-                count = 1 if "n" in self.wire.without else body.get("n", 1)
-                paid.insert(0, _readings.lost(prompt, body["max_tokens"], count))
+        except (Transient, CallFailed, EndpointDown) as error:
+            count = 1 if "n" in self.wire.without else body.get("n", 1)
+            requests = error.took.requests if error.took else 1
+            lost = _readings.lost(prompt, body["max_tokens"], count if error.billed else 0, requests)
+            paid.insert(0, lost)  # in front: the last one is the answer
             raise
         paid.append(_readings.reckoned(found, prompt, body["max_tokens"]))
         return paid[-1]

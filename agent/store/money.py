@@ -32,6 +32,9 @@ DUST = 1e-9
 LATE = "too late: the question was answered or taken back before"
 """Why what was paid for an answer that nobody waits for any more stands in the ledger as an error."""
 
+CUT = "cut short: it may have been charged"
+"""Why stands in the ledger as an error what was put by for a call that a process left open when it was ended."""
+
 Wish = tuple[Sequence[Call], Budget | None]
 """Calls one wants to reserve, and the budget they must fit in."""
 
@@ -161,8 +164,7 @@ class Money:
         self._catch_up(connection)
         self._look_out(connection)
         keys = [key for part in chunks(list(self._open)) for key in _of_annotators(connection, part, annotators)]
-        why = "cut short: it may have been charged"
-        rows = [answer_row(key, self._open[key].taken(), "error", why) for key in keys if key not in self._away]
+        rows = [answer_row(key, self._open[key].taken(), "error", CUT) for key in keys if key not in self._away]
         if rows:
             connection.execute(insert(answers), rows)
         return len(rows)

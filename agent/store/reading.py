@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
-from sqlalchemy import case, exists, func, select
+from sqlalchemy import and_, case, exists, func, or_, select
 from sqlalchemy.engine import Connection
 
 from agent.store import schema
-from agent.store.money import chunks, open_reservations, taken
+from agent.store.money import CUT, chunks, open_reservations, taken
 from agent.store.rows import (
     ANSWER_COLUMNS,
     CALL_COLUMNS,
@@ -179,15 +179,21 @@ def last_decisions(connection: Connection, turn: int | None) -> Decisions:
 
 
 def spend(connection: Connection) -> Spend:
-    def count(status: str) -> Any:
-        return func.sum(case((answers.c.status == status, 1), else_=0))
+    def count(*conditions: Any) -> Any:
+        return func.sum(case((and_(*conditions), 1), else_=0))
 
+    cut = and_(answers.c.status == "error", answers.c.body.like(f'%"error":"{CUT}"%'))
+    made = or_(answers.c.requests > 0, calls.c.requests == 0)  # one that never left is no attempt
     sums = (
         select(
             calls.c.annotator,
             *taken(),
-            *(count(status) for status in ("ok", "error", "failed", "withdrawn")),
+            count(answers.c.status == "ok"),
+            count(answers.c.status == "error", made, ~cut),
+            *(count(answers.c.status == status) for status in ("failed", "withdrawn")),
             *(func.sum(answers.c[name]) for name in TOKENS),
+            *(func.sum(case((cut, answers.c[name]), else_=0)) for name in ("tokens_in", "requests")),
+            func.sum(case((cut, answers.c.usd), else_=0.0)),
         )
         .join_from(answers, calls, answers.c.key == calls.c.key)
         .group_by(calls.c.annotator)
@@ -196,10 +202,10 @@ def spend(connection: Connection) -> Spend:
     asked = select(calls.c.annotator, func.count()).group_by(calls.c.annotator).order_by(func.min(calls.c.seq))
     for annotator, number in connection.execute(asked):
         by[annotator] = Usage(calls=number)
-    for annotator, usd, *numbers in connection.execute(sums):
+    for annotator, usd, *numbers, lost_usd in connection.execute(sums):
         names = ("tokens", "requests", "answers", "errors", "failed", "withdrawn", *TOKENS)
-        counts = {name: int(number) for name, number in zip(names, numbers, strict=True)}
-        by[annotator] = Usage(float(usd), calls=by[annotator].calls, **counts)
+        counts = dict(zip((*names, "lost_tokens", "lost_requests"), map(int, numbers), strict=True))
+        by[annotator] = Usage(float(usd), calls=by[annotator].calls, lost_usd=float(lost_usd), **counts)
     held = open_reservations(connection)
     who = {key: call.annotator for key, call in the_calls(connection, list(held)).items()}
     for key, one in held.items():

@@ -133,10 +133,11 @@ class Decisions:
 class Usage:
     """What one annotator was asked and cost. `usd`: spent; `reserved`: the most that calls now under way may cost.
 
-    `calls`: questions; `answers`: good ones; `errors`: attempts that came to nothing; `failed`: questions given up;
-    `withdrawn`: questions or answers taken back. `requests` went over the wire, with `tokens` (in and out together);
-    `held_requests` and `held_tokens` are the most that calls now under way may take of them. An engine in this process
-    takes none of these four.
+    `calls`: questions; `answers`: good ones; `errors`: attempts that were made and came to nothing; `failed`: questions
+    given up; `withdrawn`: questions or answers taken back. `requests` went over the wire, with `tokens` (in and out
+    together); `held_requests` and `held_tokens` are the most that calls now under way may take of them. An engine in
+    this process takes none of these four. `lost_usd`, `lost_tokens`, `lost_requests`: what of all that is only booked,
+    and not known to have happened, for a process was ended while it waited.
     """
 
     usd: float = 0.0
@@ -153,6 +154,9 @@ class Usage:
     requests: int = 0
     held_tokens: int = 0
     held_requests: int = 0
+    lost_usd: float = 0.0
+    lost_tokens: int = 0
+    lost_requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)
