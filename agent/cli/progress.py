@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from rich.console import Console
 
-FEW, EARLY = 30, 30.0
+FEW, EARLY = 10, 30.0
 """Answers, or seconds, after which a time to go is told."""
 
 EVERY = 5.0
