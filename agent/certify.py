@@ -58,6 +58,17 @@ def wrong_at_most(population: int, audited: int, wrong: int, delta: float) -> in
     return low
 
 
+def wrong_allowed(population: int, audited: int, target: float, delta: float) -> int:
+    """How many of the audited labels may be wrong (they are mended) for one look to certify `target`; -1: none will do.
+
+    Args: as `wrong_at_most`; target: share of right labels, in (0, 1).
+    """
+    allowed, most = math.floor((1 - target) * population + 1e-9), -1
+    while most < audited and wrong_at_most(population, audited, most + 1, delta) - (most + 1) <= allowed:
+        most += 1
+    return most
+
+
 def accuracy_needed(population: int, audited: int, target: float, delta: float, power: float = 0.8) -> float | None:
     """How right labels must be for an audit of this size to certify `target` with chance `power`; None: it cannot.
 
@@ -67,11 +78,7 @@ def accuracy_needed(population: int, audited: int, target: float, delta: float, 
     """
     from scipy.stats import hypergeom
 
-    allowed = math.floor((1 - target) * population + 1e-9)
-    most = -1
-    while most < audited and wrong_at_most(population, audited, most + 1, delta) - (most + 1) <= allowed:
-        most += 1
-    if most < 0:
+    if (most := wrong_allowed(population, audited, target, delta)) < 0:
         return None
     low, high = 0, population
     while low < high:

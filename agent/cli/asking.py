@@ -32,21 +32,30 @@ class Asking:
     mask: Mask
     short: int
 
-    def prompts(self, items: Sequence[Item]) -> list[Prompt]:
-        """What it is sent about them, without examples from the pilot. A shortlist is the first labels."""
+    @property
+    def recipe(self) -> str:
+        """Under which its answers stand in a ledger, where it is asked in this one form."""
         from agent import prompt
 
-        recipe = prompt.recipe(self.task, self.task.kind, self.traits, self.task.examples)
+        return prompt.recipe(self.task, self.task.kind, self.traits, self.task.examples)
+
+    def prompts(self, items: Sequence[Item], best: Sequence[Sequence[str]] = ()) -> list[Prompt]:
+        """What it is sent about them, without examples from the pilot. `best`: each item's shortlist, where it has one;
+        else that is the first labels."""
+        from agent import prompt
+
+        first, recipe = list(self.task.labels)[: self.short], self.recipe
+        lists = best or [first] * len(items)
         return [
-            prompt.render(self.task, self._question(item), self.traits, recipe, 0, self.task.examples)
-            for item in map(self.mask.item, items)
+            prompt.render(self.task, self._question(item, labels), self.traits, recipe, 0, self.task.examples)
+            for item, labels in zip(map(self.mask.item, items), lists, strict=True)
         ]
 
-    def _question(self, item: Item) -> Any:
-        from agent import kinds
+    def _question(self, item: Item, labels: Sequence[str]) -> Any:
+        from agent.loop import short
 
         if self.short:
-            return kinds.shown(item, list(self.task.labels)[: self.short])
+            return short.question(self.kind, self.task, item, 0, labels, self.traits.readout == "words")
         return self.kind.question(self.task, item, 0)
 
 
@@ -72,6 +81,23 @@ def asking(config: Config, rung: Rung) -> Asking:
     template = rung.templates[0] if rung.templates else ""
     traits = prompt.asking(traits, template, short, rung.overflow, rung.rationale)
     return Asking(rung, plugin, oracle, settings.kind(config), mask.task(task), traits, mask, short)
+
+
+def best_labels(config: Config, made: Asking, items: Sequence[Item]) -> list[list[str]]:
+    """Each item's shortlist as a run begins with it, ranked by a student that was taught nothing; none where all labels
+    are shown."""
+    if not made.short:
+        return []
+    from agent import config as settings
+    from agent import plugins, shortlist
+    from agent.loop.ground import context
+
+    layout, rung = settings.layout(config), config.rung[0]
+    plugin = plugins.load("students", rung.student or "linear")
+    at = rung.settings if rung.student else plugin.Settings()
+    ranker = plugin.build(at, context(config, settings.the_task(config), layout))
+    scores = ranker.predict(ranker.features(list(items)))
+    return [[layout.choices[0][c] for c in row] for row in shortlist.likeliest(scores, made.short).tolist()]
 
 
 def made_up() -> list[Item]:

@@ -26,6 +26,9 @@ QUICK = 2.0
 FIRST, SHARE = 100, 20
 """With a student in the ladder the first machine is asked about so many at the least, or the pool's SHAREth part."""
 
+LOOK = 25
+"""Items that are rendered to estimate tokens and prices, spread over the pool."""
+
 Range = tuple[float, float]
 
 
@@ -59,6 +62,32 @@ class Cost:
     """Whether the pace was measured."""
     limited: str = ""
     """The setting that slows it down, where one does."""
+
+
+def sample(config: Config, limit: int | None) -> tuple[list[Item], int, int]:
+    """Some items spread over the pool, how many there are, how many rows are none."""
+    from agent import data
+    from agent.errors import UserError
+    from agent.loop.ground import source
+
+    if config.pool.path == "-":
+        raise UserError("a plan looks at the pool, and standard input can be read only once: put it into a file")
+    every: list[Item] = []
+    total = aside = 0
+    step = 1
+    for batch in data.read(source(config)):
+        for row in batch:
+            if not isinstance(row, data.Entry):
+                aside += 1
+            elif limit is None or total < limit:
+                if total % step == 0:
+                    every.append(row.item)
+                total += 1
+                if len(every) > 2 * LOOK:
+                    every, step = every[::2], step * 2
+    if not total:
+        raise UserError(f"{config.pool.path}: no row can be labeled; `tutelage doctor` says why each was set aside")
+    return every[:LOOK], total, aside
 
 
 def cost(

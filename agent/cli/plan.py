@@ -5,7 +5,6 @@ Spends nothing unless told to try (`--pilot`).
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,10 +18,8 @@ if TYPE_CHECKING:
     from agent.cli.forecast import Cost, Range
     from agent.cli.pilot import Measured, Piloted
     from agent.config import Config, Rung
-    from agent.types import Item
+    from agent.types import Budget
 
-LOOK = 25
-"""Items that are rendered to estimate tokens and prices, spread over the pool."""
 VOTES = "votes are counted unless the server gives log-probabilities"
 WIDTH = 13
 
@@ -31,35 +28,57 @@ WIDTH = 13
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N items of the pool.")
 @click.option("--pilot", type=click.IntRange(min=1), metavar="N",
               help="Ask every machine about N random items, and measure. The run uses these answers.")  # fmt: skip
+@click.option("--budget", metavar="USD|none", help="The most that paid machines may cost in all; none: no limit.")
+@click.option("--price", "given", metavar="[RUNG=]IN,OUT", multiple=True, help="Dollars per million tokens in and out.")
 @click.option("--yes", is_flag=True, help="With --pilot: spend without asking first.")
 @click.option("--offline", is_flag=True, help="Do not even have tokens counted by a server near by.")
 @common
-def plan(common: Common, limit: int | None, pilot: int | None, yes: bool, offline: bool) -> None:
+def plan(
+    common: Common,
+    limit: int | None,
+    pilot: int | None,
+    budget: str | None,
+    given: tuple[str, ...],
+    yes: bool,
+    offline: bool,
+) -> None:
     """Show what a run would take: money, time and people's minutes first, then the ladder and one rendered prompt.
 
-    Without --pilot it spends nothing, and guesses from a low to a high number.
+    Without --pilot it asks no machine, spends nothing, and guesses from a low to a high number.
 
     \b
     Example:
       tutelage plan
-      tutelage plan --pilot 100
+      tutelage plan --pilot 100 --budget 1
       tutelage plan --limit 1000 --json
     """
     if pilot is not None and offline:
         raise UserError("--pilot asks the machines, which --offline forbids: leave one of the two out")
-    show(common, limit, pilot, yes, offline)
+    show(common, limit, budget, given, pilot, yes, offline)
 
 
-def show(common: Common, limit: int | None, pilot: int | None = None, yes: bool = False, offline: bool = False) -> None:
+def show(
+    common: Common,
+    limit: int | None,
+    budget: str | None = None,
+    given: Sequence[str] = (),
+    pilot: int | None = None,
+    yes: bool = False,
+    offline: bool = False,
+) -> None:
     """Print the plan; `tutelage run --dry-run` is this, too."""
     from agent import config as settings
-    from agent.cli.forecast import cost
+    from agent.cli import limits
+    from agent.cli.forecast import cost, sample
     from agent.loop import past
 
+    if given:
+        common.overrides += limits.prices(common.config(), given)
     config = common.config()
-    items, total, aside = _items(config, limit)
+    most = limits.budget(config, budget, None, None)
+    items, total, aside = sample(config, limit)
     unused = past.glance(config)
-    tried = _try(common, config, min(pilot, total), limit, yes) if pilot is not None else None
+    tried = _try(common, config, most, min(pilot, total), limit, yes) if pilot is not None else None
     machines = [rung for rung in config.rung if rung.oracle and not rung.person]
     costs = [
         cost(config, rung, items, total, rung is machines[0], offline, tried.machines.get(rung.name) if tried else None)
@@ -73,7 +92,7 @@ def show(common: Common, limit: int | None, pilot: int | None = None, yes: bool 
         "usd": _sum(one.dollars for one in costs),
         "seconds": _sum(one.seconds for one in costs),
         "worst_usd": round(sum(one.usd for one in costs), 4),
-        "budget_usd": config.goal.budget_usd,
+        "budget_usd": most.usd,
         "unpriced": {one.name: one.unpriced for one in costs if one.unpriced},
         "people": _people(config, total),
         "ladder": [_rung_row(config, rung, named.get(rung.name)) for rung in config.rung],
@@ -89,7 +108,7 @@ def _sum(ranges: Any) -> list[float]:
     return [round(sum(one[0] for one in found), 6), round(sum(one[1] for one in found), 6)]
 
 
-def _try(common: Common, config: Config, count: int, limit: int | None, yes: bool) -> Piloted:
+def _try(common: Common, config: Config, most: Budget, count: int, limit: int | None, yes: bool) -> Piloted:
     """The pilot, after its cost was said; whoever pays has agreed."""
     from agent.ask import Policy
     from agent.cli.begin import keys, table_prices
@@ -101,16 +120,19 @@ def _try(common: Common, config: Config, count: int, limit: int | None, yes: boo
 
     def confirm(usd: float, questions: int) -> None:
         words = f"asking {many(questions, 'question')} of the machines, ${usd:,.4f} at most"
+        if most.usd is not None and usd > most.usd:
+            words += f"; the budget of {_dollars(most.usd)} in all stops it before"
         common.say(words if usd else f"asking {many(questions, 'question')} of the machines, no charge")
         if usd:
             agree(words, yes, common.as_json)
 
-    tried = pilot(config, count, limit, Policy(budget=config.goal.budget), confirm)
+    tried = pilot(config, count, limit, Policy(budget=most), confirm)
     common.say(f"the pilot took {f'${tried.usd:,.4f} and ' if tried.usd else ''}{span(tried.seconds)}")
     return tried
 
 
 def _people(config: Config, total: int) -> dict[str, Any]:
+    from agent.cli.target import target, words
     from agent.loop.people import split
 
     person = config.person
@@ -118,6 +140,7 @@ def _people(config: Config, total: int) -> dict[str, Any]:
     share = split(config.goal.person_minutes, seconds, config.goal.pilot, config.goal.audit, total)
     repairs = min(share.escalations, total - share.pilot - share.audit)
     questions = share.pilot + share.audit + repairs
+    found = target(config, share, total)
     return {
         "questions": questions,
         "pilot": share.pilot,
@@ -125,42 +148,10 @@ def _people(config: Config, total: int) -> dict[str, Any]:
         "escalations": repairs,
         "minutes": round(questions * seconds / 60, 1),
         "seconds_each": seconds,
-        "certifies_from": _certifies_from(config, total - share.pilot - repairs, share.audit),
+        "certifies_from": found.needed,
+        "certifies_with_wrong": found.wrong,
+        "goal": words(found, config.goal.accuracy),
     }
-
-
-def _certifies_from(config: Config, machine: int, audit: int) -> float | None:
-    """How many of the machines' labels must be right for the audit to reach the goal, four times in five."""
-    from agent.certify import accuracy_needed
-
-    if not 0 < audit <= machine:
-        return None
-    return accuracy_needed(machine, audit, config.goal.accuracy, config.goal.delta)
-
-
-def _items(config: Config, limit: int | None) -> tuple[list[Item], int, int]:
-    """Some items spread over the pool, how many there are, how many rows are none."""
-    from agent import data
-    from agent.loop.ground import source
-
-    if config.pool.path == "-":
-        raise UserError("a plan looks at the pool, and standard input can be read only once: put it into a file")
-    every: list[Item] = []
-    total = aside = 0
-    step = 1
-    for batch in data.read(source(config)):
-        for row in batch:
-            if not isinstance(row, data.Entry):
-                aside += 1
-            elif limit is None or total < limit:
-                if total % step == 0:
-                    every.append(row.item)
-                total += 1
-                if len(every) > 2 * LOOK:
-                    every, step = every[::2], step * 2
-    if not total:
-        raise UserError(f"{config.pool.path}: no row can be labeled; `tutelage doctor` says why each was set aside")
-    return every[:LOOK], total, aside
 
 
 def _rung_row(config: Config, rung: Rung, cost: Cost | None) -> dict[str, Any]:
@@ -171,7 +162,7 @@ def _rung_row(config: Config, rung: Rung, cost: Cost | None) -> dict[str, Any]:
         row |= {"calls_at_most": cost.calls, "answers_at_most": cost.answers}
         row |= {"tokens_at_most": cost.tokens, "usd_at_most": round(cost.usd, 4)}
         row |= {"questions": list(cost.questions), "tokens_each": round(cost.each, 1)}
-        row |= {"tokens_shared": round(cost.prefix, 1), "tokens_from": cost.counted}
+        row |= {"tokens_shared": round(cost.prefix, 1), "tokens_from": cost.counted, "parts": round(cost.parts, 2)}
         row |= {
             "unpriced": cost.unpriced,
             "usd": [round(usd, 6) for usd in cost.dollars],
@@ -197,29 +188,18 @@ def _between(low: str, high: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _reach(config: Config, needed: float | None) -> str:
-    """What the audit can prove, in words."""
-    goal = f"{100 * config.goal.accuracy:g} %"
-    if needed is None:
-        return f"this audit is too small to certify {goal}, whatever the labels: give more person_minutes or goal.audit"
-    return (
-        f"to certify {goal} four times in five, {math.ceil(1000 * needed) / 10:.1f} % of the machines' labels must be "
-        "what people say; where people disagree with one another as often as that, it is out of reach"
-    )
-
-
 def _text(config: Config, body: dict[str, Any], costs: Sequence[Cost], tried: Piloted | None, flags: str) -> str:
     aside = f" ({many(body['set_aside'], 'row')} set aside)" if body["set_aside"] else ""
     labels = ", ".join(body["labels"][:12]) + (" …" if len(body["labels"]) > 12 else "")
     lines = [f"{many(body['items'], 'item')}{aside}, {many(len(body['labels']), 'label')}: {labels}", ""]
-    lines += [*_top(config, body, tried), *filter(None, [body["unused"]["words"]])]
-    if tried is None:
+    lines += [*_top(config, body, costs), *filter(None, [body["unused"]["words"]])]
+    if tried is None or not any(one.answered for one in tried.machines.values()):
         lines += ["", f"these are guesses; measure with  tutelage plan --pilot {min(100, body['items'])}{flags}"]
-    else:
+    if tried is not None:
         lines += ["", *_tried(config, body, tried)]
     lines += ["", "the ladder"]
     for row in body["ladder"]:
-        lines += _ladder_lines(row, tried is not None)
+        lines += _ladder_lines(row)
     if any(row["shots"] for row in body["ladder"]):
         lines.append("examples from the pilot (shots) are not in these numbers yet: they are not known before it")
     for one in costs:
@@ -228,12 +208,16 @@ def _text(config: Config, body: dict[str, Any], costs: Sequence[Cost], tried: Pi
     return "\n".join(lines)
 
 
-def _top(config: Config, body: dict[str, Any], tried: Piloted | None) -> list[str]:
+def _top(config: Config, body: dict[str, Any], costs: Sequence[Cost]) -> list[str]:
     """What a person wants to know first."""
-    budget = config.goal.budget_usd
-    stop = "no limit is set (goal.budget_usd)" if budget is None else f"the budget stops it at ${budget:,.2f}"
+    budget = body["budget_usd"]
+    stop = "no limit is set (goal.budget_usd)" if budget is None else f"the budget stops it at {_dollars(budget)}"
     low, high = body["usd"]
-    worst = "" if tried is not None or not body["worst_usd"] else f", at worst ${body['worst_usd']:,.2f}"
+    worst = (
+        ""
+        if any(one.counted.startswith("measured") for one in costs) or not body["worst_usd"]
+        else f", at worst ${body['worst_usd']:,.2f}"
+    )
     if body["unpriced"]:
         names = ", ".join(f"{model} (rung {name})" for name, model in body["unpriced"].items())
         known = f"; all others {_between(_dollars(low), _dollars(high))}" if high else ""
@@ -245,8 +229,7 @@ def _top(config: Config, body: dict[str, Any], tried: Piloted | None) -> list[st
     lines = [f"{'money':<{WIDTH}}{money}"]
     slow = body["seconds"][1]
     if slow:
-        basis = "at the measured pace" if tried is not None else "at an assumed pace"
-        lines.append(f"{'machines':<{WIDTH}}{_between(span(body['seconds'][0]), span(slow))} {basis}")
+        lines.append(f"{'machines':<{WIDTH}}{_between(span(body['seconds'][0]), span(slow))} {_basis(config, costs)}")
     people = body["people"]
     if config.person is None:
         none = 'none, so nothing can be measured or certified: add a rung with oracle = "person"'
@@ -254,10 +237,24 @@ def _top(config: Config, body: dict[str, Any], tried: Piloted | None) -> list[st
     told = f"at most {many(people['questions'], 'question')} in {people['minutes']:g} minutes: "
     told += f"{people['pilot']:,} pilot (teach and calibrate), {people['audit']:,} audit (measure), "
     told += f"{many(people['escalations'], 'escalation')} (repair)"
-    return [*lines, f"{'people':<{WIDTH}}{told}", f"{'goal':<{WIDTH}}{_reach(config, people['certifies_from'])}"]
+    return [*lines, f"{'people':<{WIDTH}}{told}", f"{'goal':<{WIDTH}}{people['goal']}"]
 
 
-def _ladder_lines(row: dict[str, Any], measured: bool) -> list[str]:
+def _basis(config: Config, costs: Sequence[Cost]) -> str:
+    """Where the time is from, and what is not in it."""
+    paced = [one for one in costs if one.seconds[1]]
+    timed = [one.name for one in paced if one.timed]
+    basis = (
+        "at an assumed pace" if not timed else f"at the measured pace of {', '.join(timed)}, others at an assumed one"
+    )
+    if timed and len(timed) == len(paced):
+        basis = "at the measured pace"
+    slow = [f"{one.limited} of {one.name}" for one in paced if one.limited]
+    basis += f", slowed by {', '.join(slow)}" if slow else ""
+    return basis + ("; the student's time comes on top" if config.rung[0].student else "")
+
+
+def _ladder_lines(row: dict[str, Any]) -> list[str]:
     bar = "the last word" if row["bar"] is None else f"accepts at {row['bar']:.2f}"
     head = f"  {row['name']:<12} {row['who']:<16} {bar}"
     if "calls_at_most" not in row:
@@ -265,7 +262,9 @@ def _ladder_lines(row: dict[str, Any], measured: bool) -> list[str]:
     each = row["answers_at_most"] // row["calls_at_most"]
     low, high = row["questions"]
     line = f"{low:,.0f} to {high:,.0f} questions" if low < high else many(round(high), "question")
-    if each > 1 and not measured:
+    if row["parts"] > 1:
+        line += f" (long texts are asked about in parts, {row['parts']:.2g} a text)"
+    if each > 1 and not row["tokens_from"].startswith("measured"):
         line += f", up to {row['calls_at_most']:,} × {each} = {row['answers_at_most']:,} answers ({VOTES})"
     line += f"; {row['tokens_each']:,.0f} tokens each, {row['tokens_shared']:,.0f} of them "
     line += f"the same for all ({row['tokens_from']})"

@@ -68,7 +68,7 @@ def run(
     from agent.cli.plan import show
 
     if dry_run:
-        show(common, limit)
+        show(common, limit, budget, given)
         return
     from agent import loop
     from agent.cli import limits
