@@ -16,8 +16,8 @@ from typing import Any
 
 from agent.errors import TutelageError
 from agent.oracles import Token, _faults, _keys
-from agent.oracles._http import Cut, Http
 from agent.oracles._door import door
+from agent.oracles._http import Cut, Http
 
 
 @dataclass(frozen=True)
