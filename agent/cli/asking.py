@@ -75,7 +75,8 @@ def asking(config: Config, rung: Rung) -> Asking:
     task = settings.the_task(config)
     plugin = plugins.load("oracles", str(rung.oracle))
     oracle: Oracle = plugin.build(rung.settings, context(config, task, settings.layout(config)))
-    traits = replace(oracle.traits, annotator=rung.name)
+    recipe = {**oracle.traits.recipe, "oracle": str(rung.oracle)}
+    traits = replace(oracle.traits, annotator=rung.name, recipe=recipe)
     traits, mask = private.admitted(config, rung, traits, private.mask_of(config))
     short = shortlist.size(rung.shortlist, len(task.labels))
     template = rung.templates[0] if rung.templates else ""
