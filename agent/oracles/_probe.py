@@ -47,15 +47,9 @@ async def endpoints(
         labels: label names whose tokens are counted.
     """
     asked = Asked(
-        settings.model,
-        settings.api_key_env,
-        settings.max_tokens,
-        settings.deadline,
-        told or made_up(),
-        tuple(labels),
-        settings.azure_api_version,
-        settings.extra,
-    )
+        settings.model, settings.api_key_env, settings.max_tokens, settings.deadline, told or made_up(), tuple(labels),
+        settings.azure_api_version, settings.extra,
+    )  # fmt: skip
     places = [settings.base_url] if isinstance(settings.base_url, str) else settings.base_url
     return [await look(url, asked) for url in places]
 
