@@ -15,7 +15,7 @@ from agent.report import asking
 if TYPE_CHECKING:
     from agent.config import Config
     from agent.pool import Pool
-    from agent.store import Store
+    from agent.store import Store, Usage
     from agent.types import Budget, Call
 
 
@@ -98,20 +98,16 @@ def figures(config: Config, store: Store, budget: Budget | None = None) -> dict[
         "calls_lost": spend.total.lost_requests,
         "budget_calls": most.calls,
         "batches_out": {batch.name: len(batch.keys) for batch in store.batches(only_out=True)},
-        "annotators": {
-            name: {
-                "asked": u.calls,
-                "answers": u.answers,
-                "errors": u.errors,
-                "failed": u.failed,
-                "usd": round(u.usd, 6),
-            }
-            for name, u in spend.by.items()
-        },
+        "annotators": {name: _used(usage) for name, usage in spend.by.items()},
         "pilot_agreement": last.get("agreement", {}),
         "asking": last.get("asking", {}),
         "certificate": certificates[-1]["body"] if certificates else None,
     }
+
+
+def _used(usage: Usage) -> dict[str, Any]:
+    asked, usd = usage.calls, round(usage.usd, 6)
+    return {"asked": asked, "answers": usage.answers, "errors": usage.errors, "failed": usage.failed, "usd": usd}
 
 
 def table(found: Mapping[str, Any]) -> str:
