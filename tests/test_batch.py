@@ -23,6 +23,7 @@ from agent.types import Answer, Budget, Call, Item, Option, Prompt, Question
 from tests.cli_room import WORDS, call, surroundings, with_pool
 from tests.servers.batches import BatchServer, answer
 from tests.servers.chat import ChatServer
+from tests.servers.faulty import Faulty
 
 LADDER = """
 [task]
@@ -341,6 +342,30 @@ def test_a_file_goes_to_the_address_that_was_written_and_to_no_other(here: Here)
         server.moved = ""
         assert here.run("submit").code == 0
         here.whole()
+
+
+@pytest.mark.parametrize("then", ["by hand", "cancelled", "asked directly", "handed in"])
+def test_what_was_never_taken_on_can_be_done_in_another_way(here: Here, then: str) -> None:
+    with Faulty("ok") as server:  # knows no /files and no /batches
+        at = Here(here.folder, server.url)
+        finished = at.run("submit")
+        assert finished.code == 3 and "404" in finished.reason and "without --batch" in finished.reason
+        with at.store() as store:
+            assert [batch.stage for batch in store.batches(only_out=True)] == ["refused"]
+        if then == "by hand":
+            at.answered()
+            assert at.run().code == 0
+            at.whole()
+        elif then == "cancelled":
+            assert at.run("cancel").code == 0 and not any("provider" in line for line in at.said)
+        elif then == "asked directly":
+            at.run("")
+            assert server.total > 0
+        else:
+            assert at.run("submit").code == 3, "the next try is a file of its own"
+        with at.store() as store:
+            assert len(store.batches(only_out=True)) == (then == "handed in")
+            assert store.verify() == []
 
 
 def test_no_proxy_and_no_account_for_a_server_of_the_house(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ too. Its calls are reserved together with it, so that they are asked nowhere els
 
 from agent.batch.files import ERRORS, OUTPUT
 from agent.batch.lines import Filed
-from agent.batch.post import MOST_TIMES, Post, Sent
+from agent.batch.post import MOST_TIMES, Post
+from agent.batch.sent import Sent
 
 __all__ = ["ERRORS", "MOST_TIMES", "OUTPUT", "Filed", "Post", "Sent"]

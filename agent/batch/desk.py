@@ -43,6 +43,14 @@ class Job:
         return self.status in OVER
 
 
+class Refused(EndpointDown):
+    """Nothing was taken on: it can be done in another way. `unknown`: the server knows no such address."""
+
+    def __init__(self, message: str, unknown: bool = False) -> None:
+        super().__init__(message)
+        self.unknown = unknown
+
+
 @contextlib.contextmanager
 def _plainly(what: str) -> Iterator[None]:
     """Trouble in plain words, without what the server wrote, which might hold a key or an item's text."""
@@ -51,13 +59,16 @@ def _plainly(what: str) -> Iterator[None]:
     try:
         yield
     except openai.AuthenticationError as error:
-        raise EndpointDown(f"{what}: the key was refused: look at the variable that api_key_env names") from error
+        raise Refused(f"{what}: the key was refused: look at the variable that api_key_env names") from error
     except openai.APIStatusError as error:
         code = str(error.code or error.type or "")
         more = f" ({code})" if WORD.fullmatch(code) else ""
         if 300 <= error.status_code < 400:
             more = ": it sends us on to another address, where no file is sent unasked: write that as base_url"
-        raise EndpointDown(f"{what}: refused with status {error.status_code}{more}") from error
+        words = f"{what}: refused with status {error.status_code}{more}"
+        if error.status_code >= 500:
+            raise EndpointDown(words) from error
+        raise Refused(words, error.status_code in (404, 405)) from error
     except openai.OpenAIError as error:
         raise EndpointDown(f"{what}: no answer ({type(error).__name__})") from error
 

@@ -12,12 +12,13 @@ import contextlib
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.batch import files, lines
-from agent.batch.desk import Desk, Job
+from agent.batch.desk import Desk, Job, Refused
 from agent.batch.lines import Check, Filed
+from agent.batch.sent import Sent
 from agent.errors import DataError, EndpointDown
 from agent.store import Batch, Came, Store
 from agent.types import Answer, Budget, Call, Prompt
@@ -30,23 +31,6 @@ REFUSED = (401, 402, 403, 404)
 
 LONGEST_S = 60.0
 """The longest pause between two looks at a job, in seconds; they begin at one and double."""
-
-
-@dataclass
-class Sent:
-    """What became of questions and batches. `again`: failed or expired, and open again; `tired`: calls given up.
-
-    `waiting`: one line a batch whose answers are still to come. `paused`: why nothing more can be done now.
-    """
-
-    answered: int = 0
-    failed: int = 0
-    again: int = 0
-    refused: int = 0
-    short: str = ""
-    tired: list[Call] = field(default_factory=list)
-    waiting: list[str] = field(default_factory=list)
-    paused: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,9 +84,12 @@ class Post:
         """Reads back what has come of these annotators. At a provider all is handed in before any of it is waited for,
         so that the jobs of several rungs are worked on at the same time."""
         sent = Sent()
-        if not self.submit:
-            for batch in self._out(oracles):
+        if self.submit:
+            self.let_go()
+        for batch in self._out(oracles):
+            if not self.submit or batch.stage == "refused":
                 self._by_hand(batch, oracles[batch.annotator], checks[batch.annotator], sent)
+        if not self.submit:
             return sent
         async with _Desks(oracles) as desks:
             for batch in await self._hand_in_all(desks, sent):
@@ -124,11 +111,17 @@ class Post:
     async def _hand_in_all(self, desks: _Desks, sent: Sent) -> list[Batch]:
         """The batches with their jobs, but for those of rungs whose endpoint is down."""
         handed: list[Batch] = []
-        for batch in self._out(desks.oracles):
+        for batch in [batch for batch in self._out(desks.oracles) if batch.stage != "refused"]:
             with desks.unless_down(batch.annotator, sent) as desk:
                 if desk is not None:
                     handed.append(await self._hand_in(desk, batch))
         return handed
+
+    def let_go(self) -> None:
+        """What no provider took on is out no more, but for batches that were answered by hand."""
+        for batch in self.store.batches(only_out=True):
+            if batch.stage == "refused" and not self._came(batch):
+                self._void(batch, "the batch was refused")
 
     def awaited(self, annotators: Sequence[str]) -> list[str]:
         """One line a batch of these annotators whose answers are still to come: what must be done for it."""
@@ -147,7 +140,7 @@ class Post:
             oracle = oracles.get(batch.annotator)
             if batch.stage == "written" and self._came(batch) and not self._known(batch):
                 self._give_up(batch, False, sent)
-            elif batch.stage in ("reserved", "written"):
+            elif batch.stage in ("reserved", "written", "refused"):
                 self._void(batch, "taken back")
                 self.tell(f"batch {batch.name} is taken back; answers to it that come later are not read")
             elif oracle is None:
@@ -161,7 +154,12 @@ class Post:
     async def _call_back(self, batch: Batch, oracle: Filed, check: Check, sent: Sent) -> None:
         desk = Desk.of(oracle.settings)
         try:
-            job = batch.job or await desk.find(str((batch.notes or {})["token"]))
+            try:
+                job = batch.job or await desk.find(str((batch.notes or {})["token"]))
+            except Refused as error:
+                if not error.unknown:
+                    raise
+                job = ""
             if not job:
                 self._void(batch, "taken back")
                 return
@@ -193,7 +191,7 @@ class Post:
     def _by_hand(self, batch: Batch, oracle: Filed, check: Check, sent: Sent) -> None:
         """Reads the answers that somebody put there; or says what is waited for."""
         came, put = self._came(batch), self._put(batch)
-        if batch.stage != "written" or not came:
+        if batch.stage not in ("written", "refused") or not came:
             sent.waiting.append(put)
             return
         found = files.gather(came, batch.keys)
@@ -223,7 +221,11 @@ class Post:
             self.store.note_batch(batch, "sending")
         else:
             job = await desk.find(token)
-        job = job or await desk.hand_in(self._path(batch, files.REQUESTS), token)
+        try:
+            job = job or await desk.hand_in(self._path(batch, files.REQUESTS), token)
+        except Refused as error:
+            self.store.note_batch(batch, "refused")
+            raise EndpointDown(f"{error}; answer it yourself (--batch), or run without --batch") from error
         self.store.note_batch(batch, "sent", job)
         self.tell(f"batch {batch.name} is handed in as {job}; Ctrl-C leaves it there, the same command waits again")
         return replace(batch, stage="sent", job=job)

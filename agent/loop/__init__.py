@@ -127,6 +127,8 @@ async def _take_back(ground: Ground, report: Report) -> Finished:
 
 async def _posted(ground: Ground, at: Post, stopping: asyncio.Event) -> Finished | None:
     """Reads back what earlier runs put into files; why the run ends here, if it does."""
+    if ground.post is None:
+        at.let_go()
     sent = await _unless(stopping, asyncio.create_task(posting.collect(ground, at)))
     if sent is None:
         return Finished("interrupted", INTERRUPTED)
