@@ -155,7 +155,7 @@ def _all(common: Common, ground: Iterator[Check], visits: list[Visit], wanted: W
     except UserError as error:
         for line in str(error).splitlines():
             option = line.startswith(("--set", "--price"))
-            mend = f"correct the {line.split()[0]}" if option else f"correct {common.path}"
+            mend = f"correct the {line.split()[0].rstrip(':')}" if option else f"correct {common.path}"
             yield Check("configuration", "fail", line, f"{mend} or the --set" if " with --set: " in line else mend)
         return
     visit = annotator.Visit(read, common.say, wanted.offline, wanted.thorough, wanted.yes)
