@@ -33,6 +33,7 @@ NUMBERS = {"role": "user", "content": "Write one random number of six digits and
 CONTEXT = re.compile(r"context (?:length|size|window)[^0-9]{0,30}(\d{3,8})|n_ctx\D{0,8}(\d{3,8})", re.I)
 HITS = re.compile(r"^vllm:(?:gpu_)?prefix_cache_hits(?:_total)?(?:\{[^}]*\})? ([0-9.e+]+)", re.M)
 PAGE = "is base_url right (does it end in /v1?), or does a proxy answer in its place?"
+SWITCH = "switch its thinking off at the server"
 FINAL = "item text follows no redirect, so write the final base_url"
 LIMITS = {"requests": "x-ratelimit-limit-requests", "tokens": "x-ratelimit-limit-tokens"}
 
@@ -171,10 +172,8 @@ class _Look:
         if self.facts.reasoning:
             seen = await self.quieten(seen)
         if not seen.said.strip():
-            mend = (
-                f": it thinks (in {facts.reasoning}); switch its thinking off at the server" if facts.reasoning else ""
-            )
-            facts.trouble = f"the model at {facts.url} answers nothing within {self.room} tokens{mend}"
+            thinks = f": it thinks (in {facts.reasoning}); {SWITCH}" if facts.reasoning else ""
+            facts.trouble = f"the model at {facts.url} answers nothing within {self.room} tokens{thinks}"
             return None
         facts.answers = True
         used = seen.used("completion_tokens") or 0
