@@ -103,13 +103,14 @@ class Transient(TutelageError):
 
     `after` is the least number of seconds to wait (Retry-After), `billed` says whether the engine may have
     charged for the attempt (a time-out: yes; a 429: no). `sent` says whether anything was sent: where nobody takes the
-    connection, or every address is left alone for a while, nothing is, and that is no attempt. `took`: what it took,
-    where that is known.
+    connection, or every address is left alone for a while, nothing is, and that is no attempt. `gone`: nobody takes a
+    connection at any address. `took`: what it took, where that is known.
     """
 
     def __init__(self, message: str, after: float | None = None, billed: bool = False, sent: bool = True) -> None:
         super().__init__(message)
         self.after = after
+        self.gone = False
         self.billed = billed
         self.sent = sent
         self.took: Took | None = None

@@ -81,3 +81,43 @@ def test_what_a_killed_process_left_is_told_apart(tmp_path: Path) -> None:
         total = store.spend().total
     assert (total.requests, total.tokens, total.usd) == (23, 1880, 1.1)
     assert (total.lost_requests, total.lost_tokens, total.lost_usd, total.errors) == (22, 1800, 1.0, 0)
+
+
+def test_a_server_that_goes_away_is_said_once_and_waited_for_only_so_long(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ChatServer(right="good") as server:
+        settings = openai.Settings("tiny", server.url, in_flight=4, deadline=2.0)
+        oracle = openai.build(settings, context(SINGLE))
+        asyncio.run(_known(oracle))
+    jobs = []
+    for i in range(N):
+        prompt = asked(SINGLE, oracle, str(i))
+        jobs.append((Call(prompt.key, "recipe", f"item{i}", "far", tokens=900, requests=2), prompt))
+    policy = Policy(stall_s=60.0, gone_s=2.0, attempts=2, wait_s=0.01, breaker=3)
+    with Store.open(tmp_path / "ledger.db") as store:
+
+        async def go() -> Asked:
+            try:
+                return await asyncio.wait_for(ask(store, oracle, jobs, policy), 30)
+            finally:
+                await oracle.close()
+
+        found = asyncio.run(go())
+        total = store.spend().total
+    assert f"no server answers at {server.url} since" in found.paused and "start it again" in found.paused
+    assert (total.requests, total.errors, total.held_requests, found.given_up) == (0, 0, 0, 0)
+    said = [r.getMessage() for r in caplog.records if r.name == "tutelage"]
+    assert len(said) == 1 and "waiting until" in said[0]
+
+
+async def _known(oracle: openai.OpenAI) -> None:
+    await oracle.answer(asked(SINGLE, oracle, "first"))
+    await oracle.close()
+
+
+def test_a_page_for_people_pauses_at_the_third_question(tmp_path: Path) -> None:
+    with ChatServer("html200") as server:
+        found, total = run(tmp_path, server.url, Policy(wait_s=5.0))
+        assert "a page, not JSON" in found.paused
+        assert total.requests == len(server.requests) <= 9

@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Iterable
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
+from agent.ask.absence import Absence
 from agent.ask.books import Books
 from agent.ask.feed import Feeder, in_turns, priced
 from agent.ask.learnt import Learnt
@@ -55,6 +56,7 @@ class Asking:
         self._not_before = 0.0
         self._quiet_s = 0.0
         self._loading = Loading(oracle)
+        self._absence = Absence(self._policy.gone_s)
         self._streaks = Streaks(self._policy)
         check = read or (lambda call, prompt, answer: None)
         self._books = Books(store, self._asked, self._streaks, self._tell, check, self._stop)
@@ -117,12 +119,13 @@ class Asking:
 
     async def _watch(self) -> None:
         """Pauses the run when no answer has come for too long, with questions under way or to be asked again."""
-        while self._quiet_s < self._patience_s:
-            nap = self._patience_s / 20
+        while self._quiet_s < self._patience_s and not self._absence.too_long(time.monotonic()):
+            nap = min(self._patience_s, self._absence.seconds) / 20
             await asyncio.sleep(nap)
             self._quiet_s += nap * bool((self._on_wire or self._troubled) and not self._loading.under_way)
         self._stop(
-            f"no answer has come for {self._patience_s:.0f} s though questions were under way{self._last}: look at "
+            self._absence.why
+            or f"no answer has come for {self._patience_s:.0f} s though questions were under way{self._last}: look at "
             "the server and its log; if it is only slow, raise deadline of this rung; then run again"
         )
         self._stalled = True
@@ -269,6 +272,8 @@ class Asking:
         """A place in flight is free: take note of what that tells of the endpoint, and send the next."""
         now, full = time.monotonic(), len(self._on_wire) >= self._limit.now
         self._on_wire.pop(call.key, None)
+        if found is None or found.alive or (found.sent and not found.strange):
+            self._absence.over()
         if found is None:
             self._quiet_s = 0.0
             self._streaks.answered()
@@ -290,6 +295,8 @@ class Asking:
         self._troubled.add(call.key)
         if trouble.sent and trouble.after != 0:  # what may be asked again at once was no sign of too much
             self._limit.trouble(now, sent)
+        if trouble.gone:
+            self._absence.noticed(trouble, now)
         self._last = f" (the last trouble: {trouble})"
         if trouble.after is not None:
             self._not_before = max(self._not_before, now + trouble.after * (1 + random.random() / 10))

@@ -24,11 +24,11 @@ class Policy:
 
     deadline_s: total time of one attempt, however the bytes drip. attempts: in all, for trouble that may pass; waits
     double from wait_s to at most longest_wait_s, plus jitter. patience_s: an endpoint that wants us to wait longer is
-    down. stall_s: nothing came back for so long (and for no less than a deadline) with questions under way, and the
-    run pauses. breaker: so many calls in a row out of attempts, and the endpoint is down. strange: so many unforeseen
-    errors in a row pause the run, and so do `unread` answers in a row that are none of the options, or as many items in
-    a row whose calls failed: those then stay open. grace_s: how long calls in flight may still come in after an
-    interruption. start: questions in flight at first.
+    down. stall_s: nothing came back for so long (and for no less than a deadline) with questions under way, and the run
+    pauses. gone_s: so long is a server waited for that takes no connection. breaker: so many calls in a row out of
+    attempts, and the endpoint is down. strange: so many unforeseen errors in a row pause the run, and so do `unread`
+    answers in a row that are none of the options, or as many items in a row whose calls failed: those then stay open.
+    grace_s: how long calls in flight may still come in after an interruption. start: questions in flight at first.
     """
 
     budget: Budget | None = None
@@ -38,6 +38,7 @@ class Policy:
     longest_wait_s: float = 60.0
     patience_s: float = 300.0
     stall_s: float = 180.0
+    gone_s: float = 60.0
     breaker: int = 10
     strange: int = 20
     unread: int = 20

@@ -18,6 +18,10 @@ EVERY = 5.0
 """Seconds between lines where there is no terminal."""
 
 
+SILENT = 15.0
+"""Seconds without an answer after which that is told, and no time to go."""
+
+
 class Told(Protocol):
     """An event of the loop."""
 
@@ -67,6 +71,7 @@ class State:
     done: int = 0
     total: int = 0
     began: float = 0.0
+    heard: float = float("inf")
     numbers: dict[str, Any] = field(default_factory=dict)
 
     def take(self, event: Told, now: float) -> None:
@@ -81,13 +86,15 @@ class State:
             self.items = event.total or self.items
         elif event.kind == "ask":
             self.rung = str(event.numbers.get("rung", ""))
-            self.doing, self.done, self.total, self.began = event.text, 0, event.total, now
+            self.doing, self.done, self.total, self.began, self.heard = event.text, 0, event.total, now, now
         elif event.kind == "answer":
+            self.heard = now if event.done > self.done else self.heard
             self.answers += event.done > self.done
             self.done, self.total = event.done, event.total
             self.usd += float(event.numbers.get("usd", 0.0) or 0.0)
         elif event.kind in ("embed", "batch"):
             self.doing, self.done, self.total, self.began = event.text, event.done, event.total, now
+            self.heard = float("inf")
         else:
             self.doing, self.total = event.text if event.kind in ("train", "form") else "", 0
 
@@ -115,6 +122,8 @@ class State:
             return ""
         past = now - self.began
         left = past / self.done * (self.total - self.done)
+        if now - self.heard > SILENT:  # else the time to go would only grow
+            return f": {self.done:,} of {self.total:,}, no answer for {span(now - self.heard)}"
         told = left >= 1 and (self.done >= FEW or past >= EARLY)  # the first answers come late, and foretell nothing
         return f": {self.done:,} of {self.total:,}" + (f", {span(left)} left" if told else "")
 

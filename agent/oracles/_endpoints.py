@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from agent.errors import EndpointDown, Transient, TutelageError
@@ -23,8 +23,8 @@ log = logging.getLogger("tutelage")
 STRIKES = 5
 """Failures in a row after which an address is parked."""
 
-FIRST, LONGEST = 1.0, 60.0
-"""Seconds an address is parked: at first, and at most."""
+FIRST, LONGEST, KNOCK = 1.0, 60.0, 4.0
+"""Seconds an address is parked: at first, at most, and at most where it takes no connection."""
 
 
 def check(base_url: str | Sequence[str]) -> None:
@@ -48,7 +48,9 @@ def check(base_url: str | Sequence[str]) -> None:
 
 @dataclass(slots=True, eq=False)
 class Endpoint:
-    """One address. `known`: it has answered, well or not; `era` counts its parkings; `refused`: why it is put aside."""
+    """One address. `known`: it has answered, well or not; `era` counts its parkings; `refused`: why it is put aside;
+    `gone`: it took no connection the last time; `good`: it has answered as a server of models does; `pages`: the
+    questions to which it sent a page."""
 
     url: str
     known: bool = False
@@ -62,6 +64,9 @@ class Endpoint:
     era: int = 0
     refused: str = ""
     last: str = ""
+    gone: bool = False
+    good: bool = False
+    pages: set[str] = field(default_factory=set)
 
     @property
     def where(self) -> str:
@@ -112,11 +117,22 @@ class Endpoints:
             return EndpointDown("; ".join(e.refused or e.last for e in self.all), sent=False)
         soonest = min(parked, key=lambda e: e.until)
         wait = max(soonest.until - now, 0.0)
+        if self._gone():
+            return self._nobody(wait)
         return Transient(f"{soonest.where} is left alone for {wait:.0f} s: {soonest.last}", after=wait, sent=False)
+
+    def _gone(self) -> bool:
+        return all(e.gone or e.refused for e in self.all)
+
+    def _nobody(self, after: float | None) -> Transient:
+        error = Transient(f"no server answers at {', '.join(e.where for e in self.all)}", after=after, sent=False)
+        error.gone = True
+        return error
 
     def worked(self, endpoint: Endpoint, about: str = "") -> None:
         """It answered as it should, or refused a question that is not good."""
         self._been.pop(about, None)
+        endpoint.gone, endpoint.good = False, True
         if endpoint.tripped and endpoint.trying:
             log.info("%s answers again", endpoint.where)
         if endpoint.tripped or endpoint.strikes:
@@ -130,6 +146,7 @@ class Endpoints:
         """It did not answer as it should; what to raise. `era`: that of the endpoint when the request left; `strike`:
         whether this tells of its health."""
         endpoint.last = str(error)
+        endpoint.gone = isinstance(error, Transient | EndpointDown) and not error.sent
         if isinstance(error, EndpointDown):
             error = self._put_aside(endpoint, error)
         elif isinstance(error, Transient) and era == endpoint.era:
@@ -142,6 +159,8 @@ class Endpoints:
         self._land(endpoint)
         if isinstance(error, Transient) and len(self.all) > 1:
             error.after = self._next(endpoint, about, error.after)
+        if isinstance(error, Transient) and not error.sent and self._gone():
+            return self._nobody(error.after)
         return error
 
     def _next(self, endpoint: Endpoint, about: str, after: float | None) -> float | None:
@@ -169,12 +188,12 @@ class Endpoints:
                     verdict.set_result(None)
 
     def _park(self, endpoint: Endpoint) -> None:
-        if not endpoint.tripped:
+        if not endpoint.tripped and not self._gone():
             log.warning(
                 "%s is left alone after %d failures in a row: %s", endpoint.where, endpoint.strikes, endpoint.last
             )
         endpoint.until = max(endpoint.until, time.monotonic() + endpoint.pause)
-        endpoint.pause = min(2 * endpoint.pause, LONGEST)
+        endpoint.pause = min(2 * endpoint.pause, KNOCK if endpoint.gone else LONGEST)
         endpoint.tripped, endpoint.era = True, endpoint.era + 1
 
     def _put_aside(self, endpoint: Endpoint, error: EndpointDown) -> TutelageError:

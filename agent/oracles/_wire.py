@@ -53,6 +53,14 @@ ABSENT = (404, 405, 501)
 """Statuses of a server that has no such model, or does not speak this wire."""
 
 
+PAGES = 3
+"""Questions answered with a page, by a server that has answered none well, after which the address is wrong."""
+
+
+class Page(Transient):
+    """HTTP 200 with a page for people, as of a login or a proxy."""
+
+
 class Wire:
     """A model's servers, and what has been learnt of them: one software behind all addresses is assumed.
 
@@ -276,6 +284,10 @@ class Wire:
         except Cut as cut:
             strike = cut.kind != "files"
             fault = _faults.of_cut(cut, place.url, place.known, self.deadline)
+        except Page as page:
+            place.pages.add(about)
+            wrong = not place.good and len(place.pages) >= PAGES
+            fault = EndpointDown(str(page)) if wrong else Transient(str(page))
         except (EndpointDown, Transient) as error:
             fault = error
         except CallFailed:
@@ -322,7 +334,7 @@ def _object(got: Got, where: str = "the server") -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         if not got.is_json:
             page = f"{where} answered with a page, not JSON: is base_url right, or a proxy in between?"
-            raise Transient(page) from None
+            raise Page(page) from None
         raise Transient(f"{where} answered with broken JSON", billed=True) from None
     if not isinstance(found, dict):
         raise Transient(f"{where} answered with JSON that is no object", billed=True)
