@@ -230,6 +230,7 @@ def test_a_server_that_decides_nothing_fails(here: Path, mode: str, said: str) -
         Path("t.toml").write_text(decisions(odd.url))
         body = good("doctor", "-c", "t.toml", code=2)
     assert any("any probability" in c["finding"] for c in body["checks"] if c["level"] == "fail")
+    assert not any(c["what"].endswith("pace") for c in body["checks"]) and not body["rungs"][0]["config"]
 
 
 def test_what_a_rung_that_reads_words_is_told_of_is_words(here: Path) -> None:

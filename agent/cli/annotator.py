@@ -202,7 +202,6 @@ def _decider(visit: Visit, rung: Rung, far: bool) -> Iterator[Check]:
     for url in urls:
         at = f"{what} at {url}" if len(urls) > 1 else what
         heard = _heard(visit, rung, looked, {"base_url": url})
-        read += heard.read
         if heard.trouble:
             yield Check(f"{at}: endpoint", "fail" if heard.down or not heard.read else "warn", *parted(heard.trouble))
             continue
@@ -211,6 +210,7 @@ def _decider(visit: Visit, rung: Rung, far: bool) -> Iterator[Check]:
             mend = "see that the model is the one you mean, and that wire is what the server speaks"
             yield Check(f"{at}: answers", "fail", "it gives no option of ours any probability", mend)
             continue
+        read += heard.read
         yield endpoint.answered(at, heard)
     yield _price(visit, what, rung, far)
     yield from _close(visit, what, rung, looked, {}, bool(read), far)
