@@ -51,6 +51,8 @@ class Heard:
     """(n, width) labels that were shown in shortlists; None where there were none."""
     whole: Bools | None = None
     """(n,) answered about all labels, though there are shortlists."""
+    parts: Bools | None = None
+    """(n,) was asked about a long text part by part; None where none was."""
 
     @classmethod
     def nothing(cls, n: int, width: int, atoms: int = 1) -> Heard:
@@ -173,7 +175,10 @@ class Board:
             return
         if not answer.options and heard.whole is not None:
             heard.whole[where] = True
-        if not any(flag.startswith(CHUNKED) for flag in answer.flags):
+        if any(flag.startswith(CHUNKED) for flag in answer.flags):
+            heard.parts = np.zeros(self.n, bool) if heard.parts is None else heard.parts
+            heard.parts[where] = True
+        else:
             heard.note(where, np.array([row[s].argmax() for s in self.layout.slices]))
         if answer.logprobs is None:
             heard.counts[where] += row

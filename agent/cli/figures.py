@@ -140,6 +140,11 @@ def table(found: Mapping[str, Any]) -> str:
         rows.append((f"questions to people, {purpose}", f"{count:,}", "open"))
     wide, middle = max(len(r[0]) for r in rows), max(len(r[1]) for r in rows)
     lines = [f"{a:<{wide}}  {b:>{middle}}  {c}".rstrip() for a, b, c in rows]
+    if "person" not in found["accepted"] and 2 * sum(found["accepted"].values()) < found["items"]:
+        lines.append(
+            "without people nothing tells how often the machines are right, so few labels reach their bar: add a rung "
+            'with oracle = "person", or lower the bar of the last machine (bar = 0.8)'
+        )
     if found["people_are"]:
         lines.append(f"people: {found['people_are']}")
     if found["stopped"]:

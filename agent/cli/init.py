@@ -20,6 +20,9 @@ from agent.errors import ConfigError, UserError
 if TYPE_CHECKING:
     from agent.cli.peek import Guess
 
+SHOWN = 12
+"""Labels that are told by name."""
+
 TEMPLATE = """\
 # What to label, how good it must be, and who is asked. `tutelage doctor` checks this file, `tutelage plan` shows
 # what a run would do, `tutelage run` does it. Paths start from the folder this file stands in.
@@ -119,12 +122,18 @@ def init(
         common.say(f"note: {note}")
     gold_words = f", known labels from {guess.gold!r}" if guess.gold else ""
     columns = " and ".join(map(repr, guess.text))
-    summary = f"wrote {target}: {many(rows, 'item')}, text from {columns}{gold_words}, labels: {', '.join(names)}"
+    summary = f"wrote {target}: {many(rows, 'item')}, text from {columns}{gold_words}, {_named(names)}"
     if aside:
         summary += f"\n{many(aside, 'row')} cannot become items; `tutelage doctor{flags}` says why"
     body = {"wrote": str(target), "items": rows, "set_aside": aside, "text": guess.text, "id": guess.id}
     body |= {"gold": guess.gold, "kind": kind, "labels": names, "next": f"tutelage doctor{flags}"}
     common.show(body, f"{summary}\nnext: correct it where it is wrong, then  tutelage doctor{flags}")
+
+
+def _named(names: Sequence[str]) -> str:
+    """The labels, those that fit a line."""
+    more = " … (all in [task.labels])" if len(names) > SHOWN else ""
+    return f"{many(len(names), 'label')}: {', '.join(names[:SHOWN])}{more}"
 
 
 def _only_file() -> str:

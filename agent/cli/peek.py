@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ GOLD_NAMES = (
     "label", "labels", "gold", "category", "categories", "class", "target", "intent", "sentiment", "topic", "tags",
 )  # fmt: skip
 SURE_IDS = ("id", "uuid", "guid")
+WORDY = 2
+"""Words that a column of texts holds on average."""
 MOSTLY = 0.5
 """Share of the values of such a column that must differ; the rows that repeat one are set aside."""
 ID_NAMES = ("id", "uuid", "guid", "key", "name")
@@ -63,6 +66,8 @@ def peek(path: str, text: Sequence[str], own: str | None, gold: str | None) -> G
     if own is None:
         own = _own(values, [c for c in columns if c != gold and c not in text])
     chosen = tuple(text) or (_text(path, values, [c for c in sheet.texts if c not in (gold, own)], columns),)
+    if not text:
+        _others(values, chosen[0], [c for c in sheet.texts if c not in (gold, own)], notes)
     listed = [v for v in values.get(gold or "", []) if v is not None]
     several = any(isinstance(v, list | tuple) or (isinstance(v, str) and "|" in v) for v in listed)
     return Guess(columns, chosen, own, gold, several, tuple(notes))
@@ -120,6 +125,16 @@ def _own(values: dict[str, list[Any]], columns: Sequence[str]) -> str | None:
         if found and len(found) == len(values[column]) and len(set(found)) >= apart:
             return column
     return None
+
+
+def _others(values: dict[str, list[Any]], chosen: str, columns: Sequence[str], notes: list[str]) -> None:
+    """Say which other columns seem to hold text of their own: of several words, and seldom the same."""
+    for column in columns:
+        held = [v for v in values[column] if isinstance(v, str) and v]
+        words = sum(len(v.split()) for v in held)
+        if column != chosen and held and words >= WORDY * len(held) and len(set(held)) > MOSTLY * len(held):
+            both = f"--text {shlex.quote(column)} --text {shlex.quote(chosen)}"
+            notes.append(f"the text is {chosen!r} alone; {column!r} seems to hold text, too: to show both, {both}")
 
 
 def _text(path: str, values: dict[str, list[Any]], columns: Sequence[str], every: Sequence[str]) -> str:

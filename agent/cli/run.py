@@ -105,6 +105,12 @@ def _forewarn(common: Common, config: Config, most: Budget) -> None:
         common.say("no limit on money is set: goal.budget_usd or --budget sets one")
     for line in (*keys(config), *table_prices(config)):
         common.say(line)
+    for rung in config.rung:
+        if rung.shots and (config.person is None or config.goal.pilot == 0):
+            common.say(
+                f"rung {rung.name!r}: shots = {rung.shots} shows nothing: these examples are people's pilot answers, "
+                "and this ladder asks nobody for any; examples of your own (task.examples) are shown all the same"
+            )
 
 
 def _reporter(common: Common, config: Config, progress: Progress) -> Callable[[Event], None]:

@@ -310,7 +310,9 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
         many = "1 open question" if turned.waiting == 1 else f"{turned.waiting:,} open questions"
         return f"only people are waited for: {many} (tutelage review)", WAITING
     tired = sum(int(m.tired.sum()) for m in ground.machines)
-    lost = f"; {tired:,} questions to machines came to nothing: {posting.mend(ground)}" if tired else ""
+    lost = (
+        f"; {tired:,} question{'s' * (tired != 1)} to machines came to nothing: {posting.mend(ground)}" if tired else ""
+    )
     if spent := next((m.shut for m in ground.machines if m.shut.startswith(tuple(OUT_OF.values()))), ""):
         return f"budget spent: {spent}{lost}", PAUSED
     unsure = turned.numbers.get("unsure", 0)

@@ -140,7 +140,8 @@ def asking(ground: Ground, machine: Machine) -> dict[str, Any]:
     """What is known of how a machine was asked; only what there is to tell.
 
     flips: [items with another likeliest label in another order or prompt, items asked more than once]; recall: [pilot
-    items whose label was on the shortlist, items]; none: items answered "none of these"; cut: texts cut; form: chosen.
+    items whose label was on the shortlist, items]; none: items answered "none of these"; cut: texts cut; parts: texts
+    asked about part by part; form: chosen.
     """
     heard = ground.board.machine[machine.rung.name]
     told: dict[str, Any] = {
@@ -149,6 +150,7 @@ def asking(ground: Ground, machine: Machine) -> dict[str, Any]:
         "shortlist": machine.ways.short if machine.ways else 0,
         "none": int(heard.none.sum()),
         "cut": int(heard.cut.sum()),
+        "parts": 0 if heard.parts is None else int(heard.parts.sum()),
         "form": machine.why,
     }
     return {name: said for name, said in told.items() if said and said != [0, 0]}

@@ -35,4 +35,6 @@ def facts(noted: Mapping[str, Mapping[str, Any]]) -> tuple[Fact, ...]:
             out.append(Fact(f"none of these, said {name}", f"{told['none']:,}", "were asked about all labels next"))
         if told.get("cut"):
             out.append(Fact(f"texts cut for {name}", f"{told['cut']:,}", "too long: the middle was left out"))
+        if told.get("parts"):
+            out.append(Fact(f"texts in parts for {name}", f"{told['parts']:,}", "too long: a question for each part"))
     return tuple(out)
