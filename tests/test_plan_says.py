@@ -72,6 +72,10 @@ def test_price_and_budget_are_taken_as_run_takes_them(here: Path, monkeypatch: p
     assert not body["unpriced"] and body["worst_usd"] > 1 and body["budget_usd"] == 7
     assert good("run", "--dry-run", "--price", "llm=1000,1000", "--budget", "7")["worst_usd"] == body["worst_usd"]
     assert call("plan", "--price", "dear").exit_code == 2
+    refused = call("plan", "--pilot", "5", "--yes")
+    assert refused.exit_code == 2 and "--budget none" in refused.stderr
+    agreed = call("plan", "--pilot", "5", "--budget", "none")
+    assert agreed.exit_code == 2 and "llm takes, whose price is not known: add --yes to spend it" in agreed.stderr
 
 
 def test_the_prompt_of_many_labels_is_the_one_that_is_sent(here: Path) -> None:

@@ -87,8 +87,9 @@ Confirm = Callable[[float, int], None]
 """Told the most it can cost in dollars, and how many questions; raises where it is not to be."""
 
 
-def pilot(config: Config, count: int, limit: int | None, policy: Policy, confirm: Confirm) -> Piloted:
-    """Ask every machine about `count` random items, where it has not answered already, and measure.
+def pilot(config: Config, count: int, limit: int | None, policy: Policy, confirm: Confirm, priceless: bool) -> Piloted:
+    """Ask every machine about `count` random items, where it has not answered already, and measure; with `priceless`
+    also one whose price nobody knows.
 
     Raises:
         UserError: as `loop.run` does; or what `confirm` raises.
@@ -99,12 +100,12 @@ def pilot(config: Config, count: int, limit: int | None, policy: Policy, confirm
     with lock(config.folder), egress.guarded(config.privacy.egress):
         ground = open_ground(config, None, limit, False)
         try:
-            return asyncio.run(then_closed(ground, _pilot(ground, count, policy, confirm)))
+            return asyncio.run(then_closed(ground, _pilot(ground, count, policy, confirm, priceless)))
         finally:
             ground.store.close()
 
 
-async def _pilot(ground: Ground, count: int, policy: Policy, confirm: Confirm) -> Piloted:
+async def _pilot(ground: Ground, count: int, policy: Policy, confirm: Confirm, priceless: bool) -> Piloted:
     from agent import __version__
     from agent import config as settings
     from agent.loop import forming
@@ -123,11 +124,11 @@ async def _pilot(ground: Ground, count: int, policy: Policy, confirm: Confirm) -
     most = sum(call.usd for jobs in new.values() for call, _ in jobs)
     began, spent, paused, paces = time.perf_counter(), ground.store.spend().usd, "", _paces(ground)
     if todo := sum(map(len, new.values())):
-        for machine in ground.machines:
+        for machine in ground.machines if not priceless else ():
             if new[machine.rung.name] and (model := getattr(machine.oracle, "unpriced", "")):
                 raise ConfigError(
                     f"rung {machine.rung.name!r}: the price of {model} is not known: write usd_per_mtok_in and "
-                    "usd_per_mtok_out there, in US dollars per million tokens"
+                    f"usd_per_mtok_out there, add --price {machine.rung.name}=IN,OUT, or --budget none"
                 )
         confirm(most, todo)
         number = ground.store.last_turn() + 1

@@ -78,7 +78,10 @@ def show(
     most = limits.budget(config, budget, None, None)
     items, total, aside = sample(config, limit)
     unused = past.glance(config)
-    tried = _try(common, config, most, min(pilot, total), limit, yes) if pilot is not None else None
+    asked = min(pilot or 0, total)
+    tried = (
+        _try(common, config, most, asked, limit, yes, (budget or "").lower() == "none") if pilot is not None else None
+    )
     machines = [rung for rung in config.rung if rung.oracle and not rung.person]
     costs = [
         cost(config, rung, items, total, rung is machines[0], offline, tried.machines.get(rung.name) if tried else None)
@@ -108,9 +111,12 @@ def _sum(ranges: Any) -> list[float]:
     return [round(sum(one[0] for one in found), 6), round(sum(one[1] for one in found), 6)]
 
 
-def _try(common: Common, config: Config, most: Budget, count: int, limit: int | None, yes: bool) -> Piloted:
+def _try(
+    common: Common, config: Config, most: Budget, count: int, limit: int | None, yes: bool, priceless: bool
+) -> Piloted:
     """The pilot, after its cost was said; whoever pays has agreed."""
     from agent.ask import Policy
+    from agent.cli.asking import price
     from agent.cli.begin import keys, table_prices
     from agent.cli.limits import agree
     from agent.cli.pilot import pilot
@@ -118,15 +124,21 @@ def _try(common: Common, config: Config, most: Budget, count: int, limit: int | 
     for line in (*keys(config), *table_prices(config)):
         common.say(line)
 
+    unknown = [r.name for r in config.rung if hasattr(r.settings, "usd_per_mtok_in") and price(r) is None]
+
     def confirm(usd: float, questions: int) -> None:
         words = f"asking {many(questions, 'question')} of the machines, ${usd:,.4f} at most"
         if most.usd is not None and usd > most.usd:
             words += f"; the budget of {_dollars(most.usd)} in all stops it before"
-        common.say(words if usd else f"asking {many(questions, 'question')} of the machines, no charge")
-        if usd:
+        if unknown:
+            words += f", and what {', '.join(unknown)} takes, whose price is not known"
+        elif not usd:
+            words = f"asking {many(questions, 'question')} of the machines, no charge"
+        common.say(words)
+        if usd or unknown:
             agree(words, yes, common.as_json)
 
-    tried = pilot(config, count, limit, Policy(budget=most), confirm)
+    tried = pilot(config, count, limit, Policy(budget=most), confirm, priceless)
     common.say(f"the pilot took {f'${tried.usd:,.4f} and ' if tried.usd else ''}{span(tried.seconds)}")
     return tried
 
