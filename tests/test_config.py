@@ -332,3 +332,26 @@ def test_any_override_is_taken_or_refused_with_words(override: str) -> None:
 def _toml(text: str) -> str:
     """A TOML basic string: everything unusual as \\UXXXXXXXX."""
     return '"' + "".join(c if c.isalnum() and c.isascii() else f"\\U{ord(c):08X}" for c in text) + '"'
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ('["http://127.0.0.1:1/v1", 5]', "rung.openai.base_url.1 = 5: must be text in quotes"),
+        ("5", "rung.openai.base_url = 5: must be text in quotes"),
+        ('["http://127.0.0.1:1/v1", ""]', "rung.openai: address 2 of base_url is empty"),
+    ],
+)
+def test_what_may_be_written_in_two_ways_is_complained_of_once_and_where_it_stands(
+    tmp_path: Path, value: str, says: str
+) -> None:
+    (tmp_path / "pool.csv").write_text("id,text\n1,a\n")
+    path = tmp_path / "tutelage.toml"
+    path.write_text(
+        '[task]\nlabels = ["a", "b"]\n[pool]\npath = "pool.csv"\ntext = "text"\n'
+        f'[[rung]]\noracle = "openai"\nmodel = "m"\nbase_url = {value}\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        config.load(path, ())
+    said = str(caught.value)
+    assert says in said and "tuple" not in said and len(said.splitlines()) == 1

@@ -476,6 +476,9 @@ def test_a_price_is_never_guessed_for_a_hosted_model():
     ("url", "says"),
     [
         ("localhost:8000", "must be an address"),
+        ("http://host/v1 ", "^base_url must be an address"),
+        (("http://a/v1", ""), "^address 2 of base_url is empty"),
+        (("http://a/v1", "b/v1", "http://c/v1"), "^address 2 of base_url must be an address"),
         ((), "no address"),
         (("http://a/v1", "http://a/v1"), "twice"),
         ("https://me:SECRET@host/v1", "no password"),
@@ -486,6 +489,11 @@ def test_addresses_that_cannot_be_used(url, says):
     with pytest.raises(ValueError, match=says) as caught:
         openai.Settings("m", url)
     assert "SECRET" not in str(caught.value)
+
+
+def test_a_model_without_a_name_is_refused():
+    with pytest.raises(ValueError, match="model is empty"):
+        openai.Settings(" ", "http://127.0.0.1:1/v1")
 
 
 def test_what_is_reserved_covers_what_is_paid():

@@ -36,6 +36,10 @@ _TYPES = {
 }
 
 
+_TAG = re.compile(r"(str|int|float|(tuple|list|dict|literal|constrained|function)\b.*[\[-].*)$")
+"""What pydantic puts into a path beside keys: which of several types it tried."""
+
+
 def dotted(path: Iterable[str | int]) -> str:
     """A path into the file as the user would write it for `--set`."""
     return ".".join(str(p) if isinstance(p, int) or re.fullmatch(r"[\w-]+", p) else json.dumps(p) for p in path)
@@ -81,8 +85,13 @@ class Complaints:
 
     def invalid(self, path: Sequence[str | int], error: ValidationError, known: Iterable[str] = ()) -> None:
         """All that pydantic found under `path`."""
-        for e in error.errors(include_url=False):
-            where = [*path, *e["loc"]]
+        errors = error.errors(include_url=False)
+        found = [([*path, *(part for part in e["loc"] if not _TAG.match(str(part)))], e) for e in errors]
+        said: list[list[str | int]] = []
+        for where, e in sorted(found, key=lambda one: -len(one[0])):  # of several ways to write a value the nearest one
+            if any(other[: len(where)] == where for other in said):
+                continue
+            said.append(where)
             if e["type"] == "extra_forbidden":
                 self.unknown(where, e["input"], known)
             elif e["type"] == "missing":

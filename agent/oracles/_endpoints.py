@@ -36,14 +36,16 @@ def check(base_url: str | Sequence[str]) -> None:
     urls = (base_url,) if isinstance(base_url, str) else tuple(base_url)
     if not urls or len(set(urls)) < len(urls):
         raise ValueError("base_url names no address, or one of them twice")
-    for url in urls:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError('base_url must be an address, as in base_url = "http://127.0.0.1:8000/v1"')
+    for number, url in enumerate(urls, 1):
+        parts, which = urlsplit(url), "base_url" if len(urls) == 1 else f"address {number} of base_url"
+        if not url.strip():
+            raise ValueError(f'{which} is empty: write it, as in "http://127.0.0.1:8000/v1", or leave it out')
+        if parts.scheme not in ("http", "https") or not parts.hostname or url != url.strip():
+            raise ValueError(f'{which} must be an address and nothing else, as in "http://127.0.0.1:8000/v1"')
         if parts.username or parts.password:
-            raise ValueError("base_url must hold no password: put the key into the variable that api_key_env names")
+            raise ValueError(f"{which} must hold no password: put the key into the variable that api_key_env names")
         if parts.query or parts.fragment:
-            raise ValueError("base_url must end with its path: leave out what stands from ? or # on")
+            raise ValueError(f"{which} must end with its path: leave out what stands from ? or # on")
 
 
 @dataclass(slots=True, eq=False)

@@ -47,6 +47,8 @@ def check(at: Reach) -> None:
     Raises:
         ValueError: says which and the mend.
     """
+    if not at.model.strip():
+        raise ValueError("model is empty: write the name under which the server knows it")
     _endpoints.check(at.base_url)
     for name, value in {"in_flight": at.in_flight, "deadline": at.deadline, "max_chars": at.max_chars}.items():
         if not value > 0:
