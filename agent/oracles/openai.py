@@ -74,8 +74,7 @@ class OpenAI:
         length, all votes for as long as it is not known that log-probabilities come, and one longer second answer."""
         votes = 0 if prompt.question.many or self.settings.logprobs == "yes" else self.settings.votes
         given = self._logprobs == "given" or (self._logprobs == "unknown" and self._hoped)
-        if given and self._hoped:
-            self._cheap.add(prompt.key)
+        (self._cheap.add if given and self._hoped else self._cheap.discard)(prompt.key)
         rounds = 1 if given else (votes or 1) if self._logprobs == "none" else 1 + votes
         drawn = 1 if given else max(votes, 1)
         tokens, room, longer = _bodies.tokens(prompt), self._room(prompt), 0 if self._roomy else self._longer(prompt)
@@ -140,8 +139,7 @@ class OpenAI:
 
     async def _checked(self, prompt: Prompt) -> Answer:
         if self._logprobs == "none" and prompt.key in self._cheap:
-            self._cheap.discard(prompt.key)
-            raise self._unreserved()
+            raise self._unreserved(prompt)
         paid: list[Reply] = []
         try:
             answer = await self._answer(prompt, paid)
@@ -159,8 +157,9 @@ class OpenAI:
             raise
         return self._served.same(answer, self.wire.where)
 
-    def _unreserved(self) -> Transient:
+    def _unreserved(self, prompt: Prompt) -> Transient:
         """What was put by for this question is too little: it was hoped that no votes are needed."""
+        self._cheap.discard(prompt.key)
         error = Transient(f"{self.wire.where} gives no log-probabilities: votes are put by for first", after=0.0)
         error.took = Took()
         return error
@@ -183,10 +182,9 @@ class OpenAI:
             self._cheap.clear()
             return _readings.scored(prompt, paid, self.price, ids)
         self._missing(found)
-        if self._hoped:
-            self._hoped = False
-            self._cheap.discard(prompt.key)
-            raise Transient(f"{self.wire.where} gives no log-probabilities any more: votes are counted", after=0.0)
+        self._hoped = False
+        if prompt.key in self._cheap:
+            raise self._unreserved(prompt)
         return await self._vote(prompt, paid)
 
     def _missing(self, found: Reply) -> None:
