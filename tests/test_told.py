@@ -74,3 +74,16 @@ def test_the_first_answer_foretells_nothing() -> None:
     assert "left" not in state.line(8.0)
     state.take(Event("answer", 1, "", 20, 300), 9.0)
     assert state.line(9.0).endswith("left")
+
+
+def test_while_nothing_comes_no_time_to_go_is_told() -> None:
+    from agent.cli.progress import State
+    from agent.loop import Event
+
+    state = State(None)
+    state.take(Event("ask", 1, "asking far about 100 items", 0, 100, {"rung": "far"}), 0.0)
+    for second in range(1, 31):
+        state.take(Event("answer", 1, "", second, 100, {}), float(second))
+    assert "left" in state.line(31.0)
+    state.take(Event("answer", 1, "", 30, 100, {}), 60.0)  # an attempt that failed
+    assert "no answer for 40 s" in state.line(70.0) and "left" not in state.line(70.0)
