@@ -229,7 +229,8 @@ def make(
     if waiting and not early:
         raise DataError(
             f"{waiting:,} open question{'s' * (waiting > 1)} to people would count as wrong, and each "
-            "look at the audit uses up a part of goal.delta: have them answered first (tutelage review, or run with recorded people), or look all the same with --now"
+            "look at the audit uses up a part of goal.delta: have them answered first (tutelage review, or run with "
+            "recorded people), or look all the same with --now"
         )
     earlier = store.certificates()
     found = derive(config, pool, evidence, accuracy, delta, 1)

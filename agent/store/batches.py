@@ -1,8 +1,8 @@
 """Files of requests on their way: which calls are out in them, and what became of each. Knows rows, and no file.
 
 A batch comes to one state after another: `reserved` (its calls are promised to it, with their money), `written` (the
-file is on disk), `sending` (it is about to be handed in), `refused` (it was not taken on), `sent` (`job` is its number there), and in the end `read` or
-`void`. A call is out while the last state of its batch is none of these two.
+file is on disk), `sending` (it is about to be handed in), `refused` (it was not taken on), `sent` (`job` is its number
+there), and in the end `read` or `void`. A call is out while the last state of its batch is none of these two.
 """
 
 from __future__ import annotations
