@@ -124,6 +124,11 @@ def test_what_an_audit_can_prove(here: Path) -> None:
     assert "no audit" in words(Target(0, -1, None), 0.95)
 
 
+def test_people_who_see_every_item_leave_nothing_to_prove() -> None:
+    said = words(Target(audit=150, wrong=150, needed=0.0), 0.95)
+    assert "every item" in said and "150" not in said
+
+
 @pytest.mark.parametrize("audit", [None, 15])
 def test_the_minutes_that_give_room_do(here: Path, audit: int | None) -> None:
     told = "" if audit is None else f"audit = {audit}\n"

@@ -70,6 +70,8 @@ def words(found: Target, accuracy: float) -> str:
         return f"no audit, so nothing proves {goal}: give more person_minutes"
     if found.wrong < 0:
         return f"{answers} cannot prove {goal}, even if all are right: {room or 'the pool is too small for it'}"
+    if found.wrong >= found.audit:
+        return "people are asked about every item, so all labels are theirs: no machine has to prove itself"
     if found.wrong == 0:
         told = f"{answers} can prove {goal} only if all of them are right"
     else:
