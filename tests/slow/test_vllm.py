@@ -93,7 +93,7 @@ def test_faults_of_the_real_server(server: str) -> None:
 
 
 def test_probe_of_the_real_server(server: str) -> None:
-    (found,) = asyncio.run(openai.probe(openai.Settings("smollm2", server, deadline=120.0)))
+    (found,) = asyncio.run(openai.endpoints(openai.Settings("smollm2", server, deadline=120.0)))
     assert not found.trouble and not found.missed and found.server == "vLLM" and found.served == "smollm2"
     assert found.exact and found.top >= 20 and found.mode == "raw" and found.context == 2048
     assert found.enforced == {"structured_outputs": "obeyed", "response_format": "obeyed", "guided_choice": "ignored"}
