@@ -6,6 +6,7 @@ Reads what the product wrote (`labels.parquet` and the ledger) and the pool's go
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def claim(found: dict[str, Any]) -> list[tuple[str, str]]:
     truth = found["gold"]["all delivered labels"]["rate"]
     met = "met" if certificate["met"] else "not met"
     words = (
-        f"at least {down(certificate['accuracy_at_least'])} % agree with people, with probability "
+        f"at least {down(Fraction(certificate['items'] - certificate['wrong_at_most'], certificate['items']))} % agree with people, with probability "
         f"{1 - certificate['delta']:.0%} (goal {certificate['target']:.0%}: {met}); "
         f"{certificate['wrong']} of {certificate['audited']} audited differed"
     )
