@@ -142,8 +142,9 @@ def claim(found: dict[str, Any]) -> list[tuple[str, str]]:
         return [("certificate", "none")]
     truth = found["gold"]["all delivered labels"]["rate"]
     met = "met" if certificate["met"] else "not met"
+    right = Fraction(certificate["items"] - certificate["wrong_at_most"], certificate["items"])
     words = (
-        f"at least {down(Fraction(certificate['items'] - certificate['wrong_at_most'], certificate['items']))} % agree with people, with probability "
+        f"at least {down(right)} % agree with people, with probability "
         f"{1 - certificate['delta']:.0%} (goal {certificate['target']:.0%}: {met}); "
         f"{certificate['wrong']} of {certificate['audited']} audited differed"
     )
