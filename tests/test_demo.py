@@ -88,7 +88,8 @@ def test_the_interval_is_clopper_and_pearsons() -> None:
 def test_the_closing_table_names_the_claim_and_the_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "labels.parquet").touch()
     certificate = {
-        "items": 1000, "wrong_at_most": 90, "accuracy_at_least": 0.91, "delta": 0.05, "target": 0.9, "met": True, "wrong": 9, "audited": 200
+        "items": 1000, "wrong_at_most": 90, "accuracy_at_least": 0.91,
+        "delta": 0.05, "target": 0.9, "met": True, "wrong": 9, "audited": 200
     }  # fmt: skip
     used = {"answers": 900, "errors": 1, "usd": 0.0, "tokens_in": 9000, "tokens_cached": 4500, "tokens_out": 900}
     found = {
