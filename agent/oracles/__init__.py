@@ -62,16 +62,12 @@ def read_codes(question: Question, text: str, tokens: Sequence[Token]) -> tuple[
     said = [token for token in tokens if _plain(token.text)]
     if code is None or not said:
         return None
-    codes = {option.code.casefold(): option.code for option in question.options}
+    codes = _codes(question)
     if codes.get(_plain(said[0].text)) == code:
-        listed = {**said[0].others, said[0].text: said[0].logprob}
-        found: dict[str, float] = {}
-        for spelling, value in listed.items():
-            if (name := codes.get(_plain(spelling))) is not None:
-                found[name] = _add(found.get(name, -math.inf), max(value, LEAST))
+        listed = _listed(said[0])
+        found = _by_code(codes, listed)
         floor = max(min(listed.values()) - 1.0, LEAST)
-        mass = min(sum(math.exp(value) for value in found.values()), 1.0)
-        return {option.code: min(found.get(option.code, floor), 0.0) for option in question.options}, mass
+        return {option.code: min(found.get(option.code, floor), 0.0) for option in question.options}, _mass(found)
     return certain(question, code, math.exp(max(sum(token.logprob for token in said), LEAST))), 1.0
 
 
@@ -80,14 +76,11 @@ def read_exactly(question: Question, text: str, tokens: Sequence[Token]) -> tupl
     distribution over the codes is known. None where the answer is another."""
     if len(tokens) != 1 or tokens[0].text.strip() != text.strip():
         return None
-    codes = {option.code.casefold(): option.code for option in question.options}
-    found: dict[str, float] = {}
-    for spelling, value in {**tokens[0].others, tokens[0].text: tokens[0].logprob}.items():
-        if (name := codes.get(_plain(spelling))) is not None:
-            found[name] = _add(found.get(name, -math.inf), max(value, LEAST))
+    codes = _codes(question)
+    found = _by_code(codes, _listed(tokens[0]))
     if len(found) < len(codes):
         return None
-    return {code: min(value, 0.0) for code, value in found.items()}, min(sum(map(math.exp, found.values())), 1.0)
+    return {code: min(value, 0.0) for code, value in found.items()}, _mass(found)
 
 
 def certain(question: Question, code: str, share: float) -> dict[str, float]:
@@ -109,6 +102,30 @@ def counted(question: Question, texts: Sequence[str]) -> tuple[str, dict[str, fl
     total = len(votes) + 0.5 * len(question.options)
     scores = {option.code: math.log((votes.count(option.code) + 0.5) / total) for option in question.options}
     return max(votes, key=votes.count), scores
+
+
+def _codes(question: Question) -> dict[str, str]:
+    """Code, letter case aside -> code."""
+    return {option.code.casefold(): option.code for option in question.options}
+
+
+def _listed(token: Token) -> dict[str, float]:
+    """Every spelling that stands at a token's place, its own with them, and its log-probability."""
+    return {**token.others, token.text: token.logprob}
+
+
+def _by_code(codes: Mapping[str, str], listed: Mapping[str, float]) -> dict[str, float]:
+    """Log-probability of each code that is listed, its variants ("A", " A", "a") added."""
+    found: dict[str, float] = {}
+    for spelling, value in listed.items():
+        if (name := codes.get(_plain(spelling))) is not None:
+            found[name] = _add(found.get(name, -math.inf), max(value, LEAST))
+    return found
+
+
+def _mass(found: Mapping[str, float]) -> float:
+    """The probability that codes hold together."""
+    return min(sum(map(math.exp, found.values())), 1.0)
 
 
 def _plain(token: str) -> str:
