@@ -1,33 +1,11 @@
-"""The mathematics of the claim: the random audit, the exact bound, the seals. Knows no ledger and no people.
+"""The exact bound for one set of labels, looked at once: Clopper and Pearson's construction for a finite population.
 
-The argument. A pool of N items is labeled. H of the labels are people's own answers and right by definition; M = N − H
-are a machine's. Before anything is known, a seeded hash puts all items in a random order (`draw`); the first of them,
-less those that people were asked about anyway, are audited: a person labels them blind. Nothing in the ladder looks at
-an audit answer, so given M the audited items are a uniform sample without replacement of M, and the number of wrong
-ones among them is hypergeometric(M, T, n) with T the unknown number of wrong machine labels. `wrong_at_most` inverts
-that distribution: the largest T for which seeing as few as k wrong would still have a chance above δ (Clopper and
-Pearson's construction for a finite population). The k errors found are mended, so at most T − k remain.
-
-One look costs δ. Labels that changed after a look are another claim: look j is charged δ·6/(π²j²), which sums to δ.
-This module is the seam for certificates with thresholds (nested prefixes, any-time): they will take the same draw.
+Knows no ledger and no people. The argument stands in `agent.certify`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Sequence
-
-
-def draw(ids: Sequence[str], seed: int) -> list[int]:
-    """All positions in a random order that depends on nothing but the ids and the seed.
-
-    Uniform in the random-oracle sense: positions sorted by sha256(seed, id). Items added later fall in at random
-    places and do not disturb the order of the others.
-    """
-    salt = f"audit\0{seed}\0".encode()
-    keys = [hashlib.sha256(salt + item.encode("utf-8", "surrogatepass")).digest() for item in ids]
-    return sorted(range(len(ids)), key=keys.__getitem__)
 
 
 def wrong_at_most(population: int, audited: int, wrong: int, delta: float) -> int:
@@ -93,15 +71,3 @@ def accuracy_needed(population: int, audited: int, target: float, delta: float, 
 def risk_of_look(delta: float, look: int) -> float:
     """What look number `look` (from 1) may spend of `delta`: δ · 6 / (π² look²)."""
     return delta * 6 / (math.pi**2 * look**2)
-
-
-def sha256_of(rows: Iterable[Sequence[str]]) -> str:
-    """A seal over rows of text: order matters, fields cannot run into each other."""
-    digest = hashlib.sha256()
-    for row in rows:
-        for field in row:
-            raw = field.encode("utf-8", "surrogatepass")
-            digest.update(len(raw).to_bytes(8, "big"))
-            digest.update(raw)
-        digest.update(b"\n")
-    return digest.hexdigest()
