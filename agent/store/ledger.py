@@ -15,8 +15,7 @@ from sqlalchemy import Engine, func, insert, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from agent.errors import UserError
-from agent.store import batches, check, leases, money, reading, schema
+from agent.store import batches, check, claims, leases, money, reading, schema
 from agent.store.batches import Batch, Stage
 from agent.store.gate import Gate
 from agent.store.rows import DECISION_COLUMNS, Decisions, Reserved, Spend, answer_row, decision_rows, plain, to_json
@@ -309,20 +308,19 @@ class Store:
 
     def add_certificate(self, labels_sha256: str, body: dict[str, Any], look: int | None = None) -> int:
         """Adds a certificate and returns its number; `look` None takes the next. UserError if it is taken."""
-        table = schema.certificates
-
-        def add(connection: Connection) -> int:
-            n = look or int(connection.execute(select(func.max(table.c.look))).scalar() or 0) + 1
-            row = {"look": n, "labels_sha256": labels_sha256, "body": to_json(body), "at": time.time()}
-            if not connection.execute(schema.insert_new(connection, table), row).rowcount:
-                raise UserError(f"certificate {n} exists already; certificates are not replaced, take the next number")
-            return n
-
-        return self._do(add)
+        return self._do(lambda connection: claims.add_certificate(connection, labels_sha256, body, look))
 
     def certificates(self) -> list[dict[str, Any]]:
-        """All certificates, first look first: dicts with look, labels_sha256, body (dict), at (unix seconds)."""
-        return self._read(reading.certificates)
+        """All certificates, first one first: dicts with look, labels_sha256, body (dict), at (unix seconds)."""
+        return self._read(claims.certificates)
+
+    def add_commitment(self, sha256: str, body: dict[str, Any]) -> int:
+        """Adds a commitment, durable on return, and returns the look that is its own."""
+        return self._do(lambda connection: claims.add_commitment(connection, sha256, body))
+
+    def commitments(self) -> list[dict[str, Any]]:
+        """All commitments, first look first: dicts with look, sha256, body (dict), at (unix seconds)."""
+        return self._read(claims.commitments)
 
     # Leases -------------------------------------------------------------------------------------------------------
 

@@ -238,10 +238,3 @@ def outcomes(connection: Connection) -> list[dict[str, Any]]:
     table = schema.outcomes
     query = select(table.c.turn, table.c.at, table.c.body).order_by(table.c.seq)
     return [{**json.loads(body), "turn": turn, "at": at} for turn, at, body in connection.execute(query)]
-
-
-def certificates(connection: Connection) -> list[dict[str, Any]]:
-    table = schema.certificates
-    query = select(table.c.look, table.c.labels_sha256, table.c.body, table.c.at).order_by(table.c.look)
-    rows = connection.execute(query).all()
-    return [{"look": n, "labels_sha256": sha, "body": json.loads(body), "at": at} for n, sha, body, at in rows]

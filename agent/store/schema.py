@@ -35,12 +35,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from agent.errors import Damaged, DataError, MissingExtra, Pause, StoreFull, UserError
 from agent.store.gate import Gate
 
-VERSION = 2
+VERSION = 3
 """Version of these tables. A ledger of an older version gets what it lacks; one of a newer version is refused."""
 
 ADDED = {2: (("calls", "tokens"), ("calls", "requests"), ("retries", "tokens"), ("retries", "requests"),
              ("answers", "requests"))}  # fmt: skip
-"""Version -> the whole numbers (0 in older rows) that came with it: table and column."""
+"""Version -> the whole numbers (0 in older rows) that came with it: table and column. Version 3: a table only."""
 
 BUSY_SECONDS = 60
 """How long one process waits for another one's transaction."""
@@ -129,6 +129,11 @@ decisions = Table(
 )  # fmt: skip
 certificates = Table(
     "certificates", tables, Column("look", Number, primary_key=True, autoincrement=False), _text("labels_sha256"),
+    _text("body"), _float("at"),
+)  # fmt: skip
+# What was frozen, in what order, by which plan, before an answer of the audit was used.
+commitments = Table(
+    "commitments", tables, Column("look", Number, primary_key=True, autoincrement=False), _text("sha256"),
     _text("body"), _float("at"),
 )  # fmt: skip
 leases = Table("leases", tables, Column("key", Text, primary_key=True), _text("who"), _float("until"))
