@@ -28,7 +28,18 @@ ALL = [*SOURCES, *EVAL, *TESTS]
 FUNCTION_LINES = 60
 FILE_LINES = {"agent": 350, "eval": 350, "tests": 600}
 PLUGIN_ROOMS = ("kinds", "oracles", "students")
-MATHEMATICS = ("types", "errors", "aggregate", "calibrate", "route", "acquire", "certify", "estimate", "agreement")
+MATHEMATICS = (
+    "types",
+    "errors",
+    "aggregate",
+    "calibrate",
+    "route",
+    "acquire",
+    "certify",
+    "posterior",
+    "estimate",
+    "agreement",
+)
 
 HEAVY = {
     "torch", "transformers", "sentence_transformers", "datasets", "matplotlib", "sklearn", "scipy", "psycopg",
