@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from agent.types.nouns import Distribution
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
