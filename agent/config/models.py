@@ -106,6 +106,8 @@ class Goal(Strict):
     "none" for no limit that is meant so; None is no limit, either. `budget_tokens` (in and out together) and
     `budget_calls` (requests): of machines asked over the network. `person_minutes`: people's time. `pilot`,
     `audit`: numbers of random questions to people; None lets the run choose from `person_minutes`.
+    `audit_twice`: so many of the audit's are put to a second person, too. `test`: the certificate's, "exact" for one
+    look, "anytime" to look whenever one likes. `classes`: labels that are certified each by itself, too.
     """
 
     accuracy: Fraction = 0.95
@@ -116,6 +118,14 @@ class Goal(Strict):
     person_minutes: Amount = 60.0
     pilot: Count | None = None
     audit: Count | None = None
+    audit_twice: Count = 0
+    test: Literal["exact", "anytime"] = "exact"
+    classes: tuple[str, ...] = ()
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _listed(cls, classes: Any) -> Any:
+        return tuple(classes) if isinstance(classes, list) else classes
 
     @field_validator("budget_usd", mode="before")
     @classmethod

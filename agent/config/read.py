@@ -77,6 +77,7 @@ def parse(text: str, file: str, root: Path, overrides: Sequence[str] = ()) -> Co
     assert isinstance(task, TaskConfig) and isinstance(pool, PoolConfig)
     assert isinstance(goal, Goal) and isinstance(run, Run) and isinstance(privacy, Privacy)
     _labels(task, complaints)
+    _classes(goal, task, complaints)
     _none_of_these(task, ladder, complaints)
     _run(run, complaints)
     task = _guidelines(task, root, complaints)
@@ -130,6 +131,14 @@ def _labels(task: TaskConfig, complaints: Complaints) -> None:
                 complaints.add(where, f"{shown(where, label)}: there is no such label in task.labels{near}")
         if task.kind == "single" and len(example.label) != 1:
             complaints.add(where, f'{dotted(where)}: kind "single" takes one label: write label = "…"')
+
+
+def _classes(goal: Goal, task: TaskConfig, complaints: Complaints) -> None:
+    where: list[str | int] = ["goal", "classes"]
+    for label in goal.classes:
+        if label not in task.labels:
+            near = nearest(label, task.labels) or f"; known: {', '.join(task.labels)}"
+            complaints.add(where, f"{shown(where, label)}: there is no such label in task.labels{near}")
 
 
 def _none_of_these(task: TaskConfig, ladder: Sequence[Rung], complaints: Complaints) -> None:
