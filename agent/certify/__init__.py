@@ -14,7 +14,28 @@ This module is the seam for certificates with thresholds (nested prefixes, any-t
 
 from __future__ import annotations
 
+from agent.certify.anytime import Anytime, evidence
 from agent.certify.draw import draw, sha256_of
 from agent.certify.exact import accuracy_needed, risk_of_look, wrong_allowed, wrong_at_most
+from agent.certify.gate import Found, Plan, Settled, bound, exact, found, settle
+from agent.certify.plan import order_of, plan
 
-__all__ = ["accuracy_needed", "draw", "risk_of_look", "sha256_of", "wrong_allowed", "wrong_at_most"]
+__all__ = [
+    "Anytime",
+    "Found",
+    "Plan",
+    "Settled",
+    "accuracy_needed",
+    "bound",
+    "draw",
+    "evidence",
+    "exact",
+    "found",
+    "order_of",
+    "plan",
+    "risk_of_look",
+    "settle",
+    "sha256_of",
+    "wrong_allowed",
+    "wrong_at_most",
+]

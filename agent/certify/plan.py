@@ -1,0 +1,110 @@
+"""Where to cut, how many to audit and what to count on: chosen by predicted risks. Knows arrays, no ledger, no people.
+
+Nothing here can break the promise of `agent.certify.gate`, which holds for any plan that is fixed before the audit; bad
+predictions only waste people's labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.certify.gate import Plan, last_in_a_row
+from agent.types import Doubles, Ints
+
+CUTS = 50
+CERTAIN = {"exact": 1.75, "anytime": 1.9}  # standard deviations that a prefix keeps clear of what is allowed
+COUNTED_ON = 0.9  # of the errors the audit is expected to find
+FRACTIONS = np.geomspace(0.004, 0.6, 48)  # of the reach that is audited
+GRID = 4000
+
+
+def order_of(risk: Doubles, ids: Sequence[str], seed: int) -> Ints:
+    """Positions, surest first; equal risks in an order that depends on nothing but the ids and the seed."""
+    salt = f"order\0{seed}\0".encode()
+    keys = [hashlib.sha256(salt + item.encode("utf-8", "surrogatepass")).digest() for item in ids]
+    rank = np.empty(len(keys), np.int64)
+    rank[sorted(range(len(keys)), key=keys.__getitem__)] = np.arange(len(keys))
+    return np.lexsort((rank, np.asarray(risk, np.float64))).astype(np.int64)
+
+
+def plan(
+    risk: Doubles,
+    n: int,
+    eps: float,
+    delta: float,
+    *,
+    people: int = 0,
+    mode: Literal["exact", "anytime"],
+    left: Literal["people", "open"],
+    draws: int | None = None,
+) -> Plan:
+    """The plan that is predicted to leave people the least work.
+
+    risk: (U,) predicted chance of error of the items without a person's label, in the frozen order. n: labels delivered
+    in all if left = "people" (what lies behind the accepted prefix goes to people). people: labels by people that are
+    delivered besides the prefix if left = "open" (what lies behind it is not delivered). draws: as many audits; None:
+    as many as pay.
+
+    Raises:
+        ValueError: eps or delta outside (0, 1), or more items than n.
+    """
+    if not (0 < eps < 1 and 0 < delta < 1):
+        raise ValueError(f"eps {eps} and delta {delta} must lie between 0 and 1")
+    units = len(risk)
+    if left == "people" and units + people > n:
+        raise ValueError(f"{units} items without and {people} with a person's label are more than {n}")
+    grows = eps if left == "open" else 0.0
+    start = eps * (n if left == "people" else people)
+    sizes = np.unique(np.linspace(min(1, units), units, min(units, GRID) or 1).astype(np.int64))
+    free = int(last_in_a_row(sizes <= np.floor(start + grows * sizes + 1e-9)))
+    if units == 0 or free == len(sizes) - 1:
+        whole = np.array([units], np.int64)
+        return Plan(whole, _floor(start + grows * whole), 0, np.zeros(1, np.int64), grows)
+    errors = np.concatenate([[0.0], np.cumsum(np.asarray(risk, np.float64))])[sizes]
+    allowed = np.floor(start + grows * sizes + 1e-9)
+    best = max(
+        (_outcome(sizes, errors, allowed, f, mode, left == "open") for f in _fractions(draws, units)),
+        key=lambda outcome: outcome[0],
+    )
+    _, fraction, first, reach = best
+    count = int(np.ceil(fraction * reach)) if draws is None else min(draws, reach)
+    cuts = np.unique(np.linspace(first, reach, min(CUTS, reach - first + 1)).astype(np.int64))
+    expected = np.concatenate([[0.0], np.cumsum(np.asarray(risk, np.float64))])[cuts] * count / max(reach, 1)
+    return Plan(cuts, _floor(start + grows * cuts), count, _floor(COUNTED_ON * expected), grows)
+
+
+def _floor(values: NDArray[np.floating[Any]]) -> Ints:
+    return np.asarray(np.floor(values + 1e-9), np.int64)
+
+
+def _fractions(draws: int | None, units: int) -> Doubles:
+    return FRACTIONS if draws is None else np.minimum(draws / np.geomspace(max(draws, 1), max(units, 2), 40), 1.0)
+
+
+def _outcome(
+    sizes: Ints, errors: Doubles, allowed: Doubles, fraction: float, mode: str, is_open: bool
+) -> tuple[float, float, int, int]:
+    """(labels that people need not give, fraction, first cut, reach) if this fraction is audited."""
+    credit = np.floor(COUNTED_ON * fraction * errors)
+    rate = np.clip(errors / sizes, 1e-9, 1 - 1e-9)
+    spread = np.sqrt(sizes * rate * (1 - rate) * (1 - fraction) / fraction)
+    room = allowed + credit - errors
+    fits = np.flatnonzero(room >= CERTAIN[mode] * spread)
+    if len(fits) == 0:
+        clear = int(np.argmax(room / (spread + 1e-9)))
+        return -1.0 / (1 + fraction), fraction, int(sizes[clear]), int(sizes[clear])
+    aim = fits[-1]
+    further = np.flatnonzero(room >= -spread)[-1]
+    reach = int(sizes[max(aim, further)])
+    # The first cut worth testing: where a sample this large almost surely passes, else where it is likeliest to.
+    short = np.flatnonzero(sizes <= allowed + credit)
+    first = int(sizes[short[-1]]) if len(short) else int(sizes[0])
+    if is_open:
+        worth = (room >= 2 * CERTAIN[mode] * spread) & (sizes > first) & (sizes <= sizes[aim])
+        first = int(sizes[np.argmax(worth)]) if worth.any() else int(sizes[aim])
+    return float(sizes[aim] * (1 - fraction)), fraction, first, reach
