@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import aggregate, calibrate
-from agent.route import ABSTAIN, ACCEPT, ASK, expected_gain, route
+from agent.route import ABSTAIN, ACCEPT, ASK, route
 from agent.types import Floats, Layout
 
 TWO = Layout(("label",), (("a", "b"),))
@@ -178,12 +178,3 @@ def test_a_higher_bar_never_accepts_more() -> None:
     heard, yes, no = np.ones((50, 1), bool), np.ones((50, 1), bool), np.zeros(50, bool)
     counts = [(route(sure, heard, [bar], yes, no).action == ACCEPT).sum() for bar in (0.0, 0.5, 0.9, 1.0)]
     assert counts == sorted(counts, reverse=True) and counts[0] == 50
-
-
-def test_gain_is_learned_from_items_that_were_asked() -> None:
-    before = np.linspace(0, 0.5, 400).astype(np.float32)
-    gain = expected_gain(np.array([0.05, 0.45], np.float32), before, before / 2)
-    # Eight bins of width 1/16: the mean drop of the first is 1/64, of the last 15/64.
-    assert gain[0] == pytest.approx(1 / 64, abs=0.002) and gain[1] == pytest.approx(15 / 64, abs=0.002)
-    assert np.isinf(expected_gain(before, before[:5], before[:5])).all(), "not known yet: ask"
-    assert (expected_gain(before, before, before) == 0).all()

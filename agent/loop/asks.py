@@ -18,7 +18,7 @@ from agent.loop.ground import Ground, Machine
 from agent.loop.measure import only, soft
 from agent.loop.people import share
 from agent.loop.ways import PART, Ways
-from agent.route import ASK, Routes, expected_gain
+from agent.route import ASK, Routes, learn
 from agent.types import Call, Floats, Ints, Item, Picks, PoolView, Prompt, Stream
 
 Job = tuple[Call, Prompt]
@@ -238,5 +238,5 @@ def worth_asking(ground: Ground, machine: Machine, belief: Belief, rows: Ints) -
     others = [m for m in ground.machines if m is not machine]
     if others:  # what the others mend is not this one's merit
         before = believe(only(ground, others), ground.student_says, soft(ground), ground.person is not None).confidence
-    gain = expected_gain(1 - before[rows], 1 - before[heard], 1 - belief.confidence[heard])
-    return float(gain.mean()) if len(gain) else 0.0
+    step, error = learn(1 - before[heard], 1 - belief.confidence[heard]), (1 - before[rows]).astype(np.float64)
+    return float((error - step.mean(error)).mean()) if step and len(rows) else float("inf") if len(rows) else 0.0

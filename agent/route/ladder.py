@@ -1,7 +1,6 @@
-"""Posterior to decision: accept, ask the next rung, or abstain. Works on arrays; knows no store and no oracle.
+"""Climbing by fixed bars: accept, ask the next rung, or abstain. Knows no prices, no store and no oracle.
 
-Cascade, escalation, human review and selective prediction are this one function (DESIGN: the ladder). It may be wrong
-without breaking any promise, because the certificate is measured apart from it.
+What is done before anything is known of what asking is worth, and in ladders that nobody can measure.
 """
 
 from __future__ import annotations
@@ -50,24 +49,3 @@ def route(confidence: Floats, heard: Bools, bars: Sequence[float], open_to: Bool
     rung = np.where(action == ASK, following, level)
     rung = np.where(unsure, len(bars) - 1, rung)
     return Routes(action.astype(np.int64), rung.astype(np.int64))
-
-
-def expected_gain(before: Floats, asked_before: Floats, asked_after: Floats, bins: int = 8) -> Floats:
-    """What asking a rung about an item is expected to take off its predicted error.
-
-    Regresses, by equal-count bins of the error predicted without the rung, the error predicted with it, over items it
-    was asked about (STATS §2: r_i(L) regressed on already queried items).
-
-    Args:
-        before: (n,) predicted error of the candidates. asked_before, asked_after: (m,) predicted errors of items
-            that were asked, without and with the rung's answer.
-    Returns:
-        (n,) expected gain, ≥ 0; infinite when m < 4 · bins (not known yet: ask).
-    """
-    if len(asked_before) < 4 * bins:
-        return np.full(len(before), np.inf, dtype=np.float32)
-    edges = np.quantile(asked_before, np.linspace(0, 1, bins + 1)[1:-1])
-    where, mended = np.searchsorted(edges, asked_before), asked_before - asked_after
-    drop = np.array([mended[where == b].mean() if (where == b).any() else mended.mean() for b in range(bins)])
-    gain: Floats = np.maximum(drop, 0.0)[np.searchsorted(edges, before)].astype(np.float32)
-    return gain
