@@ -27,8 +27,8 @@ class Belief:
     """`posterior`: (n, width); `confidence`: (n,) that the whole label is right.
 
     `machine`: (n, width) the posterior of the machines alone, `machine_heard`: (n,) where there is one; `before`: (n,)
-    confidence had the machines not been asked; `weights`: level of the ladder -> source -> exponent; `grounded`:
-    the weights rest on people's answers.
+    confidence had the machines not been asked; `unsaid`: (n,) had people not been asked; `weights`: level of the
+    ladder -> source -> exponent; `grounded`: the weights rest on people's answers.
     """
 
     posterior: Floats
@@ -36,6 +36,7 @@ class Belief:
     machine: Floats
     machine_heard: Bools
     before: Floats
+    unsaid: Floats
     weights: Mapping[str, Mapping[str, float]]
     grounded: bool
 
@@ -66,6 +67,7 @@ def believe(board: Board, student: Floats | None, soft: Mapping[str, bool], has_
         posterior, before = machine.copy(), layout.normalise(nobody)
     else:
         posterior, before = _with_student(board, student, sources, heard, grounded, has_people, machine, weights)
+    unsaid = aggregate.confidence(posterior, layout)
     words, spoken = board.words(), board.spoken
     posterior[spoken] = words[spoken]
     return Belief(
@@ -74,6 +76,7 @@ def believe(board: Board, student: Floats | None, soft: Mapping[str, bool], has_
         machine=machine,
         machine_heard=machine_heard,
         before=aggregate.confidence(before, layout),
+        unsaid=unsaid,
         weights=weights,
         grounded=grounded,
     )
