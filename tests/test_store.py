@@ -49,7 +49,7 @@ def test_history_cannot_be_changed_even_by_a_stranger(store: Store, tmp_path: Pa
     store.end_turn(1, {})
     store.decide([Decision("a", "accept", "small", "x", 0.9)])
     store.add_certificate("s", {})
-    assert store.add_commitment("s", {"plan": [1]}) == 2, "the look after that of an older certificate"
+    store.add_commitment(2, "s", {"plan": [1]})
     assert store.commitments()[0]["body"] == {"plan": [1]}
     store.escalate([call(2, 0.0, "person")], "r", ["a"], 1)
     assert store.send_out("small", [call(3)], None, {})[0] == "small-0001"

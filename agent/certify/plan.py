@@ -42,13 +42,14 @@ def plan(
     mode: Literal["exact", "anytime"],
     left: Literal["people", "open"],
     draws: int | None = None,
+    share: float | None = None,
 ) -> Plan:
     """The plan that is predicted to leave people the least work.
 
     risk: (U,) predicted chance of error of the items without a person's label, in the frozen order. n: labels delivered
     in all if left = "people" (what lies behind the accepted prefix goes to people). people: labels by people that are
     delivered besides the prefix if left = "open" (what lies behind it is not delivered). draws: as many audits; None:
-    as many as pay.
+    as many as pay. share: the audit was drawn from all `risk`, so that this share of any prefix is audited.
 
     Raises:
         ValueError: eps or delta outside (0, 1), or more items than n.
@@ -67,8 +68,9 @@ def plan(
         return Plan(whole, _floor(start + grows * whole), 0, np.zeros(1, np.int64), grows)
     errors = np.concatenate([[0.0], np.cumsum(np.asarray(risk, np.float64))])[sizes]
     allowed = np.floor(start + grows * sizes + 1e-9)
+    fractions = _fractions(draws, units) if share is None else [share]
     best = max(
-        (_outcome(sizes, errors, allowed, f, mode, left == "open") for f in _fractions(draws, units)),
+        (_outcome(sizes, errors, allowed, f, mode, left == "open") for f in fractions),
         key=lambda outcome: outcome[0],
     )
     _, fraction, first, reach = best

@@ -32,13 +32,11 @@ def certificates(connection: Connection) -> list[dict[str, Any]]:
     return [{"look": n, "labels_sha256": sha, "body": json.loads(body), "at": at} for n, sha, body, at in rows]
 
 
-def add_commitment(connection: Connection, sha256: str, body: dict[str, Any]) -> int:
-    """Adds a commitment; its look: one more than that of any commitment or certificate, those of older ledgers too."""
-    table = schema.commitments
-    last = [connection.execute(select(func.max(t.c.look))).scalar() or 0 for t in (table, schema.certificates)]
-    row = {"look": max(last) + 1, "sha256": sha256, "body": to_json(body), "at": time.time()}
-    connection.execute(table.insert(), row)
-    return int(row["look"])
+def add_commitment(connection: Connection, look: int, sha256: str, body: dict[str, Any]) -> None:
+    """Adds what a look promises. UserError if the look is taken."""
+    row = {"look": look, "sha256": sha256, "body": to_json(body), "at": time.time()}
+    if not connection.execute(schema.insert_new(connection, schema.commitments), row).rowcount:
+        raise UserError(f"look {look} was promised by another process just now: run the command again")
 
 
 def commitments(connection: Connection) -> list[dict[str, Any]]:

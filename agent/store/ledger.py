@@ -314,9 +314,9 @@ class Store:
         """All certificates, first one first: dicts with look, labels_sha256, body (dict), at (unix seconds)."""
         return self._read(claims.certificates)
 
-    def add_commitment(self, sha256: str, body: dict[str, Any]) -> int:
-        """Adds a commitment, durable on return, and returns the look that is its own."""
-        return self._do(lambda connection: claims.add_commitment(connection, sha256, body))
+    def add_commitment(self, look: int, sha256: str, body: dict[str, Any]) -> None:
+        """Adds what a look promises, durable on return. UserError if the look is taken."""
+        self._do(lambda connection: claims.add_commitment(connection, look, sha256, body))
 
     def commitments(self) -> list[dict[str, Any]]:
         """All commitments, first look first: dicts with look, sha256, body (dict), at (unix seconds)."""

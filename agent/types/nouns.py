@@ -215,7 +215,8 @@ class Certificate:
     """Of `items` labels at most `wrong_at_most` differ from what the people said, with probability ≥ 1 − delta.
 
     `accuracy_at_least` = 1 − wrong_at_most / items. `audited` answers were drawn at random from the `machine` labels,
-    `wrong` of them differed. See `certify` for the argument.
+    `wrong` of them differed. See `certify` for the argument. `accepted`: the largest part of a frozen order that is
+    proved to meet the target. `commitment`: what was fixed before an answer was used, the plan among it.
     """
 
     items: int
@@ -238,3 +239,5 @@ class Certificate:
     truth: str
     method: str = "hypergeometric"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    accepted: Mapping[str, Any] = field(default_factory=dict)
+    commitment: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,31 @@
+"""The claim of how good labels are: gathered from a ledger, promised, tested, written down, derived again. Asks nobody.
+
+Of a run (`make`, `verify`) or of a finished file that anybody labeled (`finished`). Frozen and sealed before an answer
+of the audit is used: the labels, their order, the random draw, the plan. See `agent.certify` for the argument.
+"""
+
+from agent.claim.again import verify
+from agent.claim.drawn import check_draw
+from agent.claim.evidence import Evidence, gather, people_are, person_recipe, seal
+from agent.claim.ladder import certified, derive, make
+from agent.claim.paper import write
+from agent.claim.promise import freeze, promise
+from agent.claim.words import lines, sentence
+
+__all__ = [
+    "Evidence",
+    "certified",
+    "check_draw",
+    "derive",
+    "freeze",
+    "gather",
+    "lines",
+    "make",
+    "people_are",
+    "person_recipe",
+    "promise",
+    "seal",
+    "sentence",
+    "verify",
+    "write",
+]

@@ -1,0 +1,128 @@
+"""What a claim about a run's labels rests on, read from the ledger. Computes no bound.
+
+Items fall in three. What people said of those they were asked about (pilot, escalations, opened audit items) is their
+own word, right by definition. What they were asked and could not tell, or have not answered, counts as wrong. The rest
+are a machine's labels, and the audited among them are a uniform sample of them. See `certify` for the argument.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent import certify, prompt
+from agent import config as settings
+from agent.config import Config
+from agent.errors import DataError, Unparsable
+from agent.pool import Pool
+from agent.store import Store
+from agent.types import Doubles, Value
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the claim rests on. Positions are the pool's.
+
+    labels: as they stand, people's words in their place; None where nothing was decided. said: by people, of items they
+    were asked about to teach or repair. lost: such items without an answer. audit: of the others, what people said of
+    them, in the order of the draw; None: could not tell, or no answer. silent: those without an answer. waiting: how
+    many of the others are open. risk: (n,) predicted chance of error. upto: number of the last answer that was read.
+    """
+
+    labels: list[Value | None]
+    said: Mapping[int, Value]
+    lost: frozenset[int]
+    audit: Mapping[int, Value | None]
+    silent: frozenset[int]
+    waiting: int
+    risk: Doubles
+    turn: int
+    upto: int
+    who: tuple[str, ...]
+
+
+def person_recipe(config: Config) -> str:
+    """Under which recipe people answer."""
+    return prompt.person_recipe(settings.the_task(config))
+
+
+def gather(config: Config, store: Store, pool: Pool, turn: int | None = None, upto: int | None = None) -> Evidence:
+    """Read the evidence as of the end of `turn` and answer number `upto` (None: now).
+
+    Raises:
+        DataError: nothing was decided yet.
+    """
+    decided = store.decisions(turn)
+    if len(decided) == 0:
+        raise DataError("nothing is labeled yet, so there is nothing to certify: run `tutelage run` first")
+    labels: list[Value | None] = [None] * len(pool)
+    risk = np.ones(len(pool))
+    for item, value, confidence in zip(decided.items, decided.values, decided.confidences, strict=True):
+        labels[pool.position(item)] = value
+        risk[pool.position(item)] = min(max(1.0 - confidence, 0.0), 1.0)
+    last = max(decided.turns)
+    words, who, seen = _words(config, store, pool, upto)
+    recipe = person_recipe(config)
+    opened = {pool.position(item) for item, t in store.opened(recipe).items() if turn is None or t <= turn}
+    asked = [c for c in store.asked(recipe) if turn is None or c.turn <= turn]
+    place = {i: rank for rank, i in enumerate(certify.draw(pool.ids, config.run.seed))}
+    drawn = sorted((pool.position(c.item) for c in asked if c.purpose == "audit"), key=place.__getitem__)
+    repairs = {pool.position(c.item) for c in asked if c.purpose != "audit"} | (opened & set(drawn))
+    said = {i: word for i in repairs if (word := words.get(i)) is not None}
+    for i, word in said.items():
+        labels[i] = word
+    audit = {i: words.get(i) for i in drawn if i not in repairs}
+    return Evidence(
+        labels=labels,
+        said=said,
+        lost=frozenset(repairs - set(said)),
+        audit=audit,
+        silent=frozenset(i for i in audit if i not in words),
+        waiting=sum(i not in words for i in repairs),
+        risk=risk,
+        turn=last,
+        upto=seen,
+        who=who,
+    )
+
+
+def _words(
+    config: Config, store: Store, pool: Pool, upto: int | None
+) -> tuple[dict[int, Value | None], tuple[str, ...], int]:
+    """What people said of each item (None: cannot tell), who they were, and the number of the last answer read."""
+    task, kind = settings.the_task(config), settings.kind(config)
+    words: dict[int, Value | None] = {}
+    who: set[str] = set()
+    seen = 0
+    for seq, status, call, answer in store.events_since(0, [person_recipe(config)]):
+        if upto is not None and seq > upto:
+            break
+        seen, i = seq, pool.position(call.item)
+        if status != "ok":
+            words.pop(i, None)
+            continue
+        who.add(answer.who)
+        words[i] = None
+        if not answer.unsure:
+            try:
+                read = kind.parse(task, kind.question(task, pool.item(i), call.sample), answer)
+            except Unparsable:
+                read = None
+            if read is not None:
+                words[i] = kind.value(task, {atom: max(d, key=d.__getitem__) for atom, d in read.items()})
+    return words, tuple(sorted(who)), seen
+
+
+def seal(pool: Pool, evidence: Evidence) -> str:
+    """The hash of all labels as they stand."""
+    ids = pool.ids
+    return certify.sha256_of((ids[i], json.dumps(evidence.labels[i])) for i in range(len(pool)))
+
+
+def people_are(store: Store) -> str:
+    """Who answered for people in this ledger. One simulated run makes the whole of it simulated."""
+    told = [str(o["people_are"]) for o in store.outcomes() if o.get("people_are")]
+    return next((words for words in reversed(told) if words.startswith("simulated")), told[-1] if told else "")

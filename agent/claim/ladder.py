@@ -1,0 +1,217 @@
+"""The certificate of a run's labels: of all, and of the largest part that is proved good enough. Asks nobody."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agent import certify
+from agent import config as settings
+from agent.certify import gate
+from agent.certify.anytime import Anytime
+from agent.claim.drawn import check_draw
+from agent.claim.evidence import Evidence, gather, people_are
+from agent.claim.paper import write
+from agent.claim.promise import Frozen, freeze, promise, read, sha_of
+from agent.config import Config
+from agent.errors import DataError
+from agent.pool import Pool
+from agent.store import Store
+from agent.types import Bools, Certificate, Ints
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the audit of machine labels says. rows: (s,) positions in the order of the draw; wrong: (s,) not what the
+    person said; missing: (s,) nobody could tell, or answered."""
+
+    rows: Ints
+    wrong: Bools
+    missing: Bools
+
+
+def audit_of(config: Config, evidence: Evidence, frozen: Frozen, test: str) -> Audit:
+    """The audited machine labels. What is looked at at any time ends before the first that is not answered."""
+    kind, task = settings.kind(config), settings.the_task(config)
+    rows = [i for i in evidence.audit if frozen.rank[i] >= 0]
+    if test == "anytime" and (gap := next((k for k, i in enumerate(rows) if i in evidence.silent), None)) is not None:
+        rows = rows[:gap]
+    said = [evidence.audit[i] for i in rows]
+    given = [evidence.labels[i] for i in rows]
+    wrong = [s is not None and g is not None and kind.loss(task, g, s) > 0 for s, g in zip(said, given, strict=True)]
+    return Audit(np.array(rows, np.int64), np.array(wrong, bool), np.array([s is None for s in said], bool))
+
+
+def accept(body: Mapping[str, Any], frozen: Frozen, audit: Audit) -> dict[str, Any]:
+    """The largest part of the frozen order that the audit proves: a commitment tested. See `agent.certify.gate`."""
+    plan, delta = read(body), float(body["risk_of_this_look"])
+    ranks = frozen.rank[audit.rows]
+    inside = ranks < plan.cuts[-1]
+    ranks, wrong, missing = ranks[inside], audit.wrong[inside], audit.missing[inside]
+    seen = gate.found(plan, ranks, wrong, missing)
+    once = body["test"] == "exact"
+    if once:
+        last = gate.exact(plan, seen, delta)
+    else:
+        bets = Anytime(plan, delta)
+        for rank, loss in zip(ranks.tolist(), (wrong | missing).tolist(), strict=True):
+            bets.hear(rank, float(loss))
+        last = bets.accepted
+    settled = gate.Settled(0, np.zeros(0, np.int64), 0)
+    while last >= 0:
+        # Every earlier cut was accepted too; one whose audit found fewer errors than were counted on is passed over.
+        settled = gate.settle(plan, last, seen, frozen.risk, gate.bound(plan, last, seen, delta if once else None))
+        if not settled.owed:
+            break
+        last -= 1
+    size = settled.accepted if last >= 0 else 0
+    answered = np.zeros(len(frozen.order), bool)
+    answered[frozen.rank[audit.rows[~audit.missing]]] = True
+    own = frozen.people + int(answered.sum())
+    labels = frozen.people + size + int(answered[size:].sum())
+    most = settled.wrong_at_most if last >= 0 else 0
+    return {
+        "cut": last,
+        "prefix": size,
+        "labels": labels,
+        "people": own,
+        "left_open": int(body["items"]) - labels,
+        "audited": int(seen.drawn[last]) if last >= 0 else 0,
+        "wrong": int(seen.wrong[last]) if last >= 0 else 0,
+        "wrong_at_most": most,
+        "accuracy_at_least": 1 - most / labels if labels else 0.0,
+        "all": bool(size == len(frozen.order) and most + frozen.lost <= (1 - body["target"]) * body["items"] + 1e-9),
+    }
+
+
+def derive(config: Config, pool: Pool, evidence: Evidence, body: Mapping[str, Any]) -> Certificate:
+    """The certificate that this evidence carries under a commitment."""
+    frozen, ids, n = freeze(config, pool, evidence), pool.ids, len(pool)
+    audit = audit_of(config, evidence, frozen, body["test"])
+    units, audited = len(frozen.order), len(audit.rows)
+    missing, differ = int(audit.missing.sum()), int(audit.wrong.sum())
+    wrong, spent = differ + missing, float(body["risk_of_this_look"])
+    found = accept(body, frozen, audit)
+    # The errors found are mended on export, where a person's word replaces the label.
+    remaining = certify.wrong_at_most(units, audited, wrong, spent) - differ + frozen.lost
+    guess = wrong / audited * units - differ if audited else float(units)
+    return Certificate(
+        items=n,
+        people=frozen.people,
+        machine=units,
+        audited=audited,
+        wrong=wrong,
+        missing=missing,
+        delta=body["delta"],
+        wrong_at_most=remaining,
+        accuracy_at_least=1 - remaining / n,
+        accuracy_estimate=1 - (guess + frozen.lost) / n,
+        target=body["target"],
+        met=found["all"],
+        look=body["look"],
+        seed=body["seed"],
+        turn=evidence.turn,
+        labels_sha256=frozen.labels_sha256,
+        audit_sha256=certify.sha256_of((ids[i], json.dumps(evidence.audit[i])) for i in sorted(evidence.audit)),
+        truth=", ".join(evidence.who) if len(evidence.who) <= 5 else f"{len(evidence.who)} people",
+        method="hypergeometric" if body["test"] == "exact" else "betting",
+        extra={
+            "lost": frozen.lost,
+            "unanswered": len(evidence.silent),
+            "risk_of_this_look": spent,
+            "answers_up_to": evidence.upto,
+        },
+        accepted=found,
+        commitment=dict(body),
+    )
+
+
+def make(
+    config: Config,
+    store: Store,
+    pool: Pool,
+    accuracy: float | None = None,
+    delta: float | None = None,
+    early: bool = False,
+) -> Certificate:
+    """Take a look: commit, derive the certificate, write it into the ledger and to `certificate.json`.
+
+    The same labels and answers make the same certificate and spend nothing; other labels are another look. So are other
+    answers under the exact test; under the any-time test they are not.
+
+    `early`: look although questions to people are open, which count as wrong.
+
+    Raises:
+        DataError: nothing labeled, no audit, an audit that was not drawn at random, or, unless `early`, a look that
+            would be charged before it can be good.
+    """
+    problems = check_draw(config, store, pool)
+    if problems:
+        raise DataError("; ".join(problems))
+    accuracy = config.goal.accuracy if accuracy is None else accuracy
+    delta = config.goal.delta if delta is None else delta
+    evidence = gather(config, store, pool)
+    _ripe(config, evidence, early)
+    body = _committed(config, store, pool, evidence, accuracy, delta)
+    made = derive(config, pool, evidence, body)
+    made = dataclasses.replace(made, extra={**made.extra, "people_are": people_are(store)})
+    if not any(_seals(c["body"]) == _seals(dataclasses.asdict(made)) for c in store.certificates()):
+        store.add_certificate(made.labels_sha256, dataclasses.asdict(made))
+    write(dataclasses.asdict(made), config.folder / "certificate.json")
+    return made
+
+
+def _ripe(config: Config, evidence: Evidence, early: bool) -> None:
+    anytime = config.goal.test == "anytime"
+    waiting = evidence.waiting + (0 if anytime else len(evidence.silent))
+    if waiting and not early:
+        raise DataError(
+            f"{waiting:,} open question{'s' * (waiting > 1)} to people would count as wrong, and each "
+            "look at the audit uses up a part of goal.delta: have them answered first (tutelage review, or run with "
+            "recorded people), or look all the same with --now"
+        )
+
+
+def _committed(
+    config: Config, store: Store, pool: Pool, evidence: Evidence, accuracy: float, delta: float
+) -> dict[str, Any]:
+    """The commitment under which this evidence may be looked at: one that stands, or a new one, written down."""
+    frozen = freeze(config, pool, evidence)
+    answers = certify.sha256_of((pool.ids[i], json.dumps(evidence.audit[i])) for i in sorted(evidence.audit))
+    looked: dict[int, set[str]] = {}
+    for made in store.certificates():
+        looked.setdefault(int(made["body"]["look"]), set()).add(str(made["body"]["audit_sha256"]))
+    for earlier in reversed(store.commitments()):
+        body: dict[str, Any] = earlier["body"]
+        again = promise(config, frozen, evidence, pool, accuracy, delta, int(earlier["look"]))
+        free = body["test"] == "anytime" or looked.get(int(earlier["look"]), {answers}) == {answers}
+        if free and body == again:
+            return body
+    taken = [c["look"] for c in store.commitments()] + [c["body"]["look"] for c in store.certificates()]
+    look = 1 + max(taken, default=0)
+    body = promise(config, frozen, evidence, pool, accuracy, delta, look)
+    store.add_commitment(look, sha_of(body), body)
+    return body
+
+
+def _seals(body: Mapping[str, Any]) -> tuple[Any, ...]:
+    return body["look"], body["labels_sha256"], body["audit_sha256"]
+
+
+def certified(config: Config, store: Store, pool: Pool, evidence: Evidence) -> Bools | None:
+    """(n,) the labels that the last certificate of today's labels counted as accepted; None: there is none."""
+    frozen = freeze(config, pool, evidence)
+    same = [c["body"] for c in store.certificates() if c["labels_sha256"] == frozen.labels_sha256]
+    if not same or not same[-1].get("accepted"):
+        return None
+    size = int(same[-1]["accepted"]["prefix"])
+    out = np.zeros(len(pool), bool)
+    out[frozen.order[:size]] = True
+    out[list(evidence.said)] = True
+    out[[i for i, said in evidence.audit.items() if said is not None]] = True
+    return out

@@ -1,0 +1,128 @@
+"""What a look at a run's audit promises before it uses an answer: labels, order, risk and plan. Sees no audit answer.
+
+The order is of a machine's labels, surest first, by what the ladder predicted, ties by a seeded hash. The plan rests on
+those predictions and on how many items are audited, which is no secret: they were drawn before anything was known.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agent import certify
+from agent.certify import gate
+from agent.certify.plan import COUNTED_ON, order_of, plan
+from agent.claim.evidence import Evidence, seal
+from agent.config import Config
+from agent.pool import Pool
+from agent.types import Doubles, Ints
+
+SURE = 0.9
+"""How likely all labels must pass by what is predicted for no smaller part of them to be tested first."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A run's labels, put in order. order: (U,) positions of the machine labels, surest first; risk: (U,) predicted
+    chance of error of each. rank: (n,) place of a position in the order, -1 where it has none. people: labels that are
+    people's own; lost: items without a label, or that people were asked to repair and did not."""
+
+    order: Ints
+    risk: Doubles
+    rank: Ints
+    people: int
+    lost: int
+    labels_sha256: str
+    order_sha256: str
+
+
+def freeze(config: Config, pool: Pool, evidence: Evidence) -> Frozen:
+    """The order in which machine labels are tested, as the evidence stands."""
+    n, ids = len(pool), pool.ids
+    nothing = {i for i in range(n) if evidence.labels[i] is None}
+    out = nothing | evidence.lost
+    free = np.array([i for i in range(n) if i not in out and i not in evidence.said], np.int64)
+    risk = evidence.risk[free]
+    by = order_of(risk, [ids[i] for i in free.tolist()], config.run.seed)
+    order = free[by]
+    rank = np.full(n, -1, np.int64)
+    rank[order] = np.arange(len(order))
+    sha = certify.sha256_of((ids[i],) for i in order.tolist())
+    return Frozen(order, risk[by], rank, len(evidence.said), len(out), seal(pool, evidence), sha)
+
+
+def promise(
+    config: Config, frozen: Frozen, evidence: Evidence, pool: Pool, accuracy: float, delta: float, look: int
+) -> dict[str, Any]:
+    """The commitment of one look, as it goes into the ledger and into the certificate."""
+    spent, drawn = certify.risk_of_look(delta, look), int((frozen.rank[list(evidence.audit)] >= 0).sum())
+    test = config.goal.test
+    chosen = _plan(frozen, len(pool), drawn, accuracy, spent, test)
+    return {
+        "of": "run",
+        "items": len(pool),
+        "people": frozen.people,
+        "lost": frozen.lost,
+        "target": accuracy,
+        "delta": delta,
+        "look": look,
+        "risk_of_this_look": spent,
+        "test": test,
+        "seed": config.run.seed,
+        "turn": evidence.turn,
+        "labels_sha256": frozen.labels_sha256,
+        "order_sha256": frozen.order_sha256,
+        "drawn": drawn,
+        "classes": list(config.goal.classes),
+        "plan": told(chosen),
+    }
+
+
+def _plan(frozen: Frozen, n: int, drawn: int, accuracy: float, delta: float, test: Any) -> gate.Plan:
+    units, eps = len(frozen.risk), 1 - accuracy
+    if _all_will_do(frozen, n, drawn, accuracy, delta):
+        allowed = np.array([max(int(np.floor(eps * (frozen.people + units) + 1e-9)), 0)], np.int64)
+        whole = np.array([units], np.int64)
+        credit = np.floor([COUNTED_ON * frozen.risk.sum() * drawn / max(units, 1)]).astype(np.int64)
+        return gate.Plan(whole, allowed, drawn, credit, eps)
+    share = drawn / units if units else 0.0
+    return plan(frozen.risk, n, eps, delta, people=frozen.people, mode=test, left="open", share=share)
+
+
+def _all_will_do(frozen: Frozen, n: int, drawn: int, accuracy: float, delta: float) -> bool:
+    """Whether all labels are predicted to pass, so that nothing is won by testing a part of them first."""
+    from scipy.stats import binom
+
+    units = len(frozen.risk)
+    if not units or not drawn:
+        return True
+    found = int(binom.ppf(SURE, drawn, float(np.clip(frozen.risk.mean(), 0, 1))))
+    left = certify.wrong_at_most(units, drawn, found, delta) - found + frozen.lost
+    return left <= (1 - accuracy) * n + 1e-9
+
+
+def told(chosen: gate.Plan) -> dict[str, Any]:
+    """A plan as JSON holds it."""
+    return {
+        "cuts": chosen.cuts.tolist(),
+        "allowed": chosen.allowed.tolist(),
+        "credit": chosen.credit.tolist(),
+        "draws": chosen.draws,
+        "grows": chosen.grows,
+    }
+
+
+def read(body: Mapping[str, Any]) -> gate.Plan:
+    """The plan of a commitment."""
+    p = body["plan"]
+    cuts, allowed, credit = (np.array(p[name], np.int64) for name in ("cuts", "allowed", "credit"))
+    return gate.Plan(cuts, allowed, int(p["draws"]), credit, float(p["grows"]))
+
+
+def sha_of(body: Mapping[str, Any]) -> str:
+    """The seal of a commitment."""
+    return certify.sha256_of([(json.dumps(body, sort_keys=True),)])

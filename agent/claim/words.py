@@ -1,0 +1,52 @@
+"""A certificate in plain sentences. Floors, never rounds up; computes nothing."""
+
+from __future__ import annotations
+
+from agent.types import Certificate
+
+
+def sentence(c: Certificate) -> str:
+    """What is certified of all labels, in one sentence."""
+    goal = "meets" if c.met else "does not meet"
+    people = str(c.extra.get("people_are", ""))
+    simulated = f" (people: {people})" if people.startswith("simulated") else ""
+    return (
+        f"At least {_floored(c.wrong_at_most, c.items)} % of the {c.items:,} labels are what the people said or would "
+        f"have said, with {_percent(1 - c.delta)} % confidence: {c.audited:,} machine labels drawn at random were "
+        f"checked, {c.wrong:,} were wrong"
+        f"{f' ({c.missing:,} of them not answered, or nobody could tell)' if c.missing else ''}, "
+        f"look {c.look}. This {goal} the goal of {_percent(c.target)} %{simulated}."
+    )
+
+
+def lines(c: Certificate) -> list[str]:
+    """What is certified of a part, where it is not all of them; what was frozen; who is the truth."""
+    part, out = c.accepted, [sentence(c)]
+    if part and not part["all"]:
+        out += [_part(c)]
+    return out
+
+
+def _part(c: Certificate) -> str:
+    part = c.accepted
+    if part["cut"] < 0:
+        return (
+            f"No part of the machines' labels is certified at {_percent(c.target)} %; people's own "
+            f"{part['labels']:,} answers stand."
+        )
+    machine = part["labels"] - part["people"]
+    return (
+        f"At least {_percent(c.target)} % of these {part['labels']:,} labels are certified, with "
+        f"{_percent(1 - c.delta)} % confidence: {part['people']:,} that people gave, and the {machine:,} that machines "
+        f"are surest of ({part['audited']:,} of them drawn and checked, {part['wrong']:,} wrong). "
+        f"{part['left_open']:,} are left open: so many people's answers certify all {c.items:,}. "
+        "Of the two statements each has this confidence by itself."
+    )
+
+
+def _floored(wrong: int, items: int) -> float:
+    return max((1000 * (items - wrong) // items) / 10, 0)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g}"
