@@ -20,11 +20,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from agent.types.arrays import Ints
-
-Doubles = NDArray[np.float64]
+from agent.types import Doubles, Ints
 
 STRATA = 10
 """Strata of a score: more of them gain nothing (STRATA × a few answers each is what a small audit can fill)."""
@@ -136,35 +133,33 @@ def neyman(sizes: Ints, spread: Doubles, answers: int, least: int = 2) -> Ints:
     return whole
 
 
-def stratified(seen: Doubles, stratum: Ints, sizes: Ints, level: float = 0.95) -> Estimate:
+def stratified(
+    seen: Doubles, stratum: Ints, sizes: Ints, expected: Doubles | None = None, level: float = 0.95
+) -> Estimate:
     """The share among N items from answers drawn uniformly without replacement within each stratum.
 
-    Also for n drawn uniformly from all and sorted into strata after (post-stratification).
-    θ = Σ W_h·mean_h, variance Σ W_h²·(1 − n_h/N_h)·s_h²/n_h; s_h² is that of a share smoothed by `PRIOR` answers
-    of the overall share, for a stratum of few answers without an error is not known to have none.
+    θ = Σ W_h·mean_h, variance Σ W_h²·(1 − n_h/N_h)·s_h²/n_h; s_h² is smoothed by `PRIOR` answers of what was expected
+    there (the overall share where nothing was): a stratum of few answers without an error is not known to have none.
 
     Args:
-        seen: (n,) in [0, 1]. stratum: (n,) in 0..H−1. sizes: (H,) items of each stratum.
+        seen: (n,) in [0, 1]. stratum: (n,) in 0..H−1. sizes: (H,) items of each stratum. expected: (H,) shares.
     Raises:
         ValueError: a stratum with items and without an answer, or with more answers than items.
     """
     drawn = np.bincount(stratum, minlength=len(sizes))
-    if (
-        len(seen) != len(stratum)
-        or len(drawn) != len(sizes)
-        or (drawn > sizes).any()
-        or ((drawn == 0) & (sizes > 0)).any()
-    ):
-        raise ValueError("each stratum needs at least one answer, and at most as many as it has items")
+    if len(seen) != len(stratum) or len(drawn) != len(sizes) or (np.minimum(sizes, 1) > drawn).any():
+        raise ValueError("each stratum needs at least one answer")
+    if (drawn > sizes).any():
+        raise ValueError("a stratum has more answers than items")
     some = sizes > 0
     sums = np.bincount(stratum, weights=seen, minlength=len(sizes))[some]
     squares = np.bincount(stratum, weights=seen * seen, minlength=len(sizes))[some]
     n, items, whole = drawn[some], sizes[some], int(sizes.sum())
     share = items / whole
-    mean = sums / n
-    value = float(share @ mean)
-    smooth = (sums + PRIOR * value) / (n + PRIOR)
-    spread = np.maximum((squares + PRIOR * value) / (n + PRIOR) - smooth**2, 0.0)
+    value = float(share @ (sums / n))
+    prior = np.full(len(n), value) if expected is None else expected[some]
+    smooth = (sums + PRIOR * prior) / (n + PRIOR)
+    spread = np.maximum((squares + PRIOR * prior) / (n + PRIOR) - smooth**2, 0.0)
     variance = float((share**2 * (1 - n / items) * spread / n).sum())
     return _told(value, variance, len(seen), whole, level)
 
