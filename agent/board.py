@@ -94,6 +94,15 @@ class Heard:
 
 
 @dataclass
+class Took:
+    """What a machine's answers took so far, all told."""
+
+    answers: int = 0
+    usd: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass
 class People:
     """What people said, one answer an item. `said`: one-hot rows; `unsure`: "cannot tell"; `stream`: why asked."""
 
@@ -120,6 +129,7 @@ class Board:
     rungs: Sequence[str]
     person: str
     machine: dict[str, Heard] = field(init=False)
+    took: dict[str, Took] = field(init=False)
     people: People = field(init=False)
     audit: People = field(init=False)
     opened: Bools = field(init=False)
@@ -133,6 +143,7 @@ class Board:
     def restart(self) -> None:
         """Forget all that was read, to read it again."""
         self.machine = {name: Heard.nothing(self.n, self.layout.width, len(self.layout.atoms)) for name in self.rungs}
+        self.took = {name: Took() for name in self.rungs}
         self.people = People.nothing(self.n, self.layout.width)
         self.audit = People.nothing(self.n, self.layout.width)
         self.seen = 0
@@ -152,6 +163,12 @@ class Board:
             elif call.recipe == self.person:
                 self._hear_person(where, call, answer)
             else:
+                took = self.took[recipes[call.recipe]]
+                took.answers, took.usd, took.seconds = (
+                    took.answers + 1,
+                    took.usd + answer.usd,
+                    took.seconds + answer.seconds,
+                )
                 self._hear(self.machine[recipes[call.recipe]], where, call, answer)
 
     def _read(self, where: int, call: Call, answer: Answer) -> Distribution | None:

@@ -104,8 +104,9 @@ class Goal(Strict):
 
     `accuracy`: of the accepted labels, against people, claimed with probability 1 − `delta`. `budget_usd`: dollars, or
     "none" for no limit that is meant so; None is no limit, either. `budget_tokens` (in and out together) and
-    `budget_calls` (requests): of machines asked over the network. `person_minutes`: people's time. `pilot`,
-    `audit`: numbers of random questions to people; None lets the run choose from `person_minutes`.
+    `budget_calls` (requests): of machines asked over the network. `person_minutes`: people's time;
+    `person_usd_per_hour`: what it is worth beside machines' prices. `pilot`, `audit`: numbers of random questions to
+    people; None lets the run choose from `person_minutes`.
     `audit_twice`: so many of the audit's are put to a second person, too. `test`: the certificate's, "exact" for one
     look, "anytime" to look whenever one likes. `classes`: labels that are certified each by itself, too.
     """
@@ -116,6 +117,7 @@ class Goal(Strict):
     budget_tokens: Count | None = None
     budget_calls: Count | None = None
     person_minutes: Amount = 60.0
+    person_usd_per_hour: Amount = 25.0
     pilot: Count | None = None
     audit: Count | None = None
     audit_twice: Count = 0

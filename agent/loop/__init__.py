@@ -20,7 +20,7 @@ from agent.batch import Post
 from agent.belief import believe
 from agent.config import Config
 from agent.errors import ConfigError, Damaged, DataError
-from agent.loop import asks, decisions, forming, measure, past, posting, private
+from agent.loop import asks, decisions, forming, measure, past, posting, private, worth
 from agent.loop import turn as turns
 from agent.loop.decisions import Last, remember
 from agent.loop.ground import Ground, lock, open_ground, then_closed
@@ -81,13 +81,14 @@ def run(
         found = {name: getattr(taken, name) for name in ("new", "set_aside", "gone", "changed", "first")}
         found["sent_to"] = {m.rung.name: private.hosts(m.rung, m.traits) for m in ground.machines if not m.traits.local}
         report(Event("intake", 0, "", taken.items, taken.rows, found))
+        ground.budget = budget or config.goal.budget
         try:
             with egress.guarded(config.privacy.egress):
                 if batch == "cancel":
                     return asyncio.run(then_closed(ground, _take_back(ground, report)))
                 at = posting.post(ground, batch, *_voices(report))
                 ground.post = at if batch else None
-                asking = replace(policy or ask.Policy(), budget=budget or config.goal.budget)
+                asking = replace(policy or ask.Policy(), budget=ground.budget)
                 return asyncio.run(then_closed(ground, _turns(ground, at, asking, report, calls)))
         finally:
             ground.store.close()
@@ -319,10 +320,8 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
     worn = ground.person is not None and purposes(ground).total() >= share(ground).total
     minutes = "; people's minutes are spent" if unsure and worn else ""
     left = f"{minutes}; {unsure:,} labels stay below their bar" if unsure else ""
-    shut = [m.shut for m in ground.machines if m.shut]
-    if shut and any(m.spared > 0.05 * ground.n for m in ground.machines):
-        return f"expected gain below price: {'; '.join(shut)}{left}{lost}", DONE
-    return f"nothing to ask{left}{lost}", PAUSED if tired > 0.01 * ground.n else DONE
+    done = "nothing to ask" if ground.outlook is None else worth.words(ground.outlook)
+    return f"{done}{left}{lost}", PAUSED if tired > 0.01 * ground.n else DONE
 
 
 def _settle(ground: Ground, last: Last, number: int, closing: bool, certified: bool = False) -> dict[str, Any]:

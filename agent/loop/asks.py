@@ -5,6 +5,7 @@ Inclusion probabilities are recorded with every call.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -12,13 +13,12 @@ from typing import Protocol
 import numpy as np
 
 from agent import plugins, prompt
-from agent.belief import ENOUGH, Belief, believe
+from agent.belief import Belief
 from agent.loop import short
 from agent.loop.ground import Ground, Machine
-from agent.loop.measure import only, soft
 from agent.loop.people import share
 from agent.loop.ways import PART, Ways
-from agent.route import ASK, Routes, learn
+from agent.route import ASK, Routes
 from agent.types import Call, Floats, Ints, Item, Picks, PoolView, Prompt, Stream
 
 Job = tuple[Call, Prompt]
@@ -26,8 +26,8 @@ Job = tuple[Call, Prompt]
 AHEAD = 16_384
 """Questions whose items are read at once: an item takes a tenth of the room of its prompt."""
 
-GAIN_FLOOR = 0.002
-"""A machine is not asked when an answer is expected to mend fewer labels than this."""
+EXPLORE = 0.05
+"""Questions to a machine that are drawn at random from all it was not asked about, as a share of the chosen ones."""
 
 
 class Jobs(Protocol):
@@ -192,15 +192,36 @@ def calibration_rows(ground: Ground, machine: Machine) -> Picks:
 def machine_picks(
     ground: Ground, machine: Machine, number: int, routes: Routes, belief: Belief, turn: int, first: bool
 ) -> Picks:
-    """Which of the items waiting for this rung to ask about now: by the acquisition function for the first machine rung
-    (its answers teach), least confident first for later ones (they repair)."""
+    """Which items to ask this rung about now: of those waiting for it, and EXPLORE of as many at random.
+
+    Of those waiting by the acquisition function for the first machine rung (its answers teach), for later ones (they
+    repair) those first where an answer is expected to save most. At random: from all that it was not asked about,
+    each with the same chance, which is recorded. It keeps what answers are worth from being learnt of doubtful items
+    only.
+    """
     waiting = np.flatnonzero((routes.action == ASK) & (routes.rung == number))
     want = min(batch(ground, turn), len(waiting))
     if want == 0:
         return Picks(waiting, np.ones(0, np.float32))
-    if not first:
-        order = np.argsort(belief.confidence[waiting], kind="stable")[:want]
-        return Picks(waiting[order], np.ones(want, np.float32))
+    if first:
+        picks = _teaching(ground, machine, belief, waiting, want, turn)
+    else:
+        doubt = -belief.confidence if routes.saves is None else routes.saves
+        order = np.lexsort((belief.confidence[waiting], -doubt[waiting]))[:want]
+        picks = Picks(waiting[order], np.ones(want, np.float32))
+    board = ground.board
+    done = board.machine[machine.rung.name].done | machine.tired | machine.shown | board.spoken | board.doubtful
+    done[picks.rows] = True
+    others = np.flatnonzero(~done)
+    drawn = min(math.ceil(EXPLORE * want), len(others))
+    seed = np.random.SeedSequence([ground.config.run.seed, turn, number])
+    rows = np.random.default_rng(seed).choice(others, drawn, replace=False)
+    chances = np.full(drawn, drawn / max(len(others), 1), np.float32)
+    return Picks(np.concatenate([picks.rows, rows]), np.concatenate([picks.probabilities, chances]))
+
+
+def _teaching(ground: Ground, machine: Machine, belief: Belief, waiting: Ints, want: int, turn: int) -> Picks:
+    """Items whose answers teach the student most, by the acquisition function."""
     done = ground.board.machine[machine.rung.name].any | ground.board.spoken
     says = ground.student_says
     view = PoolView(
@@ -222,21 +243,3 @@ def batch(ground: Ground, turn: int) -> int:
         return max(ground.n, 1)
     first = max(100, ground.n // 20)
     return int(min(first * 1.5 ** max(turn - 1, 0), 20_000))
-
-
-def worth_asking(ground: Ground, machine: Machine, belief: Belief, rows: Ints) -> float:
-    """Labels an answer of this machine is expected to mend, a call, over `rows`; infinite while it is not known.
-
-    It is not known before people's pilot answers have said what the machine is worth.
-    """
-    board = ground.board
-    spoke = board.machine[machine.rung.name].any
-    heard = spoke & ~board.spoken
-    if not belief.grounded or ground.student_says is None or int((spoke & board.pilot).sum()) < ENOUGH:
-        return float("inf")
-    before = belief.before
-    others = [m for m in ground.machines if m is not machine]
-    if others:  # what the others mend is not this one's merit
-        before = believe(only(ground, others), ground.student_says, soft(ground), ground.person is not None).confidence
-    step, error = learn(1 - before[heard], 1 - belief.confidence[heard]), (1 - before[rows]).astype(np.float64)
-    return float((error - step.mean(error)).mean()) if step and len(rows) else float("inf") if len(rows) else 0.0

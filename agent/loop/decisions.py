@@ -10,10 +10,10 @@ import numpy as np
 from agent import aggregate
 from agent.belief import Belief
 from agent.export import NO_ANSWER
-from agent.loop import people
+from agent.loop import people, worth
 from agent.loop.ground import Ground
 from agent.loop.measure import columns, untouched
-from agent.route import ABSTAIN, ACCEPT, ASK, NOBODY, Routes, route
+from agent.route import ABSTAIN, ACCEPT, ASK, NOBODY, STOP, Routes, fill, route, sure_enough
 from agent.types import Bools, Decision, Floats, Ints
 
 MEMORABLE = 0.02
@@ -65,7 +65,10 @@ def spoke(ground: Ground) -> Ints:
 
 
 def decide(ground: Ground, belief: Belief) -> Routes:
-    """Route every item. A student that people have not been able to contradict settles nothing by itself."""
+    """Route every item: by the rule once it is known what answers are worth, by fixed bars before.
+
+    A student that people have not been able to contradict settles nothing by itself.
+    """
     bars = ground.bars()
     if ground.config.rung[0].student and ground.person is not None and not belief.grounded:
         bars[0] = 2.0
@@ -78,10 +81,33 @@ def decide(ground: Ground, belief: Belief) -> Routes:
         elif not rung.person:
             machine = ground.machine(rung.name)
             open_to[:, column] = ~machine.shown & (not machine.shut)
-    routes = route(belief.confidence, heard(ground), bars, open_to, ground.board.doubtful)
+    said = heard(ground)
+    routes = route(belief.confidence, said, bars, open_to, ground.board.doubtful)
+    ground.outlook = worth.outlook(ground, belief, said, open_to)
+    if ground.outlook is not None:
+        routes = _by_rule(ground, ground.outlook, routes)
     asked, who = routes.action == ASK, spoke(ground)
     action = np.where(~asked & (who == NOBODY), ABSTAIN, routes.action)  # a failure settles nothing, whatever its bar
-    return Routes(action, np.where(asked, routes.rung, who))
+    return Routes(action, np.where(asked, routes.rung, who), routes.saves)
+
+
+def _by_rule(ground: Ground, outlook: worth.Outlook, routes: Routes) -> Routes:
+    """The rule's word in place of the bars'. What nobody is asked about any more is sure enough where a bar that was
+    written down says so, else as long as the sure labels together hold no more expected errors than the goal bears."""
+    rows, items, solved = outlook.rows, outlook.items, outlook.solved
+    actions = fill(outlook.ladder, items, solved, int(outlook.limits.people))
+    stop, bar = actions == STOP, outlook.ladder.bars[items.state]
+    sure = 1 - items.error >= bar
+    by_rule = stop & np.isnan(bar)
+    share = 1 - ground.config.goal.accuracy
+    sure[by_rule] = sure_enough(items.error[by_rule], int(ground.board.spoken.sum()), share)
+    action, rung, saves = routes.action.copy(), routes.rung.copy(), np.zeros(ground.n)
+    action[rows] = np.where(stop, np.where(sure, ACCEPT, ABSTAIN), ASK)
+    rung[rows] = np.where(stop, rung[rows], np.array([*outlook.columns, NOBODY])[actions])
+    saves[rows] = solved.saves
+    queued = people.queued(ground) & ~ground.board.spoken & ~ground.board.doubtful
+    action[queued], rung[queued] = ASK, len(ground.rungs) - 1
+    return Routes(action, rung, saves)
 
 
 def close(ground: Ground, routes: Routes, certified: bool) -> tuple[Routes, Bools]:
@@ -164,6 +190,10 @@ def _reasons(ground: Ground) -> dict[tuple[int, int], str]:
             out[ACCEPT, number] = "a person said so"
             out[ASK, number] = "machines are not sure enough: people are to say"
             out[ABSTAIN, number] = "a person could not tell; the machines' best guess"
+        elif ground.outlook is not None and rung.bar is None:
+            out[ACCEPT, number] = f"sure enough with {rung.name} heard: another answer costs more than it mends"
+            out[ASK, number] = f"not sure enough: {rung.name} is asked, whose answer is worth its price"
+            out[ABSTAIN, number] = "not sure enough, and no answer that can be had is worth its price: best guess"
         else:
             out[ACCEPT, number] = f"sure enough with {rung.name} heard (bar {bars[number]:.2f})"
             out[ASK, number] = f"not sure enough: {rung.name} is asked"

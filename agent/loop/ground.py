@@ -24,8 +24,9 @@ from agent.loop import private
 from agent.loop.ways import Ways
 from agent.mask import Mask
 from agent.pool import Pool
+from agent.route import Step
 from agent.store import Store
-from agent.types import Answer, Bools, Context, Ints, Item, Kind, Layout, Oracle, Student, Task, Traits
+from agent.types import Answer, Bools, Budget, Context, Ints, Item, Kind, Layout, Oracle, Student, Task, Traits
 
 Answerer = Callable[[Item, int], Answer]
 
@@ -53,8 +54,6 @@ class Machine:
     """Of its speed, from turn to turn."""
     shut: str = ""
     """Why it is not asked any more in this run."""
-    spared: int = 0
-    """Items it was not asked about because its answers were not expected to mend anything."""
 
     @property
     def recipes(self) -> frozenset[str]:
@@ -87,6 +86,12 @@ class Ground:
     """Ranks labels for shortlists where the ladder has no student."""
     student_says: np.ndarray[Any, Any] | None = None
     taught: bytes = b""
+    budget: Budget = field(default_factory=Budget)
+    """What machines may take in this run."""
+    steps: tuple[Any, list[Step | None]] | None = None
+    """What each machine's answer does to the predicted error, and what of the ledger that was learnt from."""
+    outlook: Any = None
+    """What the rule last said (`loop.worth.Outlook`); None where items climb by bars."""
     looked_at: float = 1.0
     """Expected error at the last look at a certificate."""
     values: dict[bytes, Any] = field(default_factory=dict)

@@ -100,7 +100,7 @@ def crossed(ground: Ground, machines: list[Machine]) -> tuple[Ints, Floats]:
     others = np.flatnonzero(heard & ~board.pilot)
     draw = np.random.default_rng(0)
     rest = draw.choice(others, REST, replace=False) if len(others) > REST else others
-    part = _part(board, np.concatenate([pilot, rest]))
+    part = part_of(board, np.concatenate([pilot, rest]))
     out = np.zeros((len(pilot), ground.layout.width), np.float32)
     order = draw.permutation(len(pilot))
     for fold in range(min(FOLDS, len(pilot))):
@@ -110,10 +110,11 @@ def crossed(ground: Ground, machines: list[Machine]) -> tuple[Ints, Floats]:
     return pilot[heard[pilot]], out[heard[pilot]]
 
 
-def _part(board: Board, rows: Ints) -> Board:
+def part_of(board: Board, rows: Ints) -> Board:
     """The board of these items alone."""
     part = copy.copy(board)
-    part.n, part.opened, part.audit = len(rows), board.opened[rows], _people(board.audit, rows)
+    part.n, part.opened = len(rows), board.opened[rows]
+    part.people, part.audit = _people(board.people, rows), _people(board.audit, rows)
     part.machine = {name: _heard(board.machine[name], rows) for name in board.rungs}
     return part
 

@@ -82,12 +82,15 @@ def open_cards(ground: Ground) -> list[Call]:
 
 
 def may_be_asked(ground: Ground) -> Bools:
-    """(n,) may people still be asked about the item: there is time left, or it lies in the queue to repair.
-
-    Audit cards do not count: nothing may depend on which items are audited.
-    """
+    """(n,) may people still be asked about the item: there is time left, or it lies in the queue to repair."""
     if share(ground).total - purposes(ground).total() > 0:
         return np.ones(ground.n, bool)
+    return queued(ground)
+
+
+def queued(ground: Ground) -> Bools:
+    """(n,) the item lies in people's queue to repair it. Audit cards do not count: nothing may depend on which items
+    are audited."""
     out = ground.board.opened & ~ground.board.audit.unsure
     for call in open_cards(ground):
         if call.purpose != "audit":

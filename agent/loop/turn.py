@@ -18,7 +18,7 @@ from agent.loop.examples import Tell
 from agent.loop.ground import Ground, Machine
 from agent.loop.measure import numbers, only, soft
 from agent.prompt import TOO_LONG
-from agent.route import ACCEPT, ASK, Routes
+from agent.route import ACCEPT, Routes
 from agent.types import Answer, Call, Picks, Prompt, Student
 
 FEW = 0.01
@@ -117,8 +117,6 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
     await asyncio.to_thread(learn, ground, report, number)
     belief = believe(board, ground.student_says, soft(ground), ground.person is not None)
     routes = decide(ground, belief)
-    if _shut_useless(ground, belief, routes):
-        routes = decide(ground, belief)
     written = write_decisions(ground, belief, routes, last, number, final=False)
     report(Event("decide", number, "", int((routes.action == ACCEPT).sum()), ground.n, numbers(ground, belief, routes)))
     calls = people.random_streams(ground, number)
@@ -163,25 +161,6 @@ def _machine_work(
             jobs += asks.jobs(ground, machine, picks, "pick" if order == 0 else "escalation", turn)
         work.append((machine, jobs))
     return work
-
-
-def _shut_useless(ground: Ground, belief: Belief, routes: Routes) -> bool:
-    """Close machine rungs whose answers are not expected to mend anything any more; whether there were any."""
-    found = False
-    for machine in ground.machines:
-        number = ground.rungs.index(machine.rung.name)
-        rows = np.flatnonzero((routes.action == ASK) & (routes.rung == number))
-        if machine.shut or len(rows) == 0:
-            continue
-        gain = asks.worth_asking(ground, machine, belief, rows)
-        if gain < asks.GAIN_FLOOR:
-            machine.spared = len(rows)
-            machine.shut = (
-                f"{machine.rung.name} is not asked about {len(rows):,} more items: "
-                f"it is expected to mend {gain * 1000:.1f} labels in 1,000 answers"
-            )
-            found = True
-    return found
 
 
 async def put(

@@ -4,9 +4,9 @@
 asked what an answer does; `ladder` climbs by fixed bars, where nothing is known yet or a bar was written down.
 """
 
-from agent.route.gain import KNOWN, Step, learn
+from agent.route.gain import KNOWN, Step, learn, nothing
 from agent.route.ladder import ABSTAIN, ACCEPT, ASK, NOBODY, Routes, route
-from agent.route.rule import STOP, Items, Ladder, Limits, Option, Solved, solve, sure_enough
+from agent.route.rule import STOP, Items, Ladder, Limits, Option, Solved, fill, solve, sure_enough
 
 __all__ = [
     "ABSTAIN",
@@ -22,7 +22,9 @@ __all__ = [
     "Routes",
     "Solved",
     "Step",
+    "fill",
     "learn",
+    "nothing",
     "route",
     "solve",
     "sure_enough",

@@ -54,6 +54,11 @@ class Step:
         return out
 
 
+def nothing() -> Step:
+    """Of an answer that changes nothing."""
+    return Step(np.zeros(0), np.ones((1, POINTS)), 0)
+
+
 def learn(before: Floats, after: Floats) -> Step | None:
     """Regress the error after an answer on the error before it, over items that were asked already.
 

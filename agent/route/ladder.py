@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.types import Bools, Floats, Ints
 
@@ -19,10 +20,12 @@ NOBODY = -1
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """One row an item. `action`: ACCEPT, ASK or ABSTAIN; `rung`: who settled it, or who is to be asked next."""
+    """One row an item. `action`: ACCEPT, ASK or ABSTAIN; `rung`: who settled it, or who is to be asked next; `saves`:
+    dollars that asking is expected to save, None where items climb by bars."""
 
     action: Ints
     rung: Ints
+    saves: NDArray[np.float64] | None = None
 
 
 def route(confidence: Floats, heard: Bools, bars: Sequence[float], open_to: Bools, unsure: Bools) -> Routes:

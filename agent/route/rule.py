@@ -245,6 +245,24 @@ def _summed(
     return Solved(worth, action, saves, wrong, total(of.people, 0.0), total(of.usd, 0.0), reached)
 
 
+def fill(ladder: Ladder, items: Items, solved: Solved, people: int) -> Ints:
+    """The actions with what is left of people's answers given to the worst of those nobody would be asked about.
+
+    Only where the goal is not reached: between two prices of a wrong label lie items that are as good as one another,
+    and minutes for some of them.
+    """
+    last = next((number for number, option in enumerate(ladder.options) if option.step is None), None)
+    spare = int(people - np.ceil(solved.people - 1e-9))
+    if solved.reached or last is None or spare <= 0:
+        return solved.action
+    settled = 1 - items.error >= np.nan_to_num(ladder.bars[items.state], nan=np.inf)
+    able = (solved.action == STOP) & items.open_to[:, last] & ladder.follows[items.state, last] & ~settled
+    rows = np.flatnonzero(able & (items.error > ladder.options[last].left))
+    action = solved.action.copy()
+    action[rows[np.argsort(-items.error[rows], kind="stable")[:spare]]] = last
+    return action
+
+
 def sure_enough(error: Doubles, people: int, share: float) -> Bools:
     """Which labels may be called sure: the surest, as long as they and people's own words together hold at most
     `share` of expected errors. (n,) errors of the items that nobody is asked about any more."""
