@@ -47,12 +47,14 @@ def labels(config: Config, store: Store, pool: Pool, text: bool = True) -> dict[
 
     id (the user's own, or the item's hash), label (kind multi: a list; None where nobody was asked), probability (that
     a person would say so), status (accepted, unsure, waiting, not asked), by (the rung that settled it; "guess" where a
-    person could not tell or has not answered yet, "nobody" where nobody was heard), why, turn, flags (a list:
-    "truncated", "chunked=3" or "too long" where the text was too long for a machine, "no answer: reason", "flagged:
-    reason" by a person), rationale (where any was asked for), file and row, and its text.
+    person could not tell or has not answered yet, "nobody" where nobody was heard), why, turn, certified (whether the
+    last certificate of these very labels counts it among the accepted; None: there is no such certificate), flags (a
+    list: "truncated", "chunked=3" or "too long" where the text was too long for a machine, "no answer: reason",
+    "flagged: reason" by a person), rationale (where any was asked for), file and row, and its text.
     """
     n = len(pool)
-    out: dict[str, list[Any]] = {name: [None] * n for name in ("label", "probability", "status", "by", "why", "turn")}
+    names = ("label", "probability", "status", "by", "why", "turn")
+    out: dict[str, list[Any]] = {name: [None] * n for name in (*names, "certified")}
     found = store.decisions()
     never = not_asked(store, found)
     rows = zip(
@@ -62,7 +64,7 @@ def labels(config: Config, store: Store, pool: Pool, text: bool = True) -> dict[
         i = pool.position(item)
         given = list(value) if isinstance(value, tuple) else value
         row = (given, None if given is None else confidence, STATUS[action], by, why, turn)
-        for name, cell in zip(out, row, strict=True):
+        for name, cell in zip(names, row, strict=True):
             out[name][i] = cell
     if len(found):
         _mend(config, store, pool, out)
@@ -121,6 +123,8 @@ def _mend(config: Config, store: Store, pool: Pool, out: dict[str, list[Any]]) -
     """Let people's words stand, also the audit's. Where they could not tell, the label is a guess."""
     task, kind = settings.the_task(config), settings.kind(config)
     evidence = claim.gather(config, store, pool)
+    if (counted := claim.certified(config, store, pool, evidence)) is not None:
+        out["certified"] = counted.tolist()
     for i, said in {**evidence.audit, **evidence.said}.items():
         if said is None:
             continue

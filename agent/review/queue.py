@@ -52,13 +52,15 @@ def pending(store: Store, seed: int = 0, recipe: str | None = None) -> list[Call
     """Open calls to people in the order in which they are asked: pilot, then the rest mixed by `seed`.
 
     Pilot and escalation keep their order of reservation. The place of a call does not change when others are answered.
-    `recipe`: only calls of this one.
+    What belongs to no turn (-1) is the audit of a finished file, whose answers count in the order of the draw: so does
+    that. `recipe`: only calls of this one.
     """
     calls = [call for call in store.open_calls(annotator=PERSON) if recipe in (None, call.recipe)]
-    rest = sorted((call for call in calls if call.purpose != "pilot"), key=lambda call: _rank(seed, call.item))
+    first = [call for call in calls if call.purpose == "pilot" or call.turn < 0]
+    rest = sorted((call for call in calls if call not in first), key=lambda call: _rank(seed, call.item))
     chosen = iter([call for call in calls if call.purpose not in ("pilot", "audit")])
     mixed = [call if call.purpose == "audit" else next(chosen) for call in rest]
-    return [call for call in calls if call.purpose == "pilot"] + mixed
+    return first + mixed
 
 
 def _rank(seed: int, item: str) -> bytes:
