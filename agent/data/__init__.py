@@ -6,6 +6,7 @@ Reading never crashes on a row: what cannot become an item comes out as a `SetAs
 from agent.data.clean import REPEATED, Entry, Row
 from agent.data.read import read
 from agent.data.source import FORMATS, Source, fingerprint, short
+from agent.data.whole import Wanted, Whole, beside, sha256_of_file, whole
 from agent.data.write import excel_plain, excel_safe, write
 
 __all__ = [
@@ -14,10 +15,15 @@ __all__ = [
     "Entry",
     "Row",
     "Source",
+    "Wanted",
+    "Whole",
+    "beside",
     "excel_plain",
     "excel_safe",
     "fingerprint",
     "read",
+    "sha256_of_file",
     "short",
+    "whole",
     "write",
 ]

@@ -95,7 +95,7 @@ def _sheet(schema: Any, rows: Any) -> Sheet:
 
 
 def _rows(batches: Iterator[Any], schema: Any, columns: Columns) -> Iterator[Numbered]:
-    names = _class_names(schema)
+    names = class_names(schema)
     row = 0
     for batch in batches:
         values = {name: _column(batch.column(name)) for name in columns.all}
@@ -137,7 +137,7 @@ def _list(value: Any) -> Any:
         return Foreign(str(value.type))
 
 
-def _class_names(schema: Any) -> dict[str, list[str]]:
+def class_names(schema: Any) -> dict[str, list[str]]:
     """Columns whose whole numbers are classes with names, as Hugging Face `ClassLabel` features say it."""
     try:
         told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))

@@ -75,6 +75,13 @@ def _rows(source: Source, cleaner: Cleaner, file: str, sheet: Sheet) -> Iterator
             yield cleaner.clean(file, number, values, wanted)
 
 
+@contextmanager
+def sheet_of(source: Source, stream: BinaryIO, file: str, form: str) -> Iterator[Sheet]:
+    """A file that is not Parquet, opened."""
+    with ExitStack() as stack:
+        yield _sheet(source, _not_utf16(stream, file), file, form, stack)
+
+
 def _sheet(source: Source, stream: BinaryIO, file: str, form: str, stack: ExitStack) -> Sheet:
     form = _guess(source, stream) if form == "auto" else form
     asked = {name for name in (*source.text, source.id, source.gold) if name is not None}
