@@ -93,6 +93,15 @@ class Pool:
         (row,) = self._rows([i], ("file", "row"))
         return row["file"], row["row"]
 
+    def at_row(self, row: int) -> list[int]:
+        """The items read from this row, one a file that has it."""
+        from pyarrow import parquet
+
+        rows: list[int] = []
+        for shard in range(self.shards):
+            rows += parquet.read_table(self.path(shard), columns=["row"])["row"].to_pylist()
+        return [number for number, one in enumerate(rows) if one == row]
+
     def append(self, entries: Sequence[tuple[Item, str, int]]) -> tuple[int, int]:
         """Writes (item, file, row) triples as the next shard, safe on disk on return: (shard number, number of items).
 

@@ -13,6 +13,7 @@ from agent.cli.plan import plan
 from agent.cli.plugins import plugins
 from agent.cli.predict import predict
 from agent.cli.review import review
+from agent.cli.route import route
 from agent.cli.run import run
 from agent.cli.status import status
 
@@ -39,5 +40,5 @@ def main() -> None:
     """
 
 
-for verb in (init, doctor, plan, run, review, status, certify, export, predict, plugins):
+for verb in (init, doctor, plan, run, review, status, route, certify, export, predict, plugins):
     main.add_command(verb)

@@ -19,7 +19,7 @@ from agent import config as settings
 from agent.batch import Post
 from agent.belief import believe
 from agent.config import Config
-from agent.errors import ConfigError, Damaged, DataError
+from agent.errors import ConfigError
 from agent.loop import asks, decisions, forming, measure, past, posting, private, worth
 from agent.loop import turn as turns
 from agent.loop.decisions import Last, remember
@@ -155,7 +155,7 @@ async def _turns_until(
 ) -> Finished:
     store = ground.store
     store.cut_short(sorted({call.annotator for call in store.open_calls(people=False)}))
-    _recall(ground)
+    turns.recall(ground)
     last, number = remember(ground), store.last_turn()
     await _unless(stopping, asyncio.create_task(_finish_open(ground, policy, report, number)))
     reason, code, turned = "run.max_turns turns are done: run again to go on", PAUSED, Turned()
@@ -237,16 +237,6 @@ def _why_not(ground: Ground) -> str:
     if ground.n < len(ground.pool):
         return "only a part of the pool was labeled (--limit), and a claim is about all of it"
     return "; ".join(claim.check_draw(ground.config, ground.store, ground.pool))
-
-
-def _recall(ground: Ground) -> None:
-    """Give the student back what it knew when the last run ended, so that it goes on from there."""
-    if ground.student is None or not (ground.folder / "model" / "student.json").exists():
-        return
-    try:
-        ground.student.load(str(ground.folder / "model"))
-    except (DataError, Damaged):
-        pass  # of other labels or another encoder, or torn: it learns anew from the ledger
 
 
 @contextmanager

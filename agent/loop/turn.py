@@ -12,6 +12,7 @@ import numpy as np
 
 from agent import ask, teach
 from agent.belief import Belief, believe
+from agent.errors import Damaged, DataError
 from agent.loop import asks, forming, people, posting
 from agent.loop.decisions import Last, decide, write_decisions
 from agent.loop.examples import Tell
@@ -71,28 +72,47 @@ class Turned:
     numbers: dict[str, Any] = field(default_factory=dict)
 
 
+def recall(ground: Ground) -> None:
+    """Give the student back what it knew when the last run ended, so that it goes on from there."""
+    if ground.student is None or not (ground.folder / "model" / "student.json").exists():
+        return
+    try:
+        ground.student.load(str(ground.folder / "model"))
+    except (DataError, Damaged):
+        pass  # of other labels or another encoder, or torn: it learns anew from the ledger
+
+
 def learn(ground: Ground, report: Report, turn: int) -> None:
-    """Teach the student what is settled, when there is something new to learn."""
+    """Teach the student what is settled, when there is something new to learn, and keep it on disk."""
+    if not teach_student(ground, report, turn) or ground.student is None:
+        return
+    allowed = [m for m in ground.machines if m.traits.may_train_student]
+    board = ground.board
+    ground.student.save(str(ground.folder / "model"))
+    heard = [m.rung.name for m in allowed if board.machine[m.rung.name].any.any()]
+    people = [ground.person.name] if ground.person is not None and board.spoken.any() else []
+    teach.sign(ground.folder / "model", heard + people, [m.rung.name for m in ground.machines if m not in allowed])
+
+
+def teach_student(ground: Ground, report: Report, turn: int) -> bool:
+    """Teach the student what is settled; False when there is nothing new to learn."""
     student, board = ground.student, ground.board
     if student is None:
-        return
+        return False
     if ground.features is None:
         ground.features = _read_pool(ground, student, report, turn)
     allowed = [m for m in ground.machines if m.traits.may_train_student]
     belief = believe(only(ground, allowed), None, soft(ground), ground.person is not None)
     lesson = teach.lesson(belief.machine, belief.machine_heard, board.words(), board.spoken, ground.layout)
     if len(lesson.rows) == 0:
-        return
+        return False
     state = lesson.seal()
     if ground.taught == state:
-        return
+        return False
     report(Event("train", turn, f"teaching {student.name} on {len(lesson.rows):,} items", len(lesson.rows), ground.n))
     ground.student_says = teach.teach(student, ground.features, lesson, ground.n, folds=5, seed=ground.config.run.seed)
     ground.taught = state
-    student.save(str(ground.folder / "model"))
-    heard = [m.rung.name for m in allowed if board.machine[m.rung.name].any.any()]
-    people = [ground.person.name] if ground.person is not None and board.spoken.any() else []
-    teach.sign(ground.folder / "model", heard + people, [m.rung.name for m in ground.machines if m not in allowed])
+    return True
 
 
 def _read_pool(ground: Ground, student: Student, report: Report, turn: int) -> Any:

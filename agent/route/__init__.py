@@ -6,7 +6,7 @@ asked what an answer does; `ladder` climbs by fixed bars, where nothing is known
 
 from agent.route.gain import KNOWN, Step, learn, nothing
 from agent.route.ladder import ABSTAIN, ACCEPT, ASK, NOBODY, Routes, route
-from agent.route.rule import STOP, Items, Ladder, Limits, Option, Solved, fill, solve, sure_enough
+from agent.route.rule import STOP, Items, Ladder, Limits, Option, Solved, ask_value, fill, solve, sure_enough
 
 __all__ = [
     "ABSTAIN",
@@ -22,6 +22,7 @@ __all__ = [
     "Routes",
     "Solved",
     "Step",
+    "ask_value",
     "fill",
     "learn",
     "nothing",

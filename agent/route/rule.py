@@ -134,6 +134,19 @@ def ask_values(ladder: Ladder, worth: float) -> Values:
     return Values(usd, people, wrong)
 
 
+def ask_value(ladder: Ladder, number: int, error: float, worth: float) -> tuple[float, float, float]:
+    """What asking one option about one item is expected to take and to leave, with the best continuation: dollars to
+    machines, answers of people, error left."""
+    of = ask_values(ladder, worth)
+    low, high = _spots(np.array([error]))
+    at = (low[0], low[0] + 1), (1 - high[0], high[0])
+    usd, people, wrong = (
+        float(kept[number, at[0][0]] * at[1][0] + kept[number, at[0][1]] * at[1][1])
+        for kept in (of.usd, of.people, of.wrong)
+    )
+    return usd, people, wrong
+
+
 def _continue(ladder: Ladder, state: int, worth: float, of: Values) -> tuple[Doubles, Doubles, Doubles]:
     """(GRID,) dollars, people's answers and error left of the best that can be done from a state."""
     errors = grid()
