@@ -56,14 +56,17 @@ class Game:
 
 
 class Bets:
-    """Wealth of `runs` audits of one game, side by side (one in the product, many in simulations)."""
+    """Wealth of `runs` audits of one game, side by side (one in the product, many in simulations).
+
+    mass: (runs, S) items left. found: (runs,) wrong labels found. best: (runs, G) highest log wealth so far, from 0.
+    """
 
     def __init__(self, game: Game, delta: float, runs: int = 1) -> None:
         self.game = game
         self.mass: Doubles = np.repeat(game.mass[None], runs, 0).astype(np.float64)
         self.found: Doubles = np.zeros(runs)
         self.heard = 0
-        self.refused: Bools = np.zeros((runs, len(game.limits)), dtype=bool)
+        self.best: Doubles = np.zeros((runs, len(game.limits)))
         self._least = -np.log(delta)
         self._log: Doubles = np.zeros((runs, len(game.limits), len(game.prior)))
         self._q, self._bet, self._expected, self._reach = self._setting()
@@ -84,7 +87,7 @@ class Bets:
         self._expected -= q * size[:, None, None]
         self.mass[np.arange(len(stratum)), stratum] -= size
         self.found += loss * size
-        self._close()
+        self.best = np.maximum(self.best, self.wealth())
 
     def wealth(self) -> Doubles:
         """(runs, G) logarithm of the wealth against each null; infinite where the null has become impossible."""
@@ -96,7 +99,7 @@ class Bets:
 
     def keep(self, runs: Bools) -> None:
         """Go on with some of the runs only."""
-        self.mass, self.found, self.refused = self.mass[runs], self.found[runs], self.refused[runs]
+        self.mass, self.found, self.best = self.mass[runs], self.found[runs], self.best[runs]
         self._log, self._q, self._bet = self._log[runs], self._q[runs], self._bet[runs]
         self._expected, self._reach = self._expected[runs], self._reach[runs]
 
@@ -106,12 +109,10 @@ class Bets:
         A truth T lies on or above some limit, and its largest such limit is refused with chance ≤ δ ever. So with
         chance ≥ 1 − δ the truth is below the lowest limit from which all upwards are refused; infinite: no such.
         """
-        whole = np.logical_and.accumulate(self.refused[:, ::-1], axis=1)[:, ::-1]
+        refused = self.best >= self._least
+        whole = np.logical_and.accumulate(refused[:, ::-1], axis=1)[:, ::-1]
         first = np.where(whole.any(1), whole.argmax(1), -1)
         return np.where(first >= 0, self.game.limits[first] - 1, np.inf)
-
-    def _close(self) -> None:
-        self.refused |= self.wealth() >= self._least
 
     def _setting(self) -> tuple[Doubles, Doubles, Doubles, Doubles]:
         """q and c of every bettor against every null anew (60 halvings of log c), Σ m·q, and max (1 − q)/ω."""

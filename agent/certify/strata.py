@@ -3,7 +3,8 @@
     plan(risk, allowed, delta)      fixed before the first answer; no risk known: `plan(np.full(n, .5), …)` is uniform
     order(plan, chances(ids, seed)) the committed order in which people are asked
     Test(plan).hear(i, wrong)       an answer to the next item of that order; `.certified`, `.wrong_at_most`
-    forecast(plan, seed)            how many answers that will take (median, 90th of 100), if the risks are true
+    part(plan, risk, units, allowed)   the same audit read for some of the units, such as those of one class
+    forecast(plan, risk, seed)      how many answers that will take (median, 90th of 100), if the risks are true
 
 **The claim.** N labels were frozen, T of them are wrong. The k wrong ones that the audit finds are mended, so T − k
 remain. The test certifies "T − k ≤ allowed", and it is wrong with chance at most δ, whatever the labels, the risks and
@@ -24,10 +25,11 @@ half as many audits again as this one. Weights depend on the risks alone, so the
 sorted by −log(u_i)/(size·weight) with u_i from a seeded hash, which draws without replacement, at each step in
 proportion to the weights left (Efraimidis and Spirakis 2006).
 
-**What is believed** matters for the price, never for the promise: 80 % of each stake goes to bettors who believe the
-predicted risks, at .5, .8 and 1.1 of their level, 20 % to bettors who believe in equal risks. One bettor too low is on
-purpose: it ends more audits early than Kelly's. Without risks (one stratum): .25, .45, .65 of the limit, in equal
-parts. Chosen in simulated worlds only.
+**What is believed** matters for the price, never for the promise: 90 % of each stake goes to bettors who believe the
+predicted risks, at .35, .65 and 1 of their level, 10 % to bettors who believe in equal risks. Levels below the
+predicted one are on purpose: they end more audits early than Kelly's bet. The level itself is taken to lie between .2
+and .6 of the limit. Without risks (one stratum): .25, .45, .65 of the limit, in equal parts. Chosen in simulated
+worlds only.
 
 Sources: Waudby-Smith & Ramdas 2024 (JRSS B 86:1); Waudby-Smith, Stark & Ramdas 2021 (RiLACS); Stark 2023 (ALPHA);
 Spertus & Stark 2022 (stratified audits by betting); Ottoboni et al. 2018 (SUITE). Units may be clusters: see
@@ -48,7 +50,7 @@ from agent.types import Bools, Doubles, Ints
 
 STRATA = 10
 BLUR = 0.05  # of every risk is the mean risk: a predicted zero is never taken at its word
-ABOUT, BROAD, TRUST = (0.5, 0.8, 1.1), (0.25, 0.45, 0.65), 0.8
+ABOUT, BROAD, TRUST = (0.35, 0.65, 1.0), (0.25, 0.45, 0.65), 0.9
 HOPE = (0.2, 0.6)  # of the limit: the total that is bet on lies between, or there were no hope and no need
 LADDER = (*(0.006 * j for j in range(8)), 0.06, 0.075, 0.09, 0.11, 0.14, 0.18, 0.25, 0.4, 0.7, 1.0, 1.6, 3.0, 6.0)
 SETTINGS = 20  # times the bets are set anew in an audit of everything
@@ -103,22 +105,42 @@ def plan(risk: Doubles, allowed: int, delta: float, *, strata: int = STRATA, siz
     stratum = layers(guess, sizes, strata)
     mass = np.asarray(np.bincount(stratum, sizes), dtype=np.float64)
     p = np.bincount(stratum, sizes * guess) / mass
-    null = allowed + 1.0
-    total = float(np.clip(mean * mass.sum(), HOPE[0] * null, HOPE[1] * null))
+    weight = eagerness(shifted(p, mass, _total(p, mass, allowed)), mass, allowed + 1.0)
+    believed, prior = _bettors(p, mass, allowed)
+    return Plan(allowed, delta, stratum, sizes, weight / weight.max(), believed, prior)
+
+
+def part(whole: Plan, risk: Doubles, units: Ints, allowed: int) -> Plan:
+    """The same audit, read for some of the units only: a certificate of their own from the answers they get anyway.
+
+    Draws that fall among the units are, at each step, in proportion to the same weights among them alone, so their
+    test needs no other draw. Unit j of the part is `units[j]` of the whole.
+
+    Args: risk: (n,) as given to `plan`. units: (m,) at least one. allowed: wrong labels that may be left among them.
+    """
+    kept, stratum = np.unique(whole.stratum[units], return_inverse=True)
+    size = whole.size[units]
+    mass = np.asarray(np.bincount(stratum, size), dtype=np.float64)
+    p = np.clip(np.bincount(stratum, size * risk[units]) / mass, 1e-5, 0.999)
+    believed, prior = _bettors(p, mass, allowed)
+    return Plan(allowed, whole.delta, np.asarray(stratum, dtype=np.int64), size, whole.weight[kept], believed, prior)
+
+
+def _total(p: Doubles, mass: Doubles, allowed: int) -> float:
+    """How many wrong labels are bet on: as predicted, between the ends of HOPE."""
+    return float(np.clip((mass * p).sum(), HOPE[0] * (allowed + 1), HOPE[1] * (allowed + 1)))
+
+
+def _bettors(p: Doubles, mass: Doubles, allowed: int) -> tuple[Doubles, Doubles]:
+    """What is believed (C, S), and the shares of the stake (C,)."""
+    items = float(mass.sum())
+    flat = [np.full(len(mass), min(level * (allowed + 1) / items, 0.9)) for level in BROAD]
     if len(mass) == 1:
-        levels, prior, weight = BROAD, np.full(3, 1 / 3), np.ones(1)
-        believed = np.array([[_level(level, null, mass)] for level in levels])
-    else:
-        about = [shifted(p, mass, level * total) for level in ABOUT]
-        flat = [np.full(len(mass), _level(level, null, mass)) for level in BROAD]
-        believed = np.array(about + flat)
-        prior = np.repeat([TRUST / len(ABOUT), (1 - TRUST) / len(BROAD)], [len(ABOUT), len(BROAD)])
-        weight = eagerness(shifted(p, mass, total), mass, null)
-    return Plan(allowed, delta, stratum, sizes, weight / weight.max(), np.clip(believed, 1e-6, 0.999), prior)
-
-
-def _level(level: float, null: float, mass: Doubles) -> float:
-    return min(level * null / float(mass.sum()), 0.9)
+        return np.array(flat), np.full(len(BROAD), 1 / len(BROAD))
+    total = _total(p, mass, allowed)
+    about = [shifted(p, mass, min(level * total, 0.9 * items)) for level in ABOUT]
+    prior = np.repeat([TRUST / len(ABOUT), (1 - TRUST) / len(BROAD)], [len(ABOUT), len(BROAD)])
+    return np.clip(np.array(about + flat), 1e-6, 0.999), prior
 
 
 def layers(risk: Doubles, size: Doubles, strata: int) -> Ints:
@@ -173,7 +195,7 @@ def chances(ids: Sequence[str], seed: int) -> Doubles:
 
 def order(plan: Plan, chance: Doubles) -> Ints:
     """(n,) units in the order in which they are to be audited, from (n,) independent numbers in (0, 1)."""
-    return np.argsort(-np.log(chance) / (plan.size * plan.weight[plan.stratum]), kind="stable")
+    return np.argsort(-np.log(np.maximum(chance, 1e-300)) / (plan.size * plan.weight[plan.stratum]), kind="stable")
 
 
 class Test:
@@ -182,7 +204,7 @@ class Test:
     __test__ = False  # no test of pytest's
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+        self.plan = plan
         self._bets = Bets(plan.game(), plan.delta)
         self._heard: set[int] = set()
 
@@ -197,8 +219,8 @@ class Test:
         if unit in self._heard:
             raise ValueError(f"unit {unit} was heard already: each is audited once")
         self._heard.add(unit)
-        at = np.array([self._plan.stratum[unit]])
-        self._bets.hear(at, np.array([float(wrong)]), np.array([self._plan.size[unit]]))
+        at = np.array([self.plan.stratum[unit]])
+        self._bets.hear(at, np.array([float(wrong)]), np.array([self.plan.size[unit]]))
 
     @property
     def heard(self) -> int:
@@ -217,9 +239,19 @@ class Test:
         return max(0, math.floor(min(float(self._bets.bound()[0]) - self.found, left) + 1e-6))
 
     @property
+    def p(self) -> tuple[float, float]:
+        """At any time: p of "more than `allowed` were wrong when frozen", and of "more than that are left now".
+
+        The second is no p-value by itself, as its null moves with what is found; P(p ≤ u while it is true) ≤ u holds.
+        """
+        best, limits = self._bets.best[0], self._bets.game.limits
+        least = limits.searchsorted(self.plan.allowed + 1 + self.found + 1e-6, side="right") - 1
+        return float(np.exp(-max(best[0], 0.0))), float(np.exp(-max(best[max(least, 0) :].min(), 0.0)))
+
+    @property
     def certified(self) -> bool:
         """Whether at most `allowed` wrong labels are left, with confidence 1 − delta, now and for good."""
-        return self.wrong_at_most <= self._plan.allowed
+        return self.wrong_at_most <= self.plan.allowed
 
 
 def rehearse(plan: Plan, wrong: Bools, orders: Ints) -> tuple[Ints, Doubles]:
