@@ -169,6 +169,23 @@ def plain(seen: Doubles, size: int, level: float = 0.95) -> Estimate:
     return ppi(seen, np.zeros(len(seen)), np.zeros(size), level=level)
 
 
+def corrected(delivered: float, gained: Estimate, lost: Estimate) -> Estimate:
+    """The share of items that people would give a label: what is delivered, and what people would add and take away.
+
+    θ = delivered + gained − lost, the latter two estimated as rare shares. The interval adds squares of distances to
+    their intervals' ends (Newcombe 1998, method 10; their small negative correlation is left out), so that no change
+    seen in few answers is not taken for no change at all, which it would be by the answers' variance.
+
+    Args:
+        delivered: share of items that carry the label. gained: of all items, those that people alone give it.
+        lost: of all items, those that people do not give it, though it is delivered.
+    """
+    at = min(max(delivered + gained.value - lost.value, 0.0), 1.0)
+    low = at - math.hypot(gained.value - gained.low, lost.high - lost.value)
+    high = at + math.hypot(gained.high - gained.value, lost.value - lost.low)
+    return Estimate(at, max(low, 0.0), min(high, 1.0), gained.answers, min(gained.worth, lost.worth))
+
+
 def _told(value: float, variance: float, n: int, size: int, level: float) -> Estimate:
     """Wilson's interval (1927) at the effective number of answers θ(1 − θ)/variance (after Korn & Graubard 1998)."""
     from statistics import NormalDist

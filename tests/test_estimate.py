@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.estimate import STRATA, Estimate, neyman, plain, ppi, strata, stratified
+from agent.estimate import STRATA, Estimate, corrected, neyman, plain, ppi, strata, stratified
 from agent.report import wilson
 from agent.types import Doubles, Ints
 
@@ -66,6 +66,14 @@ def test_neyman_by_hand() -> None:
     # the second is full at 20, and what is left goes to the others
     assert neyman(np.array([100, 20, 100]), np.array([0.1, 0.9, 0.1]), 60).tolist() == [20, 20, 20]
     assert neyman(np.array([100, 100]), np.array([0.0, 0.5]), 50).tolist() == [2, 48]
+
+
+def test_what_people_would_add_and_take_away_by_hand() -> None:
+    gained, lost = Estimate(0.03, 0.01, 0.07, 60, 60), Estimate(0.05, 0.02, 0.11, 60, 70)
+    found = corrected(0.4, gained, lost)
+    assert found.value == pytest.approx(0.38) and found.worth == 60
+    # √(.02² + .06²) downwards, √(.04² + .03²) upwards
+    assert found.low == pytest.approx(0.38 - 0.0632456, abs=1e-6) and found.high == pytest.approx(0.43)
 
 
 def test_with_equal_chances_inclusion_probabilities_change_little() -> None:
@@ -187,3 +195,21 @@ def test_predictions_the_wrong_way_round_are_not_believed() -> None:
     wrong, risk = world(9, 3000, 0.5, 4)
     some = np.random.default_rng(1).choice(3000, 300, replace=False)
     assert ppi(wrong[some], 1 - risk[some], 1 - risk) == ppi(wrong[some], np.zeros(300), np.zeros(3000))
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1])
+def test_label_shares_cover_where_no_change_was_seen_and_are_sharper_than_plain_ones(rate: float) -> None:
+    rng = np.random.default_rng(11)
+    risk = rng.beta(5 * rate, 5 * (1 - rate), 3000)
+    given = rng.random(3000) < 0.3
+    said = np.where(rng.random(3000) < risk, ~given, given)
+    gains, losses = np.where(given, 0, risk), np.where(given, risk, 0)
+    found, simple = [], []
+    for _ in range(RUNS):
+        some = rng.choice(3000, 60, replace=False)
+        gained = ppi((said & ~given)[some].astype(float), gains[some], gains)
+        lost = ppi((~said & given)[some].astype(float), losses[some], losses)
+        found.append(corrected(float(given.mean()), gained, lost))
+        simple.append(plain(said[some].astype(float), 3000))
+    widths = [np.mean([one.high - one.low for one in all_]) for all_ in (found, simple)]
+    assert _covered(found, float(said.mean())) >= LEAST and widths[0] < 0.8 * widths[1]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,10 +17,12 @@ from hypothesis import strategies as st
 from agent.report import (
     Agreement,
     Check,
+    Estimated,
     Figures,
     Network,
     People,
     Point,
+    Range,
     Share,
     Source,
     Spent,
@@ -101,6 +104,16 @@ FULL = Figures(
     made="2026-11-22",
     version="0.1.0",
 )  # fmt: skip
+
+ESTIMATED = Estimated(
+    Range(0.93219, 0.90111, 0.95123),
+    {"Barrier": Range(0.09, 0.0701, 0.1199), "Positive": Range(0.3, 0.25, 0.35)},
+    180,
+    231.7,
+)
+PART = {
+    "cut": 3, "labels": 2100, "people": 590, "left_open": 858, "all": False, "prefix": 1600, "audited": 120, "wrong": 4
+}  # fmt: skip
 
 EMPTY = Figures(name="", labels={}, rows=0, items=0, accepted=0, unsure=0, waiting=0)
 
@@ -395,3 +408,33 @@ def test_what_went_over_the_network_is_told_with_its_limits() -> None:
         "Put by for calls under way: $0.0123, 3 requests and 5,400 tokens."
     )
     assert words.network(EMPTY) == ""
+
+
+@pytest.mark.parametrize("draw", [page.html, page.markdown])
+def test_estimates_stand_apart_from_the_claim_with_their_intervals(draw: Any) -> None:
+    text = " ".join(" ".join(outline(draw(replace(FULL, estimated=ESTIMATED))).words).split()).replace("\u00a0", " ")
+    text = text.replace("\\", "")
+    assert "About 93.2 % of all 3,000 labels agree with your people (95 % interval 90.1–95.2 %)" in text
+    assert "estimated from 180 random answers, as sharp as 231 would be without the machines' predictions" in text
+    assert "only the certificate is a promise" in text and "7.0–12.0 %" in text
+    assert "Estimates" not in draw(FULL)
+
+
+def test_an_estimate_that_predictions_did_not_sharpen_says_nothing_of_them() -> None:
+    told = words.estimate(replace(FULL, estimated=replace(ESTIMATED, worth=180.2)))
+    assert "180 random answers. This" in told and words.estimate(FULL) == ""
+
+
+def test_the_certified_part_is_told_where_it_is_not_all() -> None:
+    some = replace(FULL, certificate=replace(CERTIFICATE, accepted=PART))
+    assert "Of these, 2,100 are certified" in words.part(some) and "the other 858" in words.part(some)
+    assert words.part(some).replace("\u00a0", " ") in page.markdown(some).replace("\u00a0", " ")
+    none = replace(FULL, certificate=replace(CERTIFICATE, accepted={**PART, "cut": -1}))
+    assert "No part of the machines' labels" in words.part(none)
+    assert words.part(replace(FULL, certificate=replace(CERTIFICATE, accepted={**PART, "all": True}))) == ""
+    assert words.part(FULL) == "" == words.part(EMPTY)
+
+
+def test_json_has_the_estimates() -> None:
+    body = to_json(replace(FULL, estimated=ESTIMATED))["estimated"]
+    assert body["accuracy"] == {"value": 0.93219, "low": 0.90111, "high": 0.95123} and body["worth"] == 231.7

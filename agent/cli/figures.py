@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from agent.store import Store, Usage
     from agent.types import Budget, Call
 
+MOST_SHARES = 8
+"""Labels whose share is told on a terminal; --json has all."""
+
 
 def opened(config: Config, flags: str = "") -> Store:
     """The ledger of a run that has begun.
@@ -102,7 +105,18 @@ def figures(config: Config, store: Store, budget: Budget | None = None) -> dict[
         "pilot_agreement": last.get("agreement", {}),
         "asking": last.get("asking", {}),
         "certificate": certificates[-1]["body"] if certificates else None,
+        "estimate": _estimate(config, store) if certificates else None,
     }
+
+
+def _estimate(config: Config, store: Store) -> dict[str, Any] | None:
+    """What the audit estimates, once a look at it was taken: told apart from the certificate."""
+    from dataclasses import asdict
+
+    from agent.report.gather import estimated
+
+    found = estimated(config, store, pool_of(config, store))
+    return None if found is None else asdict(found)
 
 
 def _used(usage: Usage) -> dict[str, Any]:
@@ -136,6 +150,7 @@ def table(found: Mapping[str, Any]) -> str:
         if of:
             rows.append((f"{name} on the pilot", f"{agreed:,} of {of:,}", "agree with people"))
     rows += [(fact.what, fact.figure, fact.means) for fact in asking.facts(found.get("asking", {}))]
+    rows += _estimates(found["estimate"])
     for purpose, count in sorted(found["questions_to_people"].items()):
         rows.append((f"questions to people, {purpose}", f"{count:,}", "open"))
     wide, middle = max(len(r[0]) for r in rows), max(len(r[1]) for r in rows)
@@ -150,6 +165,30 @@ def table(found: Mapping[str, Any]) -> str:
     if found["stopped"]:
         lines.append(f"the last run stopped: {found['stopped']}")
     return "\n".join(lines)
+
+
+def _estimates(told: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
+    """Accuracy and the commonest labels by estimate, each with its interval."""
+    if told is None:
+        return []
+    answers = f"against people, estimated from {told['answers']:,} random answers; not the certificate"
+    rows = [("accuracy, estimated", _least(told["accuracy"]), f"{_within(told['accuracy'])}: {answers}")]
+    often = sorted(told["shares"].items(), key=lambda pair: -pair[1]["value"])[:MOST_SHARES]
+    return rows + [
+        (f"share of {label}", _least(share), f"{_within(share)}, as people would say") for label, share in often
+    ]
+
+
+def _least(share: Mapping[str, float]) -> str:
+    from agent.report import down
+
+    return f"{down(share['value'])}%"
+
+
+def _within(share: Mapping[str, float]) -> str:
+    from agent.report import down, up
+
+    return f"{down(share['low'])}% to {up(share['high'])}%"
 
 
 def _spent(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -203,6 +203,29 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """An estimate and its 95 % interval; shares."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """What random answers of people estimate, beside the certificate: nothing is decided by it.
+
+    accuracy: of all labels, people's own among them. shares: of each label, as people would give it. answers: of the
+    audit. worth: how many answers would estimate the accuracy as well, had machines predicted nothing.
+    """
+
+    accuracy: Range
+    shares: Mapping[str, Range]
+    answers: int
+    worth: float
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """All a report says. Every part but the head may be empty; the report says so then, or leaves it out.
 
@@ -239,6 +262,7 @@ class Figures:
     delta: float = 0.05
     certificate: Certificate | None = None
     no_certificate: str = ""
+    estimated: Estimated | None = None
     gold: tuple[Check, ...] = ()
     stopped: str = ""
     next_steps: tuple[str, ...] = ()

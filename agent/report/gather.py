@@ -14,6 +14,7 @@ from agent.errors import DataError
 from agent.pool import Pool
 from agent.report import asking
 from agent.report import figures as f
+from agent.report.estimates import estimates
 from agent.store import Store
 from agent.types import Certificate, Value
 
@@ -33,7 +34,7 @@ def gather(config: Config, store: Store, pool: Pool) -> f.Figures:
     final: Mapping[str, Any] = next((o for o in reversed(outcomes) if o.get("final")), {})
     task = settings.the_task(config)
     # What the audit says is shown with the look it was charged for, and not before.
-    reliability, confusions = _measured(config, store, pool) if certificate else ((), ())
+    reliability, confusions, estimated = _measured(config, store, pool) if certificate else ((), (), None)
     people = _people(config, store)
     return f.Figures(
         name=task.name or config.root.name,
@@ -62,6 +63,7 @@ def gather(config: Config, store: Store, pool: Pool) -> f.Figures:
         delta=config.goal.delta,
         certificate=certificate,
         no_certificate=why_none,
+        estimated=estimated,
         gold=_gold(config, pool, columns, final),
         stopped=_sentence(str(final.get("stop", "not finished: `tutelage run` goes on"))),
         next_steps=_next(status, people, certificate, final.get("code") == PAUSED),
@@ -88,6 +90,13 @@ def _certificate(config: Config, store: Store, pool: Pool) -> tuple[Certificate 
     if config.person is None:
         return None, "There is no certificate: no rung is a person, and agreement with a machine is not accuracy."
     return None, "There is no certificate yet: `tutelage certify` makes it once people have answered the audit."
+
+
+def estimated(config: Config, store: Store, pool: Pool) -> f.Estimated | None:
+    """The estimates that stand beside the certificate of the labels as they are; None where there is no such one."""
+    if _certificate(config, store, pool)[0] is None:
+        return None
+    return estimates(config, pool, claim.gather(config, store, pool))
 
 
 def _sentence(words: str) -> str:
@@ -180,12 +189,14 @@ def _agreement(
     return tuple(f.Agreement(name, f.Share(k, n), guess) for name, (k, n) in last.items() if n)
 
 
-def _measured(config: Config, store: Store, pool: Pool) -> tuple[tuple[f.Bin, ...], tuple[f.Confusion, ...]]:
-    """Reliability and confusion on audited machine labels: random, blind, and seen by nothing that learned."""
+def _measured(
+    config: Config, store: Store, pool: Pool
+) -> tuple[tuple[f.Bin, ...], tuple[f.Confusion, ...], f.Estimated | None]:
+    """Reliability, confusion and estimates from audited machine labels: random, blind, seen by nothing that learned."""
     try:
         evidence = claim.gather(config, store, pool)
     except DataError:
-        return (), ()
+        return (), (), None
     kind, task = settings.kind(config), settings.the_task(config)
     decided = store.decisions()
     sure = {pool.position(item): c for item, c in zip(decided.items, decided.confidences, strict=True)}
@@ -203,7 +214,7 @@ def _measured(config: Config, store: Store, pool: Pool) -> tuple[tuple[f.Bin, ..
         for atom in layout.atoms:
             pairs[atom].append((truth[atom], guess[atom]))
     tables = [f.confusion(pairs[a], cs, a) for a, cs in zip(layout.atoms, layout.choices, strict=True)]
-    return f.bins(confidence, right), tuple(tables) if right else ()
+    return f.bins(confidence, right), tuple(tables) if right else (), estimates(config, pool, evidence)
 
 
 def _gold(config: Config, pool: Pool, columns: Columns, final: Mapping[str, Any]) -> tuple[f.Check, ...]:
@@ -241,4 +252,4 @@ def _next(
     return tuple(steps)
 
 
-__all__ = ["gather"]
+__all__ = ["estimated", "gather"]

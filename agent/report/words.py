@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from fractions import Fraction
 
-from agent.report.figures import Bin, Figures, Share, down, up
+from agent.report.figures import Bin, Figures, Range, Share, down, up
 
 NBSP = "\u00a0"
 
@@ -180,6 +180,40 @@ def argument(figures: Figures) -> str:
         f"Nothing that made the labels saw the checks. {things(got.audited, 'item')} were drawn at random from the "
         f"{count(got.machine)} that machines settled, and answered blind; {count(got.wrong)} differed.{missing}{late}"
     )
+
+
+def part(figures: Figures) -> str:
+    """What is certified of a part of the labels, where it is not all of them; empty where there is nothing to add."""
+    got = figures.certificate
+    if got is None or not got.accepted or got.accepted["all"]:
+        return ""
+    told = got.accepted
+    if told["cut"] < 0:
+        return f"No part of the machines' labels is proved to reach {trimmed(got.target)}."
+    return (
+        f"Of these, {count(told['labels'])} are certified to agree in at least {trimmed(got.target)}, at the same "
+        f"confidence by itself: {count(told['people'])} that people gave, and those that machines are surest of. "
+        f"People's answers to the other {count(told['left_open'])} would certify them all."
+    )
+
+
+def estimate(figures: Figures) -> str:
+    """How right all labels are by estimate, apart from the claim; empty where nothing was estimated."""
+    got = figures.estimated
+    if got is None:
+        return ""
+    sharp = int(got.worth) > got.answers
+    worth = f", as sharp as {count(int(got.worth))} would be without the machines' predictions" if sharp else ""
+    return (
+        f"About {least(got.accuracy.value)} of all {things(figures.items, 'label')} agree with {people(figures)} "
+        f"(95{NBSP}% interval {within(got.accuracy)}): estimated from {things(got.answers, 'random answer')}{worth}. "
+        "This is for information; only the certificate is a promise."
+    )
+
+
+def within(of: Range) -> str:
+    """An interval, widened to the digits shown."""
+    return f"{down(of.low)}–{up(of.high)}{NBSP}%"
 
 
 def simulated(figures: Figures) -> str:
