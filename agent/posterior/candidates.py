@@ -1,4 +1,4 @@
-"""The ways of pooling that compete: best single source, majority, shared exponents, class by class. Chooses none.
+"""The ways of pooling that compete: best single source, majority, shared exponents, class by class. Believes none.
 
 Each is fitted under all weightings of the answered rows at once; the last weighting is all of them.
 """
@@ -17,19 +17,18 @@ from agent.posterior.sources import Doubles, Source, design, starts, tally
 from agent.types import Floats, Ints, Layout
 
 SINGLE, MAJORITY, SHARED, NEAREST, FULL = "best single", "majority", "shared", "near best single", "full"
-SIMPLE = (SINGLE, MAJORITY)
 
-SURE, FREE, LEAN, CONFUSED = 0.5, 0.5, 1.0, 0.3
-"""Spreads of: one source's exponent, a pool's exponents, leanings, class-conditional terms. Chosen on simulated worlds
-and on recorded votes that no table reports on (eval/votes.py says which)."""
-FEW = 150
-"""People's answers from which class-conditional terms are tried."""
+SURE, LOUD, FREE, LEAN, CONFUSED = 0.5, 1.0, 0.25, 0.5, 0.25
+"""Spreads of: one source's exponent, all exponents together, each one apart, leanings, class-conditional terms. Chosen
+on simulated worlds and on recorded votes; eval/votes.py says on which."""
+PER_CHOICE, WIDEST = 5, 1_000
+"""Class-conditional terms are tried from so many people's answers a choice, and up to so many sources × choices."""
 
 
 @dataclass(frozen=True)
 class Answered:
     """The answered rows. `terms`: (m, J, width); `votes`: (m, width) tally or None; `truth`: (m, width);
-    `weights`: (F, m), the last row all of them; `start`: (J,)."""
+    `weights`: (F, m), the last row all of them; `start`: (J,); `machines`: numbers of those that are."""
 
     terms: Doubles
     votes: Doubles | None
@@ -44,7 +43,6 @@ class Answered:
 class Fitted:
     """One candidate. `logits`: (F, m, width) of the answered rows under every weighting; the rest as fitted on all."""
 
-    name: str
     logits: Doubles
     exponents: Doubles
     leanings: Doubles
@@ -55,15 +53,36 @@ class Fitted:
 def answered(sources: Sequence[Source], rows: Ints, truth: Doubles, weights: Doubles, layout: Layout) -> Answered:
     """The answered rows made ready."""
     machines = np.flatnonzero([s.role == "machine" for s in sources])
-    return Answered(
-        design(sources, rows, layout).astype(np.float64),
-        tally(sources, rows, layout).astype(np.float64) if len(machines) > 2 else None,
-        truth,
-        weights,
-        starts(sources),
-        machines,
-        layout,
-    )
+    terms = design(sources, rows, layout).astype(np.float64)
+    votes = tally(sources, rows, layout).astype(np.float64) if len(machines) > 2 else None
+    return Answered(terms, votes, truth, weights, starts(sources), machines, layout)
+
+
+def candidates(data: Answered) -> Mapping[str, Fitted]:
+    """All that may be believed, fitted."""
+    out: dict[str, Fitted] = {}
+    many, width = data.terms.shape[1], data.layout.width
+    singles = alone(data.terms, data.start)
+    chosen = best(data, singles)
+    only = np.zeros(many)
+    logits, worth = _scaled(data, singles[:, chosen].transpose(1, 0, 2)[:, :, None])
+    only[chosen[-1]] = worth[-1]
+    out[SINGLE] = Fitted(logits, only, np.zeros(width), SINGLE)
+    if data.votes is not None:
+        each = np.zeros(many)
+        logits, power = _scaled(data, data.votes[None, :, None])
+        each[data.machines] = power[-1]
+        out[MAJORITY] = Fitted(logits, each, np.zeros(width), MAJORITY)
+    _, loud = _scaled(data, np.tensordot(data.start, data.terms, axes=([0], [1]))[None, :, None], LOUD)
+    out[SHARED] = _pooled(data, loud[:, None] * data.start)
+    if many > 1:
+        near = np.zeros((len(chosen), many))
+        near[np.arange(len(chosen)), chosen] = worth
+        out[NEAREST] = _pooled(data, near)
+    choices = max(s.stop - s.start for s in data.layout.slices)
+    if len(data.truth) >= PER_CHOICE * choices and many * choices <= WIDEST:
+        out[FULL] = _class_by_class(data, out[SHARED])
+    return out
 
 
 def alone(terms: NDArray[Any], start: Doubles) -> NDArray[Any]:
@@ -76,7 +95,6 @@ def alone(terms: NDArray[Any], start: Doubles) -> NDArray[Any]:
 def best(data: Answered, singles: Doubles) -> Ints:
     """(F,) the source that was right oftenest on each weighting's rows; the likelier one where two were."""
     right = np.zeros(singles.shape[:2])
-    likely = np.zeros(singles.shape[:2])
     for s in data.layout.slices:
         block, truth = singles[..., s], data.truth[:, s]
         top = block == block.max(axis=2, keepdims=True)
@@ -88,58 +106,68 @@ def best(data: Answered, singles: Doubles) -> Ints:
     return out
 
 
-def candidates(data: Answered, full: bool) -> Mapping[str, Fitted]:
-    """All that may be chosen, fitted."""
-    out: dict[str, Fitted] = {}
-    width, many = data.layout.width, data.terms.shape[1]
-    still, singles = np.zeros(width), alone(data.terms, data.start)
-    chosen = best(data, singles)
-    one = singles[:, chosen].transpose(1, 0, 2)[:, :, None]
-    theta = fit.exponents(
-        one, data.truth, data.weights, np.ones((1, 1 + width)) * ([1.0, *still]), np.array([SURE, *still]), data.layout
-    )
-    only = np.zeros(many)
-    only[chosen[-1]] = theta[-1, 0]
-    out[SINGLE] = Fitted(SINGLE, fit.logits(theta, one), only, still, SINGLE)
-    if data.votes is not None:
-        votes = data.votes[None, :, None]
-        tune = fit.exponents(
-            votes, data.truth, data.weights, np.array([[1.0, *still]]), np.array([SURE, *still]), data.layout
-        )
-        each = np.zeros(many)
-        each[data.machines] = tune[-1, 0]
-        out[MAJORITY] = Fitted(MAJORITY, fit.logits(tune, votes), each, still, MAJORITY)
+def _scaled(data: Answered, term: Doubles, spread: float = SURE) -> tuple[Doubles, Doubles]:
+    """Logits and exponents (F,) of one term, to its own sharpness and without leanings."""
+    still = np.zeros(data.layout.width)
+    start, scale = np.array([[1.0, *still]]), np.array([spread, *still])
+    theta = fit.exponents(term, data.truth, data.weights, start, scale, data.layout)
+    return fit.logits(theta, term), theta[:, 0]
+
+
+def _pooled(data: Answered, start: Doubles) -> Fitted:
+    """One exponent a source, drawn towards `start` (F or 1, J), and leanings, drawn towards none."""
+    many, width = data.terms.shape[1], data.layout.width
+    terms = data.terms[None]
     scale = np.concatenate([np.full(many, FREE), np.full(width, LEAN)])
-    start = np.concatenate([data.start, still])
-    pool = fit.exponents(data.terms[None], data.truth, data.weights, start[None], scale, data.layout)
-    shared = fit.logits(pool, data.terms[None])
-    out[SHARED] = Fitted(SHARED, shared, pool[-1, :many], pool[-1, many:])
-    if many > 1:
-        near = np.zeros((len(chosen), many + width))
-        near[np.arange(len(chosen)), chosen] = theta[:, 0]
-        drawn = fit.exponents(data.terms[None], data.truth, data.weights, near, scale, data.layout)
-        out[NEAREST] = Fitted(NEAREST, fit.logits(drawn, data.terms[None]), drawn[-1, :many], drawn[-1, many:])
-    if full:
-        confused = fit.confusions(data.terms, shared, data.truth, data.weights, CONFUSED, data.layout)
-        corrected = shared.copy()
-        for s, matrix in zip(data.layout.slices, confused, strict=True):
-            corrected[..., s] += data.terms[..., s].reshape(len(data.terms), -1) @ matrix
-        out[FULL] = Fitted(FULL, corrected, pool[-1, :many], pool[-1, many:], SHARED, [c[-1] for c in confused])
+    begin = np.concatenate([start, np.zeros((len(start), width))], axis=1)
+    theta = fit.exponents(terms, data.truth, data.weights, begin, scale, data.layout)
+    return Fitted(fit.logits(theta, terms), theta[-1, :many], theta[-1, many:])
+
+
+def _class_by_class(data: Answered, pooled: Fitted) -> Fitted:
+    """The shared pool, corrected by what each source's opinion of each choice turned out to speak for."""
+    confused = fit.confusions(data.terms, pooled.logits, data.truth, data.weights, CONFUSED, data.layout)
+    logits = pooled.logits.copy()
+    for s, matrix in zip(data.layout.slices, confused, strict=True):
+        logits[..., s] += data.terms[..., s].reshape(len(data.terms), -1) @ matrix
+    return Fitted(logits, pooled.exponents, pooled.leanings, SHARED, [each[-1] for each in confused])
+
+
+def blend(found: Mapping[str, Fitted], trust: Mapping[str, float]) -> list[Fitted]:
+    """As few candidates as have the same logits together: those on the same terms become one."""
+    out = []
+    for of in (SINGLE, MAJORITY, SHARED):
+        parts = [(found[name], share) for name, share in trust.items() if found[name].of == of]
+        if not parts:
+            continue
+        confused = [(c.confused, share) for c, share in parts if c.confused]
+        out.append(
+            Fitted(
+                np.sum([share * c.logits for c, share in parts], axis=0),
+                np.sum([share * c.exponents for c, share in parts], axis=0),
+                np.sum([share * c.leanings for c, share in parts], axis=0),
+                of,
+                [np.sum([s * each[a] for each, s in confused], axis=0) for a in range(len(confused[0][0]))]
+                if confused
+                else (),
+            )
+        )
     return out
 
 
-def say(found: Fitted, sources: Sequence[Source], rows: slice, layout: Layout) -> Floats:
-    """The candidate's logits on rows of the pool, (m, width)."""
-    if found.of == MAJORITY:
-        weight = found.exponents.max(initial=0.0)
-        return (np.float32(weight) * tally(sources, rows, layout)).astype(np.float32)
+def say(found: Sequence[Fitted], sources: Sequence[Source], rows: slice, layout: Layout) -> Floats:
+    """The sum of the candidates' logits on rows of the pool, (m, width)."""
     terms = design(sources, rows, layout)
-    if found.of == SINGLE:
-        which = int(found.exponents.argmax())
-        heard = alone(terms, starts(sources))[:, which]
-        return np.asarray(found.exponents[which] * heard, np.float32)
-    out = np.einsum("j,mjw->mw", found.exponents.astype(np.float32), terms, optimize=True)
-    out += found.leanings.astype(np.float32)
-    for s, matrix in zip(layout.slices, found.confused, strict=False):
-        out[:, s] += terms[..., s].reshape(len(terms), -1) @ matrix.astype(np.float32)
-    return np.asarray(out, np.float32)
+    out = np.zeros((len(terms), layout.width), np.float32)
+    for one in found:
+        if one.of == MAJORITY:
+            out += np.float32(one.exponents.max(initial=0.0)) * tally(sources, rows, layout)
+        elif one.of == SINGLE:
+            which = int(one.exponents.argmax())
+            out += np.float32(one.exponents[which]) * alone(terms, starts(sources))[:, which]
+        else:
+            out += np.einsum("j,mjw->mw", one.exponents.astype(np.float32), terms, optimize=True)
+            out += one.leanings.astype(np.float32)
+            for s, matrix in zip(layout.slices, one.confused, strict=False):
+                out[:, s] += terms[..., s].reshape(len(terms), -1) @ matrix.astype(np.float32)
+    return out

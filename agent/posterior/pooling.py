@@ -1,7 +1,9 @@
 """Many opinions and a few people's labels to one posterior. Works on arrays and a `Layout`; knows no annotator.
 
-The pool is logarithmic: P(y_i = k) ∝ exp(b_k + Σ_j w_j log p_ijk) (Genest & Zidek 1986; Heskes 1998). Which of the ways
-of fitting it is used is settled by cross-validated log-loss, with a guard in favour of the simple ones.
+The pool is logarithmic: P(y_i = k) ∝ exp(b_k + Σ_j w_j log p_ijk) (Genest & Zidek 1986; Heskes 1998). How it is fitted
+is settled on rows held out: every way is believed as far as it foretold what people said there (stacking by
+pseudo-likelihood, Yao et al. 2018), so that a rich way has to show that it is better than a simple one, and a simple
+one that it is better than a rich one.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.posterior import fit
-from agent.posterior.candidates import FEW, SIMPLE, Fitted, answered, candidates, say
+from agent.posterior.candidates import FULL, SHARED, Fitted, answered, blend, candidates, say
 from agent.posterior.risk import error, recalibrate
 from agent.posterior.sources import Doubles, Source, starts
 from agent.types import Floats, Ints, Layout
@@ -23,8 +25,13 @@ LEAST = 10
 """People's answers below which nothing is fitted."""
 FOLDS, FINE, FINE_UPTO = 5, 10, 200
 """Folds of the cross-validation, and of a small one: what is left to learn from should be nearly all."""
-GUARD = 0.5
-"""Standard errors by which a pool has to beat the best simple choice."""
+CAUTION = 0.75
+"""By how much of the log-likelihood of held-out rows ways are told apart: these rows' answers are not independent of
+what each way was fitted on."""
+BEFORE = {SHARED: 4.0, FULL: 4.0}
+"""How much more a way is believed than another, 1, before anybody answered."""
+NOTHING = 0.01
+"""A way that is believed less is not counted."""
 BLOCK = 1 << 15
 UNTOUCHED = "start"
 
@@ -32,13 +39,14 @@ UNTOUCHED = "start"
 @dataclass(frozen=True)
 class Pooled:
     """`posterior`: (n, width), of an answered row by a fit that did not see its answer; `error`: (n,) chance that the
-    whole label is wrong; `chosen`: name of the way of pooling; `scores`: way -> cross-validated log-loss a row;
-    `weights`: source -> exponent, `temperature` applied after them."""
+    whole label is wrong. `scores`: way of pooling -> log-loss a held-out row; `trust`: way -> how far it is believed,
+    in sum 1; `chosen`: the way believed most. `weights`: source -> exponent; `temperature` multiplies them all."""
 
     posterior: Floats
     error: Doubles
     chosen: str
     scores: Mapping[str, float]
+    trust: Mapping[str, float]
     weights: Mapping[str, float]
     temperature: float
 
@@ -59,30 +67,53 @@ def pool(
         importance: (m,) 1 / chance that the row was asked about; at most `HEAVIEST` counts. None: drawn uniformly.
         seed: draws the folds.
     """
-    rows, names = np.asarray(rows, np.int64), [s.name for s in sources]
+    rows = np.asarray(rows, np.int64)
     if len(rows) < LEAST:
-        start = starts(sources)
-        bare = Fitted(UNTOUCHED, np.zeros((1, 0, layout.width)), start, np.zeros(layout.width))
-        posterior = _everywhere(bare, sources, layout, 1.0)
-        weights = dict(zip(names, map(float, start), strict=True))
-        return Pooled(posterior, error(posterior, layout.slices), UNTOUCHED, {}, weights, 1.0)
+        return _unfitted(sources, layout)
     truth = np.asarray(said, np.float64)
     worth = np.ones(len(rows)) if importance is None else np.minimum(np.asarray(importance, np.float64), HEAVIEST)
     worth = worth / worth.mean()
     folds = _folds(len(rows), seed)
-    weights_ = np.where(folds == np.arange(folds.max() + 2)[:, None], 0.0, worth)
-    data = answered(sources, rows, truth, weights_, layout)
-    found = candidates(data, full=len(rows) >= FEW)
+    held_out = np.where(folds == np.arange(folds.max() + 2)[:, None], 0.0, worth)
+    found = candidates(answered(sources, rows, truth, held_out, layout))
     held = {name: one.logits[folds, np.arange(len(rows))] for name, one in found.items()}
-    chosen, scores = _choose(held, truth, worth, layout)
-    temperature = _temperature(held[chosen], truth, worth, layout)
-    posterior = _everywhere(found[chosen], sources, layout, temperature)
-    unseen = layout.normalise((held[chosen] * temperature).astype(np.float32))
-    guess = error(posterior, layout.slices)
-    risk = recalibrate(guess, error(unseen, layout.slices), _wrong(unseen, truth, layout), worth)
-    posterior[rows] = unseen
-    weights = dict(zip(names, map(float, found[chosen].exponents), strict=True))
-    return Pooled(posterior, risk, chosen, scores, weights, temperature)
+    scores = {
+        name: float(-(fit.softmax(z, layout)[1] * truth).sum(axis=1) @ worth / len(rows)) for name, z in held.items()
+    }
+    trust = _trust(scores, len(rows))
+    unseen = np.asarray(np.sum([share * held[name] for name, share in trust.items()], axis=0))
+    temperature = _temperature(unseen, truth, worth, layout)
+    together = blend(found, trust)
+    posterior = _everywhere(together, sources, layout, temperature)
+    risk = error(posterior, layout.slices)
+    posterior[rows] = layout.normalise((temperature * unseen).astype(np.float32))
+    guess = error(posterior[rows], layout.slices)
+    return Pooled(
+        posterior,
+        recalibrate(risk, guess, _wrong(posterior[rows], truth, layout), worth),
+        max(trust, key=trust.__getitem__),
+        scores,
+        trust,
+        dict(zip([s.name for s in sources], np.sum([one.exponents for one in together], axis=0).tolist(), strict=True)),
+        temperature,
+    )
+
+
+def _unfitted(sources: Sequence[Source], layout: Layout) -> Pooled:
+    """Before people have said enough: machines share one vote, the student has half a one."""
+    start = starts(sources)
+    bare = Fitted(np.zeros((1, 0, layout.width)), start, np.zeros(layout.width))
+    posterior = _everywhere([bare], sources, layout, 1.0)
+    weights = dict(zip([s.name for s in sources], start.tolist(), strict=True))
+    return Pooled(posterior, error(posterior, layout.slices), UNTOUCHED, {}, {UNTOUCHED: 1.0}, weights, 1.0)
+
+
+def _trust(scores: Mapping[str, float], m: int) -> Mapping[str, float]:
+    """Way -> how far it is believed: exp(−caution · log-loss of all held-out rows), times what it was before."""
+    least = min(scores.values())
+    raw = {name: BEFORE.get(name, 1.0) * np.exp(-CAUTION * m * (loss - least)) for name, loss in scores.items()}
+    kept = {name: value for name, value in raw.items() if value >= NOTHING * sum(raw.values())}
+    return {name: float(value / sum(kept.values())) for name, value in kept.items()}
 
 
 def _folds(m: int, seed: int) -> Ints:
@@ -91,20 +122,6 @@ def _folds(m: int, seed: int) -> Ints:
     out = np.empty(m, np.int64)
     out[np.random.default_rng(seed).permutation(m)] = np.arange(m) % count
     return out
-
-
-def _choose(
-    held: Mapping[str, Doubles], truth: Doubles, worth: Doubles, layout: Layout
-) -> tuple[str, Mapping[str, float]]:
-    """The way with the least log-loss on rows held out; a simple one where the gain is within the noise."""
-    losses = {name: -(fit.softmax(z, layout)[1] * truth).sum(axis=1) * worth for name, z in held.items()}
-    scores = {name: float(loss.mean()) for name, loss in losses.items()}
-    simple = min((name for name in SIMPLE if name in scores), key=scores.__getitem__)
-    first = min(scores, key=scores.__getitem__)
-    gain = losses[simple] - losses[first]
-    if first != simple and gain.mean() <= GUARD * gain.std() / np.sqrt(len(gain)):
-        first = simple
-    return first, scores
 
 
 def _temperature(logits: Doubles, truth: Doubles, worth: Doubles, layout: Layout) -> float:
@@ -124,7 +141,7 @@ def _wrong(posterior: Floats, truth: Doubles, layout: Layout) -> Doubles:
     return out
 
 
-def _everywhere(found: Fitted, sources: Sequence[Source], layout: Layout, temperature: float) -> Floats:
+def _everywhere(found: Sequence[Fitted], sources: Sequence[Source], layout: Layout, temperature: float) -> Floats:
     """The posterior of all rows, block by block."""
     n = len(sources[0].logs)
     out = np.empty((n, layout.width), np.float32)
