@@ -254,10 +254,11 @@ class Test:
         return self.wrong_at_most <= self.plan.allowed
 
 
-def rehearse(plan: Plan, wrong: Bools, orders: Ints) -> tuple[Ints, Doubles]:
+def rehearse(plan: Plan, wrong: Bools, orders: Ints, *, mended: bool = True) -> tuple[Ints, Doubles]:
     """Many audits at once of known worlds: after how many answers each certifies, and wrong labels found by then.
 
     Args: wrong: (runs, n) whether each unit is wrong in a run's world. orders: (runs, most) units in drawn order.
+        mended: whether what was found counts as mended; if not, the claim is about the labels as frozen.
     Returns: (runs,) answers, `most` + 1 where it did not; (runs,) found.
     """
     runs, most = orders.shape
@@ -267,7 +268,8 @@ def rehearse(plan: Plan, wrong: Bools, orders: Ints) -> tuple[Ints, Doubles]:
         unit = orders[live, t]
         bets.hear(plan.stratum[unit], wrong[live, unit].astype(np.float64), plan.size[unit])
         found[live] = bets.found
-        done = np.minimum(bets.bound() - bets.found, bets.mass.sum(1)) <= plan.allowed + 1e-6
+        left = np.minimum(bets.bound() - bets.found, bets.mass.sum(1)) if mended else bets.bound()
+        done = left <= plan.allowed + 1e-6
         if done.any():
             answers[live[done]] = t + 1
             bets.keep(~done)
