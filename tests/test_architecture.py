@@ -38,6 +38,7 @@ MATHEMATICS = (
     "certify",
     "posterior",
     "estimate",
+    "suspects",
     "agreement",
 )
 
