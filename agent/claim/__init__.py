@@ -8,7 +8,7 @@ from agent.claim.again import verify
 from agent.claim.drawn import check_draw
 from agent.claim.evidence import Evidence, gather, people_are, person_recipe, seal
 from agent.claim.ladder import certified, derive, make
-from agent.claim.paper import write
+from agent.claim.paper import plain, write
 from agent.claim.promise import freeze, promise
 from agent.claim.words import lines, sentence
 
@@ -23,6 +23,7 @@ __all__ = [
     "make",
     "people_are",
     "person_recipe",
+    "plain",
     "promise",
     "seal",
     "sentence",

@@ -20,11 +20,29 @@ def sentence(c: Certificate) -> str:
 
 
 def lines(c: Certificate) -> list[str]:
-    """What is certified of a part, where it is not all of them; what was frozen; who is the truth."""
+    """The claim, and what is certified of a part where it is not met for all."""
+    if c.commitment.get("of") == "file":
+        return [of_file(c)]
     part, out = c.accepted, [sentence(c)]
     if part and not part["all"]:
         out += [_part(c)]
     return out
+
+
+def of_file(c: Certificate) -> str:
+    """What is certified of a finished file."""
+    people = str(c.extra.get("people_are", ""))
+    truth = f" ({people})" if people.startswith("simulated") else f" ({c.truth})" if c.truth else ""
+    mended = int(c.extra["mended"])
+    once = f" once the {mended:,} wrong ones that were found are mended," if mended else ""
+    missing = f", {c.missing:,} of them because nobody could tell" if c.missing else ""
+    verdict = "is met" if c.met else "is not met"
+    return (
+        f"At least {_floored(c.wrong_at_most, c.items)} % of the {c.items:,} labels are what the people{truth} said or "
+        f"would have said,{once} with {_percent(1 - c.delta)} % confidence: {c.audited:,} drawn at random were "
+        f"answered, {c.wrong:,} of the labels checked were wrong{missing}, look {c.look}. "
+        f"The target of {_percent(c.target)} % {verdict}."
+    )
 
 
 def _part(c: Certificate) -> str:

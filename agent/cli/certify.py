@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,29 +19,95 @@ _OPEN = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
 @click.command()
-@click.option("--verify", is_flag=True, help="Check certificate.json against the ledger; make none.")
-@click.option("--accuracy", type=_OPEN, metavar="SHARE", help="The target; goal.accuracy when not given.")
-@click.option("--delta", type=_OPEN, metavar="RISK", help="The risk; goal.delta when not given.")
-@click.option("--now", is_flag=True, help="Take the look now, though questions to people are open and count as wrong.")
+@click.argument("file", required=False)
+@click.option("--verify", is_flag=True, help="Derive certificate.json again; make none.")
+@click.option(
+    "--target",
+    "--accuracy",
+    "accuracy",
+    type=_OPEN,
+    metavar="SHARE",
+    help="The target; goal.accuracy when not given, for a FILE 0.95.",
+)
+@click.option("--delta", type=_OPEN, metavar="RISK", help="The risk; goal.delta when not given, for a FILE 0.05.")
+@click.option(
+    "--test",
+    type=click.Choice(["exact", "anytime"]),
+    help="One look at all answers, or a look whenever you like; goal.test when not given, for a FILE anytime.",
+)
+@click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="LABEL",
+    help="Certify this label by itself, too; once for each. goal.classes when not given.",
+)
+@click.option(
+    "--now",
+    is_flag=True,
+    help="Take the exact test's look now, though questions to people are open and count as wrong.",
+)
+@click.option("--gold-by", metavar="WHO", help="FILE: people, column:NAME, or a file of recorded votes.")
+@click.option("--label", metavar="COLUMN", help="FILE: the column of the labels.")
+@click.option("--text", multiple=True, metavar="COLUMN", help="FILE: what people are shown.")
+@click.option("--id", "own", metavar="COLUMN", help="FILE: your own ids.")
+@click.option("--confidence", metavar="COLUMN", help="FILE: how sure each label is, 0 to 1; none takes no such column.")
+@click.option("--cluster", metavar="COLUMN", help="FILE: rows that belong together; the text's column: rows alike.")
+@click.option("--audit", type=click.IntRange(min=1), metavar="N", help="FILE: questions of the exact test.")
+@click.option("--question", default="", help="FILE: what people are asked.")
+@click.option("--guidelines", default="", help="FILE: how people are to decide in doubtful cases.")
+@click.option("--labels", default="", metavar="A,B", help="FILE: further labels people may choose.")
+@click.option("--again", is_flag=True, help="FILE: take another look, of a file or at terms that have changed.")
 @common
 @click.pass_context
 def certify(
-    context: click.Context, common: Common, verify: bool, accuracy: float | None, delta: float | None, now: bool
-) -> None:
-    """Say how good the labels are, measured on items drawn at random and labeled blind by people.
+    context: click.Context, common: Common, file: str | None, verify: bool, accuracy: float | None,
+    delta: float | None, test: str | None, classes: tuple[str, ...], now: bool, gold_by: str | None, label: str | None,
+    text: tuple[str, ...], own: str | None, confidence: str | None, cluster: str | None, audit: int | None,
+    question: str, guidelines: str, labels: str, again: bool,
+) -> None:  # fmt: skip
+    """Say how good labels are, measured on items drawn at random and labeled blind by people.
 
-    Writes certificate.json into the run folder. Exits with 5 when the target is not met. Each look at other labels or
-    answers spends a part of the risk, so it waits until people have answered, unless --now says otherwise.
+    Without FILE, of this run: writes certificate.json into the run folder. Exits with 5 when the target is not met for
+    all labels. Each look of the exact test at other labels or answers spends a part of the risk, so it waits until
+    people have answered, unless --now says otherwise.
+
+    With FILE, of labels that anybody made (CSV, JSONL, Parquet): freezes the file and commits to an audit in a folder
+    beside it, where people answer with review; the same command again says how it stands. Exits with 4 while people are
+    waited for.
 
     \b
     Example:
       tutelage certify
       tutelage certify --accuracy 0.9
       tutelage certify --verify
+      tutelage certify labels.parquet --gold-by people --target 0.95
     """
+    if file is not None:
+        from agent.cli import finished
+
+        told = finished.Told(
+            file, accuracy, delta, test, gold_by or "people", label, text, own, confidence, cluster, audit,
+            question, guidelines, labels, classes, now, again,
+        )  # fmt: skip
+        context.exit(finished.verified(common, file) if verify else finished.certified(common, told))
+    for name, given in (("--gold-by", gold_by), ("--label", label), ("--again", again), ("--audit", audit)):
+        if given:
+            raise UserError(f"{name} is for a finished file: name it, as in  tutelage certify labels.parquet {name}")
+    _run(context, common, verify, accuracy, delta, test, classes, now)
+
+
+def _run(
+    context: click.Context, common: Common, verify: bool, accuracy: float | None, delta: float | None,
+    test: str | None, classes: tuple[str, ...], now: bool,
+) -> None:  # fmt: skip
     from agent import claim
     from agent.cli.figures import cards, figures, opened, pool_of
 
+    if test:
+        common.overrides.append(f"goal.test={test}")
+    if classes:
+        common.overrides.append(f"goal.classes={json.dumps(list(classes), ensure_ascii=False)}")
     config = common.config()
     path = config.folder / "certificate.json"
     with opened(config, common.flags) as store:
@@ -52,9 +118,9 @@ def certify(
         target = config.goal.accuracy if accuracy is None else accuracy
         made = claim.make(config, store, pool, target, config.goal.delta if delta is None else delta, now)
         advice = [] if made.met else _advice(common, figures(config, store), cards(config, store))
-    words = claim.sentence(made)
-    body = {"certificate": dataclasses.asdict(made), "path": str(path), "claim": words, "met": made.met}
-    common.show({**body, "advice": advice}, "\n".join([words, *advice, str(path)]))
+    words = claim.lines(made)
+    body = {"certificate": claim.plain(made), "path": str(path), "claim": words[0], "met": made.met}
+    common.show({**body, "claims": words, "advice": advice}, "\n".join([*words, *advice, str(path)]))
     if not made.met:
         context.exit(UNCERTIFIED)
 

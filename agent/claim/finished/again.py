@@ -1,0 +1,52 @@
+"""The certificate of a finished file, derived again from the file and the ledger. Believes no number it is told."""
+
+from __future__ import annotations
+
+import json
+
+from agent.claim.finished.folder import opened
+from agent.claim.finished.standing import stand
+from agent.claim.finished.terms import Terms, commit, wanted_of
+from agent.claim.paper import plain
+from agent.claim.promise import sha_of
+from agent.data import whole
+
+
+def verify(path: str) -> list[str]:
+    """What does not agree between file, ledger and certificate, in plain words; empty: it holds.
+
+    Raises:
+        DataError: the file is gone, or no audit of it has begun.
+    """
+    with opened(path) as room:
+        file = room.folder / "certificate.json"
+        try:
+            claimed = json.loads(file.read_text("utf-8"))
+            look, upto = int(claimed["look"]), int(claimed["extra"]["answers_up_to"])
+            early = bool(claimed["extra"]["early"])
+        except FileNotFoundError:
+            return [f"{file} is not there: `tutelage certify {path}` makes it once the test is decided"]
+        except (ValueError, KeyError, TypeError):
+            return [f"{file} is not a certificate of this program"]
+        problems = room.store.verify()
+        committed = next((c for c in room.store.commitments() if c["look"] == look), None)
+        if committed is None:
+            return [*problems, f"the ledger holds no commitment for look {look}"]
+        body = committed["body"]
+        if committed["sha256"] != sha_of(body):
+            problems.append(f"the commitment of look {look} was changed: it has another hash")
+        frozen = whole(path, wanted_of(body))
+        if frozen.sha256 != body["sha256"]:
+            return [*problems, f"{path} is not the file that was certified: its sha256 is another"]
+        made = commit(frozen, Terms(), room.recipe, look, body)
+        for name, value in made.body.items():
+            if body.get(name) != value:
+                problems.append(f"{name}: look {look} committed to {body.get(name)!r}, the file gives {value!r}")
+        derived = plain(stand(room, frozen, made, early, upto).certificate)
+        if not any({**c["body"], "extra": 0} == {**derived, "extra": 0} for c in room.store.certificates()):
+            problems.append("the ledger holds no such certificate")
+        for name, value in derived.items():
+            if name != "extra" and claimed.get(name) != value:
+                told, gives = (str(one)[:200] for one in (claimed.get(name), value))
+                problems.append(f"{name}: the file says {told}, the ledger gives {gives}")
+        return problems

@@ -1,0 +1,211 @@
+"""One call of `tutelage certify FILE`: freeze and commit, or hear and test; then put the next questions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from agent import certify
+from agent import config as settings
+from agent.claim.evidence import people_are
+from agent.claim.finished.folder import Room, ask, begin, begun, folder_of, opened
+from agent.claim.finished.standing import Standing, stand
+from agent.claim.finished.terms import Committed, Terms, commit, wanted_of
+from agent.claim.paper import plain, write
+from agent.claim.promise import sha_of
+from agent.data import Whole, whole
+from agent.data import write as data_write
+from agent.errors import Damaged, DataError
+from agent.types import Answer, Item, Value
+
+BATCH = 50
+"""Questions put to people at once, where they are not told how many: people answer as many as they like."""
+
+Answerer = Callable[[Item, int], Answer]
+
+
+def look(path: str, terms: Terms, gold: str = "people", again: bool = False, early: bool = False) -> Standing:
+    """Freeze the file and commit at the first call; at any later one, say where its audit stands.
+
+    gold: "people", who answer the queue; "column:NAME", or a file of recorded votes, which answer at once. again: one
+    more look, at its own risk, because the file or the terms are others. early: the exact test's one look, although
+    questions are open: they count as wrong.
+
+    Raises:
+        DataError: the file is gone, has changed, or its columns are not what was committed.
+    """
+    truth = gold.removeprefix("column:") if gold.startswith("column:") else None
+    if not begun(path):
+        begin(path, whole(path, dataclasses.replace(terms.wanted, truth=truth)), terms)
+    with opened(path) as room:
+        file, made = _committed(room, path, terms, truth, again)
+        if (spent := _spent(room, made)) is not None:
+            return stand(room, file, made, bool(spent["extra"]["early"]), int(spent["extra"]["answers_up_to"]))
+        standing = _further(room, file, made, _recorded(room, file, gold), early and made.exact)
+        if said := people_are(room.store):
+            extra = {**standing.certificate.extra, "people_are": said}
+            standing = dataclasses.replace(standing, certificate=dataclasses.replace(standing.certificate, extra=extra))
+        _corrections(room, file, standing)
+        if standing.certificate.met or standing.over or (early and made.exact):
+            body = plain(standing.certificate)
+            if not any(c["body"] == body for c in room.store.certificates()):
+                room.store.add_certificate(standing.certificate.labels_sha256, body)
+            write(body, folder_of(path) / "certificate.json")
+        return standing
+
+
+def _corrections(room: Room, file: Whole, standing: Standing) -> None:
+    """The wrong labels that were found, for whoever mends them: corrections.csv."""
+    rows = sorted(standing.corrections)
+    if not rows:
+        return
+    said = [standing.corrections[row] for row in rows]
+    columns: dict[str, Sequence[Any]] = {
+        "row": [row + 1 for row in rows],
+        "id": file.ids(rows),
+        "label": [_flat(file.names[file.label[row]]) for row in rows],
+        "people said": [_flat(value) for value in said],
+    }
+    data_write(columns, str(room.folder / "corrections.csv"))
+
+
+def _flat(value: Value) -> str:
+    return value if isinstance(value, str) else "|".join(value)
+
+
+def _spent(room: Room, made: Committed) -> dict[str, Any] | None:
+    """The certificate for which the exact test's one look was taken."""
+    bodies = [c["body"] for c in room.store.certificates() if c["body"]["look"] == made.body["look"]]
+    return bodies[-1] if bodies and made.exact else None
+
+
+def _committed(room: Room, path: str, terms: Terms, truth: str | None, again: bool) -> tuple[Whole, Committed]:
+    """The file and the promise it is under: the last one, or a new one, durable before any question is put."""
+    earlier = room.store.commitments()
+    if not earlier:
+        file = whole(path, dataclasses.replace(terms.wanted, truth=truth))
+        return file, _promise(room, file, terms, 1, None)
+    last = earlier[-1]["body"]
+    if again:
+        wanted = terms.wanted if terms.wanted.label or terms.wanted.text else wanted_of(last)
+        file = whole(path, dataclasses.replace(wanted, truth=truth))
+        fresh = commit(file, terms, room.recipe, int(last["look"]) + 1, last)
+        if _same(fresh.body, last):
+            raise DataError(f"{path} and the terms are those of look {last['look']}: there is nothing to look at again")
+        if fresh.body["sha256"] != last["sha256"]:
+            _take_back(room)
+        return file, _promise(room, file, terms, int(last["look"]) + 1, last)
+    file = whole(path, wanted_of(last, truth))
+    _unchanged(path, file, terms, last, earlier[-1]["at"])
+    if last["questions"] != room.recipe:
+        raise DataError(
+            f"{room.folder / 'tutelage.toml'} was changed: its questions are not those that were committed. Put it "
+            "back, or take another look with --again"
+        )
+    made = commit(file, Terms(), room.recipe, int(last["look"]), last)
+    if dict(made.body) != last or sha_of(last) != earlier[-1]["sha256"]:
+        raise Damaged(f"the commitment in {room.folder} is not what this file and its terms give: restore a copy of it")
+    return file, made
+
+
+def _promise(room: Room, file: Whole, terms: Terms, number: int, earlier: dict[str, Any] | None) -> Committed:
+    known = set(room.config.task.labels)
+    used = {name for value in file.names for name in ([value] if isinstance(value, str) else value)}
+    if strange := sorted(used - known):
+        raise DataError(
+            f"label {strange[0]!r} of {file.path} is none of those people are asked to choose from: add it under "
+            f"[task.labels] of {room.folder / 'tutelage.toml'}"
+        )
+    made = commit(file, terms, room.recipe, number, earlier)
+    room.store.add_commitment(number, sha_of(made.body), dict(made.body))
+    return made
+
+
+def _same(fresh: Any, last: Any) -> bool:
+    own = {"look", "risk_of_this_look", "order_sha256", "strata"}
+    return {k: v for k, v in fresh.items() if k not in own} == {k: v for k, v in last.items() if k not in own}
+
+
+def _unchanged(path: str, file: Whole, terms: Terms, last: dict[str, Any], at: float) -> None:
+    """Raise where something is not as it was committed."""
+    look, when = int(last["look"]), datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    smaller = 100 * certify.risk_of_look(float(last["delta"]), look + 1)
+    mend = f"--again takes another look, at a risk of {smaller:.2g} % and with questions of its own"
+    if file.sha256 != last["sha256"]:
+        raise DataError(
+            f"{path} has changed since it was frozen ({when}): its sha256 is {file.sha256[:12]}…, not "
+            f"{last['sha256'][:12]}…; the answers so far are about the other one. Put that back, or {mend}"
+        )
+    told = {"target": terms.target, "delta": terms.delta, "test": terms.test, "seed": terms.seed}
+    told |= {"draws": terms.audit}
+    for name, value in told.items():
+        if value is not None and value != last[name]:
+            called = "audit" if name == "draws" else name
+            raise DataError(
+                f"--{called} {value}: this look has committed to {last[name]} before it heard an answer; leave it out, "
+                f"or {mend}"
+            )
+    wanted = {"label": terms.wanted.label, "confidence": terms.wanted.confidence, "cluster": terms.wanted.cluster}
+    for name, column in wanted.items():
+        if column and column != last["columns"][name]:
+            committed = last["columns"][name]
+            raise DataError(f"--{name} {column}: this look has committed to {committed}; leave it out, or {mend}")
+
+
+def _take_back(room: Room) -> None:
+    """What is open of an earlier look is asked no more."""
+    for call in room.store.open_calls(annotator="person"):
+        room.store.withdraw(call.key, "certify")
+
+
+def _recorded(room: Room, file: Whole, gold: str) -> Answerer | None:
+    """Who answers in people's place, and a note in the ledger that it is so; None for people."""
+    if gold == "people":
+        return None
+    from agent.oracles import person
+
+    if file.truth is not None:
+        said = f"simulated from column {file.wanted.truth}"
+        answerer = _from_column(file)
+    else:
+        said = f"simulated from recorded people's votes in {gold.rsplit('/', 1)[-1]}"
+        seed = int(room.store.commitments()[-1]["body"]["seed"])
+        answerer = person.recorded(gold, settings.the_task(room.config), seed)
+    if people_are(room.store) != said:
+        room.store.end_turn(-1, {"people_are": said})
+    return answerer
+
+
+def _from_column(file: Whole) -> Answerer:
+    truth = file.truth
+    assert truth is not None
+
+    def answer(item: Item, sample: int) -> Answer:
+        code = int(truth[int(item.id.rpartition("-")[2]) - 1])
+        value: Value | None = None if code < 0 else file.names[code]
+        text = value if isinstance(value, str) else json.dumps(value)
+        return Answer("" if value is None else text, unsure=value is None, who=f"column {file.wanted.truth}")
+
+    return answer
+
+
+def _further(room: Room, file: Whole, made: Committed, answerer: Answerer | None, early: bool) -> Standing:
+    """Hear what there is; while the test is undecided and nothing is open, put further questions."""
+    while True:
+        standing = stand(room, file, made, early)
+        _corrections(room, file, standing)
+        if standing.certificate.met or standing.over or early:
+            return standing
+        if standing.open and answerer is None:
+            return standing
+        if standing.asked <= standing.heard:
+            size = made.most - standing.asked if made.exact else BATCH
+            ask(room, file, made, made.order[standing.asked : standing.asked + size].tolist())
+        if answerer is None:
+            return stand(room, file, made, early)
+        for call in room.store.open_calls(annotator="person"):
+            item = room.pool.item(room.pool.position(call.item))
+            room.store.record_now(call.key, answerer(item, call.sample))

@@ -1,0 +1,209 @@
+"""What is asked of an audit of a finished file, and what it promises before the first answer. Sees no answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from agent import certify
+from agent.certify import strata
+from agent.data import Wanted, Whole
+from agent.errors import DataError
+from agent.types import Bools, Doubles, Ints
+
+POWER = 0.8
+"""How likely the exact test's one look is to certify labels that are half as wrong as the target bears."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the user says; None: as was committed before, or the default. `audit`: questions of the exact test."""
+
+    wanted: Wanted = field(default_factory=Wanted)
+    target: float | None = None
+    delta: float | None = None
+    test: str | None = None
+    seed: int | None = None
+    audit: int | None = None
+    question: str = ""
+    guidelines: str = ""
+    labels: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Units:
+    """What is drawn: rows, or clusters of rows. risk, size: (u,) predicted share of wrong rows, and rows, of a unit."""
+
+    risk: Doubles
+    size: Doubles | None
+    rows: Ints | None = None
+    starts: Ints | None = None
+
+    def __len__(self) -> int:
+        return len(self.risk)
+
+    def rows_of(self, unit: int) -> Ints:
+        """The rows of a unit, from 0."""
+        if self.rows is None or self.starts is None:
+            return np.array([unit], np.int64)
+        return self.rows[self.starts[unit] : self.starts[unit + 1]]
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A promise with all that follows from it: the plan of the audit, and the units in the order of the draw."""
+
+    body: Mapping[str, Any]
+    plan: strata.Plan
+    units: Units
+    order: Ints
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is looked at once, when all is answered."""
+        return bool(self.body["test"] == "exact")
+
+    @property
+    def most(self) -> int:
+        """How many units may be asked about."""
+        return int(self.body["draws"]) if self.exact else len(self.order)
+
+
+def units_of(whole: Whole) -> Units:
+    """Rows, or clusters where the file tells them."""
+    risk = np.full(whole.rows, 0.5) if whole.confidence is None else 1.0 - whole.confidence
+    if whole.cluster is None:
+        return Units(risk, None)
+    rows = np.argsort(whole.cluster, kind="stable")
+    starts = np.flatnonzero(np.diff(whole.cluster[rows], prepend=-1, append=whole.cluster.max() + 1))
+    size = np.diff(starts)
+    mean = np.add.reduceat(risk[rows], starts[:-1]) / size
+    return Units(mean, size.astype(np.float64), rows.astype(np.int64), starts.astype(np.int64))
+
+
+def item_id(whole: Whole, row: int) -> str:
+    """The name of a row in the ledger: another file's rows have other names, so no answer counts for another file."""
+    return f"{whole.sha256[:24]}-{row + 1}"
+
+
+def commit(whole: Whole, terms: Terms, recipe: str, look: int, earlier: Mapping[str, Any] | None = None) -> Committed:
+    """The promise of one look at this file. Deterministic: `verify` makes it again from the file and the terms.
+
+    recipe: of the questions people are asked. earlier: a promise whose terms hold where none are told.
+
+    Raises:
+        DataError: the terms do not go with the file.
+    """
+    before = earlier or {}
+    target = _first(terms.target, before.get("target"), 0.95)
+    delta, test = _first(terms.delta, before.get("delta"), 0.05), _first(terms.test, before.get("test"), "anytime")
+    seed, spent = _first(terms.seed, before.get("seed"), 0), certify.risk_of_look(delta, look)
+    units, allowed = units_of(whole), math.floor((1 - target) * whole.rows + 1e-9)
+    if test == "exact" and units.size is not None:
+        raise DataError("clusters are audited with the any-time test: leave out --test exact, or --cluster")
+    if test == "exact":
+        units = dataclasses.replace(units, risk=np.full(len(units), 0.5))
+    plan = strata.plan(units.risk, allowed, spent, size=units.size)
+    firsts = range(whole.rows) if units.rows is None or units.starts is None else units.rows[units.starts[:-1]].tolist()
+    ids = [item_id(whole, row) for row in firsts]
+    order = strata.order(plan, strata.chances(ids, seed))
+    draws = _draws(whole, target, spent, _first(terms.audit, before.get("draws"), None)) if test == "exact" else 0
+    body = {
+        "of": "file",
+        "sha256": whole.sha256,
+        "rows": whole.rows,
+        "columns": _told(whole.wanted),
+        "labels_sha256": labels_sha256(whole),
+        "questions": recipe,
+        "target": target,
+        "delta": delta,
+        "look": look,
+        "risk_of_this_look": spent,
+        "test": test,
+        "seed": seed,
+        "allowed": allowed,
+        "units": len(units),
+        "strata": np.bincount(plan.stratum).tolist(),
+        "draws": draws,
+        "order_sha256": hashlib.sha256(order.astype("<i8").tobytes()).hexdigest(),
+    }
+    return Committed(body, plan, units, order)
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _told(wanted: Wanted) -> dict[str, Any]:
+    found = dataclasses.asdict(wanted)
+    del found["truth"]
+    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def wanted_of(body: Mapping[str, Any], truth: str | None = None) -> Wanted:
+    """The columns of a promise."""
+    told = dict(body["columns"])
+    told["confidence"] = told["confidence"] or ""
+    return Wanted(**{**told, "text": tuple(told["text"]), "truth": truth})
+
+
+def labels_sha256(whole: Whole) -> str:
+    """The seal of all labels, in the file's order."""
+    names = [json.dumps(name) for name in whole.names[: int(whole.label.max()) + 1]]
+    used = hashlib.sha256(whole.label.astype("<i8").tobytes()).hexdigest()
+    return certify.sha256_of([names, [used]])
+
+
+def _draws(whole: Whole, target: float, delta: float, told: int | None) -> int:
+    """Audits of the exact test: as told, or the fewest that certify with chance `POWER` what is half as wrong."""
+    fewest = _fewest(whole.rows, target, delta)
+    if told is not None:
+        if not fewest <= told <= whole.rows:
+            raise DataError(
+                f"--audit {told}: of {whole.rows:,} rows at least {fewest:,} must be audited to certify "
+                f"{100 * target:.4g} % at all, and no more than there are"
+            )
+        return told
+    low, high = fewest, whole.rows
+    while low < high:
+        middle = (low + high) // 2
+        needed = certify.accuracy_needed(whole.rows, middle, target, delta, POWER)
+        low, high = (low, middle) if needed is not None and needed <= (1 + target) / 2 else (middle + 1, high)
+    return low
+
+
+def _fewest(rows: int, target: float, delta: float) -> int:
+    """Audits without which nothing is certified, were no label wrong."""
+    allowed = math.floor((1 - target) * rows + 1e-9)
+    low, high = 0, rows
+    while low < high:
+        middle = (low + high) // 2
+        enough = certify.wrong_at_most(rows, middle, 0, delta) <= allowed
+        low, high = (low, middle) if enough else (middle + 1, high)
+    return low
+
+
+def forecast(made: Committed, accuracies: Sequence[float]) -> dict[float, tuple[int, int]]:
+    """Questions until the certificate if the labels are so right: median and 90th of 100 simulated audits each."""
+    plan, risk, units = made.plan, made.units.risk, len(made.units)
+    share = min(1.0, 10_000 / units)
+    kept: Bools = np.zeros(units, bool)
+    kept[np.argsort(risk, kind="stable")[:: max(1, round(1 / share))]] = True
+    size = None if made.units.size is None else made.units.size[kept]
+    part = float(plan.size[kept].sum() / plan.size.sum())
+    small = strata.plan(risk[kept], max(math.floor(plan.allowed * part), 0), plan.delta, size=size)
+    mass = np.bincount(small.stratum, small.size).astype(np.float64)
+    about = np.clip(np.bincount(small.stratum, small.size * risk[kept]) / mass, 1e-4, 0.9999).astype(np.float64)
+    out = {}
+    for accuracy in accuracies:
+        wrong = strata.shifted(about, mass, (1 - accuracy) * float(mass.sum()))[small.stratum]
+        out[accuracy] = strata.forecast(small, wrong, seed=0)
+    return out

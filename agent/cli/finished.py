@@ -1,0 +1,147 @@
+"""`tutelage certify FILE`: says where the audit of a finished file stands. The test itself is not known here."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agent.cli.house import DONE, OUR_FAULT, UNCERTIFIED, WAITING, Common, many
+
+if TYPE_CHECKING:
+    from agent.claim.finished import Standing
+
+LIKELY = (0.8, 0.6, 0.4)
+"""Shares of what the target bears that may be wrong: for what it will take, before anything is known."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the command line says of a file."""
+
+    file: str
+    target: float | None
+    delta: float | None
+    test: str | None
+    gold: str
+    label: str | None
+    text: tuple[str, ...]
+    own: str | None
+    confidence: str | None
+    cluster: str | None
+    audit: int | None
+    question: str
+    guidelines: str
+    labels: str
+    classes: tuple[str, ...]
+    now: bool
+    again: bool
+
+
+def certified(common: Common, told: Told) -> int:
+    """Freeze or go on; the exit code: 0 certified, 4 people are waited for, 5 not certified."""
+    from agent.claim import finished, lines, plain
+    from agent.data import Wanted
+
+    seed = next((int(o.partition("=")[2]) for o in common.overrides if o.startswith("run.seed=")), None)
+    sure = "" if told.confidence == "none" else told.confidence
+    terms = finished.Terms(
+        Wanted(told.text, told.label, sure, told.cluster, told.own),
+        told.target, told.delta, told.test, seed, told.audit, told.question, told.guidelines,
+        tuple(name.strip() for name in told.labels.split(",") if name.strip()), told.classes,
+    )  # fmt: skip
+    standing = finished.look(told.file, terms, told.gold, told.again, told.now)
+    made, toml = standing.certificate, f"{standing.folder}/tutelage.toml"
+    decided = made.met or standing.over or bool(made.extra["early"])
+    code = DONE if made.met else UNCERTIFIED if decided else WAITING
+    words = lines(made) if decided else _so_far(standing)
+    expected = {} if decided or standing.heard else _expected(standing)
+    steps = [] if decided else [f"tutelage review -c {shlex.quote(toml)}", f"tutelage certify {shlex.quote(told.file)}"]
+    body: dict[str, Any] = {
+        "file": told.file,
+        "folder": standing.folder,
+        "certificate": plain(made) if decided else None,
+        "path": f"{standing.folder}/certificate.json" if decided else None,
+        "met": made.met,
+        "claim": words[0],
+        "answered": made.audited,
+        "wrong": made.wrong,
+        "not_told": made.missing,
+        "open": standing.open,
+        "wrong_at_most": made.wrong_at_most if decided or not standing.committed.exact else None,
+        "allowed": standing.committed.body["allowed"],
+        "commitment": dict(standing.committed.body),
+        "expected": {f"{accuracy:g}": list(pair) for accuracy, pair in expected.items()},
+        "corrections": {str(row + 1): value for row, value in sorted(standing.corrections.items())},
+        "next": steps,
+    }
+    out = [*words, *_table(expected), *_mends(standing), *_way(standing, steps, decided)]
+    common.show(body, "\n".join([*out, *([str(body["path"])] if decided else [])]))
+    return code
+
+
+def _so_far(standing: Standing) -> list[str]:
+    body, made = standing.committed.body, standing.certificate
+    if not standing.heard:
+        columns = body["columns"]
+        parts = [f"labels in {columns['label']!r}", f"text in {', '.join(map(repr, columns['text']))}"]
+        parts += [f"{name} in {columns[name]!r}" for name in ("confidence", "cluster") if columns[name]]
+        frozen = f"Frozen: {body['rows']:,} rows, {'; '.join(parts)}; sha256 {body['sha256'][:12]}…"
+        promised = (
+            f"the order of the audit (seed {body['seed']}), the target of {100 * body['target']:.4g} %, the risk of"
+        )
+        return [frozen, f"Committed, look {body['look']}: {promised} {100 * body['delta']:.4g} %."]
+    missing = f", {made.missing:,} could not be told" if made.missing else ""
+    head = f"Not certified yet: {many(standing.heard, 'answer')}, {made.wrong:,} wrong{missing}."
+    if standing.committed.exact:
+        return [f"{head} The test looks once, when all {standing.committed.most:,} are answered."]
+    proved = f"once these are mended, at most {made.wrong_at_most:,} of the {made.items:,} labels are wrong"
+    return [f"{head} Proved so far: {proved}; the target bears {body['allowed']:,}."]
+
+
+def _expected(standing: Standing) -> dict[float, tuple[int, int]]:
+    """Questions by how right the labels may be: median and 90th of 100."""
+    from agent.claim.finished import forecast
+
+    if standing.committed.exact:
+        return {}
+    target = float(standing.committed.body["target"])
+    return forecast(standing.committed, [round(1 - (1 - target) * share, 4) for share in LIKELY])
+
+
+def _table(expected: dict[float, tuple[int, int]]) -> list[str]:
+    if not expected:
+        return []
+    out = ["Questions it will take (half of the times fewer / 9 times in 10 fewer), by how many labels are right:"]
+    for accuracy, pair in expected.items():
+        half, most = (f"{n:,}" if n <= 3000 else "more than 3,000" for n in pair)
+        out.append(f"  {100 * accuracy:.4g} %: {half} / {most}")
+    return out
+
+
+def _mends(standing: Standing) -> list[str]:
+    found = len(standing.corrections)
+    where = f"{standing.folder}/corrections.csv"
+    return [f"{many(found, 'wrong label')} found; the claim counts them as mended: see {where}"] if found else []
+
+
+def _way(standing: Standing, steps: list[str], decided: bool) -> list[str]:
+    if decided:
+        return []
+    waits = many(standing.open, "question waits", "questions wait")
+    return [f"{waits} for an answer; answer as many as you like: {steps[0]}", f"then again: {steps[1]}"]
+
+
+def verified(common: Common, path: str) -> int:
+    """Derive a file's certificate again; the exit code."""
+    from agent.claim import finished
+
+    faults = finished.verify(path)
+    if not faults:
+        common.show({"file": path, "verified": True, "faults": []}, f"the certificate of {path} holds: derived again")
+        return DONE
+    words = "\n".join(["the certificate does not hold:", *(f"  {fault}" for fault in faults)])
+    if common.as_json:
+        common.show({"file": path, "verified": False, "faults": faults, "error": words, "code": OUR_FAULT}, "")
+    common.say(f"error: {words}")
+    return OUR_FAULT
