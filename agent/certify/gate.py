@@ -30,6 +30,9 @@ at most what the exact bound says at the full δ, and too large a credit is harm
 Skipped audits. An item that nobody answered counts as wrong in the test, which makes p larger, never smaller; and as
 not mended in the credit.
 
+Where all the rest goes to people and one look is taken, `agent.certify.walk` does without credit and cuts, proves more
+with the same audit, and is what such a plan (`limit`) is tested by.
+
 Sources: Clopper & Pearson 1934 for the hypergeometric test. PAC labeling (arXiv 2506.10908), BARGAIN (2509.02896) and
 Trust or Escalate (2407.18370) promise the like with other tests; the credit is ours.
 """
@@ -41,6 +44,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.certify.exact import wrong_at_most
+from agent.certify.walk import end_of, may_find
 from agent.types import Bools, Doubles, Ints
 
 
@@ -52,7 +56,8 @@ class Plan:
     the reach, inside which the audit is drawn. allowed: (C,) how many wrong labels may stay if the prefix is accepted.
     draws: audits planned inside the reach. credit: (C,) errors the audit is counted on to mend in each prefix. grows:
     by how much each further delivered label raises what is allowed: ε where what lies behind the prefix is left open,
-    0 where it goes to people and is counted already.
+    0 where it goes to people and is counted already. limit: errors found with which a prefix still passes, for a plan
+    that is tested by `agent.certify.walk`; None: one with credits.
 
     Raises:
         ValueError: cuts that do not ascend, negative credits, more draws than the reach holds.
@@ -63,6 +68,7 @@ class Plan:
     draws: int
     credit: Ints
     grows: float = 0.0
+    limit: int | None = None
 
     def __post_init__(self) -> None:
         if not len(self.cuts) == len(self.allowed) == len(self.credit) >= 1:
@@ -71,6 +77,8 @@ class Plan:
             raise ValueError("cuts must ascend and not be negative")
         if np.any(self.credit < 0) or not 0 <= self.draws <= self.cuts[-1]:
             raise ValueError("a credit below 0, or more draws than the reach holds")
+        if self.limit is not None and (np.any(self.credit) or len(np.unique(self.allowed)) > 1):
+            raise ValueError("a walk needs no credit and one number of allowed errors")
 
     @property
     def least(self) -> Ints:
@@ -81,12 +89,14 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class Found:
     """The audit so far. drawn: (C,) audited inside each cut; wrong: (C,) of these wrong, skipped or unanswered; mended:
-    (C,) of these wrong and put right. answered: places in the order of all that a person labeled, ascending."""
+    (C,) of these wrong and put right. answered: places in the order of all that a person labeled, ascending; bad: of
+    all that were wrong, skipped or unanswered."""
 
     drawn: Ints
     wrong: Ints
     mended: Ints
     answered: Ints
+    bad: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +130,7 @@ def found(plan: Plan, ranks: Ints, wrong: Bools, missing: Bools | None = None) -
         wrong=_within(plan, ranks[bad]),
         mended=_within(plan, ranks[bad & ~lost]),
         answered=np.sort(ranks[~lost]),
+        bad=np.sort(ranks[bad]),
     )
 
 
@@ -151,8 +162,19 @@ def last_in_a_row(rejected: Bools) -> Ints:
 
 
 def exact(plan: Plan, seen: Found, delta: float) -> int:
-    """GATE-X: index of the last accepted cut, -1 for none. One look: looking again needs `agent.certify.anytime`."""
-    return int(last_in_a_row(chances(plan, seen.drawn, seen.wrong) <= delta))
+    """GATE-X: index of the last accepted cut, -1 for none. One look: looking again needs `agent.certify.anytime`.
+
+    Raises:
+        ValueError: a walk (`limit`) with other audits than were planned, or planned for a larger delta.
+    """
+    if plan.limit is None:
+        return int(last_in_a_row(chances(plan, seen.drawn, seen.wrong) <= delta))
+    reach, drawn = int(plan.cuts[-1]), int(seen.drawn[-1])
+    if drawn != plan.draws or plan.limit > may_find(reach, drawn, int(plan.allowed[0]), delta):
+        raise ValueError(f"the plan is for {plan.draws} audits; {drawn} were drawn, or its delta was above {delta}")
+    # However the audit ends, a prefix may be accepted in which no more are unseen than may be wrong.
+    short = plan.cuts - np.searchsorted(seen.answered, plan.cuts) <= plan.allowed
+    return int(last_in_a_row((seen.wrong <= plan.limit) | short))
 
 
 def bound(plan: Plan, cut: int, seen: Found, delta: float | None = None) -> int:
@@ -161,8 +183,9 @@ def bound(plan: Plan, cut: int, seen: Found, delta: float | None = None) -> int:
     delta: of the exact test; with it the last cut goes down to the exact bound (see the module). None: the plan's.
     """
     size, drawn, wrong = int(plan.cuts[cut]), int(seen.drawn[cut]), int(seen.wrong[cut])
-    most = min(int(plan.least[cut]) - 1, size - drawn + wrong)
-    if delta is not None and cut == len(plan.cuts) - 1:
+    proved = int(plan.allowed[cut]) + (int(plan.credit[cut]) if plan.limit is None else wrong)
+    most = min(proved, size - drawn + wrong)
+    if delta is not None and cut == len(plan.cuts) - 1 and (plan.limit is None or wrong <= plan.limit):
         most = min(most, wrong_at_most(size, drawn, wrong, delta))
     return most
 
@@ -170,21 +193,29 @@ def bound(plan: Plan, cut: int, seen: Found, delta: float | None = None) -> int:
 def settle(
     plan: Plan, cut: int, seen: Found, risk: Doubles, most: int | None = None, after: tuple[Ints, Bools] | None = None
 ) -> Settled:
-    """The credit's arithmetic: what may be delivered unseen once the cut of this index was accepted (-1: nothing).
+    """What may be delivered unseen once the cut of this index was accepted (-1: nothing).
 
     risk: (U,) predicted chance of error in the order. most: from `bound` (default: the plan's). after: places that
     people labeled since the audit, and which labels were wrong; all of them are mended.
     """
     ranks, mends = after if after is not None else (np.zeros(0, np.int64), np.zeros(0, bool))
+    nobody = np.zeros(0, np.int64)
     if cut < 0:
-        return Settled(0, np.zeros(0, np.int64), 0)
-    size, allowed = int(plan.cuts[cut]), int(plan.allowed[cut])
+        return Settled(0, nobody, 0)
+    size, allowed = _length(plan, cut, seen), int(plan.allowed[cut])
     within = ranks < size
-    most = bound(plan, cut, seen) if most is None else most
-    most = min(most, size - int(seen.drawn[cut]) + int(seen.wrong[cut]) - int((within & ~mends).sum()))
-    left = most - int(seen.mended[cut]) - int((within & mends).sum())
     unseen = np.ones(len(risk), bool)
     unseen[seen.answered] = unseen[ranks] = False
+    if plan.limit is None or size == plan.cuts[cut]:
+        most = bound(plan, cut, seen) if most is None else most
+        most = min(most, size - int(seen.drawn[cut]) + int(seen.wrong[cut]) - int((within & ~mends).sum()))
+        left = most - int(seen.mended[cut])
+    else:
+        left = allowed
+    left = min(left - int((within & mends).sum()), int(unseen[:size].sum()))
+    if plan.limit is not None:
+        # Whom nobody answered was counted as found, so it must not be delivered as it is.
+        left, nobody = min(left, allowed), np.setdiff1d(seen.bad[seen.bad < size], np.union1d(seen.answered, ranks))
     if (owed := left - allowed) > 0:
         places = np.flatnonzero(unseen[:size])
         return Settled(size, places[np.argsort(-risk[places], kind="stable")], allowed, owed)
@@ -192,4 +223,11 @@ def settle(
     behind = np.concatenate([[0], np.cumsum(unseen[size:])])
     may = allowed + np.floor(plan.grows * np.arange(len(behind)) + 1e-9)
     free = int(last_in_a_row(left + behind <= may))
-    return Settled(size + free, np.zeros(0, np.int64), left + int(behind[free]))
+    return Settled(size + free, nobody, left + int(behind[free]))
+
+
+def _length(plan: Plan, cut: int, seen: Found) -> int:
+    """The accepted prefix: the cut, or where the walk ends behind it."""
+    if plan.limit is None or seen.wrong[cut] > plan.limit:
+        return int(plan.cuts[cut])
+    return int(end_of(int(plan.cuts[-1]), plan.limit, seen.bad, np.ones(len(seen.bad), bool)))

@@ -1,7 +1,8 @@
 """Where to cut, how many to audit and what to count on: chosen by predicted risks. Knows arrays, no ledger, no people.
 
 Nothing here can break the promise of `agent.certify.gate`, which holds for any plan that is fixed before the audit; bad
-predictions only waste people's labels.
+predictions only waste people's labels. So does a pilot that is larger than the predictions need: a walk (exact test,
+the rest to people) counts on no prediction but for its reach and the size of its audit, and needs none.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.certify.gate import Plan, last_in_a_row
+from agent.certify.walk import fewest_draws, may_find
 from agent.types import Doubles, Ints
 
 CUTS = 50
 CERTAIN = {"exact": 1.75, "anytime": 1.9}  # standard deviations that a prefix keeps clear of what is allowed
 COUNTED_ON = 0.9  # of the errors the audit is expected to find
+ASTRAY = (0.6, 1.0, 1.5)  # times which predicted risks may be wrong; a walk should not end at its reach for that
 FRACTIONS = np.geomspace(0.004, 0.6, 48)  # of the reach that is audited
 GRID = 4000
 
@@ -66,6 +69,8 @@ def plan(
     if units == 0 or free == len(sizes) - 1:
         whole = np.array([units], np.int64)
         return Plan(whole, _floor(start + grows * whole), 0, np.zeros(1, np.int64), grows)
+    if mode == "exact" and left == "people":
+        return _walk(np.asarray(risk, np.float64), int(start + 1e-9), delta, draws, share)
     errors = np.concatenate([[0.0], np.cumsum(np.asarray(risk, np.float64))])[sizes]
     allowed = np.floor(start + grows * sizes + 1e-9)
     fractions = _fractions(draws, units) if share is None else [share]
@@ -110,3 +115,53 @@ def _outcome(
         worth = (room >= 2 * CERTAIN[mode] * spread) & (sizes > first) & (sizes <= sizes[aim])
         first = int(sizes[np.argmax(worth)]) if worth.any() else int(sizes[aim])
     return float(sizes[aim] * (1 - fraction)), fraction, first, reach
+
+
+def _walk(risk: Doubles, allowed: int, delta: float, draws: int | None, share: float | None) -> Plan:
+    """The plan of `agent.certify.walk`: the reach and the audit with which it is expected to leave people the least.
+
+    The walk ends at the (K + 1)st error found: where the errors that are predicted to be found reach a gamma variable
+    of that order.
+    """
+    from scipy.special import gammaincinv
+
+    units = len(risk)
+    total = np.concatenate([[0.0], np.cumsum(risk)])
+    reaches = np.unique(np.round(units * np.append(np.geomspace(0.08, 0.95, 24), 1.0)).astype(np.int64))
+    reach = reaches[reaches > allowed][:, None]
+    fraction = (
+        np.minimum(draws / reach, 1.0)
+        if draws is not None
+        else np.broadcast_to(
+            FRACTIONS if share is None else np.array([share]), (len(reach), 1 if share is not None else len(FRACTIONS))
+        )
+    )
+    each, back = np.unique(fraction, return_inverse=True)
+    most = np.array([_may_find_about(allowed, f, delta) for f in each.tolist()])[back.reshape(fraction.shape)]
+    # Without replacement the number found scatters less than a binomial one, the denser the errors the less.
+    mean = (allowed + 1 + most) * fraction
+    most = mean - (mean - most) * np.sqrt(np.clip(1 - (allowed + 1 + most) / reach, 0.0, 1.0))
+    found = gammaincinv(np.maximum(most, 0.0)[..., None] + 1, (np.arange(9) + 0.5) / 9)
+    errors = (found / fraction[..., None])[..., None] / np.array(ASTRAY)
+    ends = np.minimum(np.searchsorted(total, errors), reach[..., None, None]).mean(axis=(-1, -2))
+    value = np.where(most < 0, float(allowed), ends) * (1 - fraction)
+    row, column = np.unravel_index(int(np.argmax(value)), value.shape)
+    size = int(reach[row, 0])
+    count = min(int(np.ceil(fraction[row, column] * size)), size)
+    limit = may_find(size, count, allowed, delta)
+    if draws is None and share is None and limit >= 0:
+        count = fewest_draws(size, limit, allowed, delta)
+    cuts = np.unique(np.linspace(min(allowed, size) or 1, size, min(CUTS, size)).astype(np.int64))
+    return Plan(cuts, np.full(len(cuts), allowed), count, np.zeros(len(cuts), np.int64), 0.0, limit)
+
+
+def _may_find_about(allowed: int, fraction: float, delta: float) -> float:
+    """`walk.may_find` for an audit that takes each item by a coin, between two whole numbers on a straight line."""
+    from scipy.special import bdtr
+
+    counts = np.arange(int(allowed * fraction / max(1 - fraction, 0.1)) + 8)
+    chance = np.append(0.0, bdtr(counts, allowed + 1 + counts, fraction))
+    after = int(np.searchsorted(chance, delta, side="right"))
+    if after == len(chance):
+        return float(counts[-1])
+    return float(after - 2 + (delta - chance[after - 1]) / (chance[after] - chance[after - 1]))
