@@ -19,7 +19,10 @@ PROMPTS = {"llm_babe": ("zero-shot", "4-shot")}
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """`votes`: (n, J) label numbers, -1 where none; `truth`: (n,); `sure`: (n, J) stated confidence, NaN where none."""
+    """`votes`: (n, J) label numbers, -1 where none; `truth`: (n,); `sure`: (n, J) stated confidence, NaN where none.
+
+    `texts`: n texts; in a set without texts, what stands in their place.
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -27,6 +30,7 @@ class Ballot:
     votes: NDArray[np.int64]
     truth: NDArray[np.int64]
     sure: NDArray[np.float64]
+    texts: tuple[str, ...]
 
 
 def load(name: str) -> Ballot:
@@ -40,8 +44,10 @@ def load(name: str) -> Ballot:
     folder = data_folder() / name
     if not (folder / "votes.parquet").is_file():
         raise FileNotFoundError(f"{folder} holds no votes.parquet: set TUTELAGE_DATA to the folder that has {name}/")
-    items = pq.read_table(folder / "items.parquet", columns=["id", "label"]).to_pydict()
+    file = "items.parquet" if (folder / "items.parquet").is_file() else "data.parquet"
+    items = pq.read_table(folder / file, columns=["id", "label", "text"]).to_pydict()
     truth = dict(zip(items["id"], items["label"], strict=True))
+    texts = dict(zip(items["id"], items["text"], strict=True))
     wanted = PROMPTS.get(name)
     cast: dict[tuple[str, str], dict[int, tuple[int, str | None, float | None]]] = {}
     columns = ["id", "model", "prompt", "run", "label", "confidence"]
@@ -61,7 +67,8 @@ def load(name: str) -> Ballot:
             votes[where[item], j] = -1 if label is None else number.get(label, -1)
             sures[where[item], j] = np.nan if sure is None else sure
     names = tuple(f"{model} / {prompt}" for model, prompt in sorted(cast))
-    return Ballot(name, labels, names, votes, np.array([number[truth[i]] for i in ids]), sures)
+    known = np.array([number[truth[i]] for i in ids])
+    return Ballot(name, labels, names, votes, known, sures, tuple(str(texts[i]) for i in ids))
 
 
 def majority(votes: NDArray[np.int64], choices: int) -> NDArray[np.float64]:
