@@ -88,10 +88,9 @@ def _columns(source: Source, file: str, columns: Sequence[str], texts: Sequence[
         raise DataError(f"{file}: which column holds the labels? Name it, as in --label label. Columns: {listed}")
     others = [c for c in columns if c not in (label, wanted.cluster, *wanted.text)]
     sure = _one(others, SURE) if wanted.confidence is None else wanted.confidence or None
-    taken = (label, sure, wanted.cluster, wanted.id, wanted.truth)
-    free = [c for c in texts if c not in taken]
-    if not wanted.text and wanted.cluster in texts and not free:
-        free = [str(wanted.cluster)]
+    free = [c for c in texts if c not in (label, sure, wanted.id, wanted.truth)]
+    fewer = [c for c in free if c != wanted.cluster]  # the cluster's column may be the text's
+    free = fewer if len(fewer) == 1 else free
     found = pick(replace(source, gold=label, text=wanted.text), file, columns, free)
     for option, name in (("--confidence", sure), ("--cluster", wanted.cluster), ("--gold-by column:", wanted.truth)):
         if name is not None and name not in columns:

@@ -38,7 +38,7 @@ def verify(path: str) -> list[str]:
         frozen = whole(path, wanted_of(body))
         if frozen.sha256 != body["sha256"]:
             return [*problems, f"{path} is not the file that was certified: its sha256 is another"]
-        made = commit(frozen, Terms(), room.recipe, look, body)
+        made = commit(frozen, Terms(), room.questions, look, body)
         for name, value in made.body.items():
             if body.get(name) != value:
                 problems.append(f"{name}: look {look} committed to {body.get(name)!r}, the file gives {value!r}")

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent import certify, prompt
 from agent import config as settings
-from agent import prompt
 from agent.claim.finished.terms import Committed, Terms, item_id
 from agent.config import Config
 from agent.data import Whole, beside
@@ -35,6 +35,12 @@ class Room:
     def recipe(self) -> str:
         """Under which recipe people answer."""
         return prompt.person_recipe(settings.the_task(self.config))
+
+    @property
+    def questions(self) -> str:
+        """The hash of all that people are shown besides the text."""
+        task = settings.the_task(self.config)
+        return certify.sha256_of([(self.recipe, task.question, task.guidelines)])
 
 
 def folder_of(path: str) -> Path:

@@ -92,7 +92,7 @@ def _committed(room: Room, path: str, terms: Terms, truth: str | None, again: bo
     if again:
         wanted = terms.wanted if terms.wanted.label or terms.wanted.text else wanted_of(last)
         file = whole(path, dataclasses.replace(wanted, truth=truth))
-        fresh = commit(file, terms, room.recipe, int(last["look"]) + 1, last)
+        fresh = commit(file, terms, room.questions, int(last["look"]) + 1, last)
         if _same(fresh.body, last):
             raise DataError(f"{path} and the terms are those of look {last['look']}: there is nothing to look at again")
         if fresh.body["sha256"] != last["sha256"]:
@@ -100,12 +100,12 @@ def _committed(room: Room, path: str, terms: Terms, truth: str | None, again: bo
         return file, _promise(room, file, terms, int(last["look"]) + 1, last)
     file = whole(path, wanted_of(last, truth))
     _unchanged(path, file, terms, last, earlier[-1]["at"])
-    if last["questions"] != room.recipe:
+    if last["questions"] != room.questions:
         raise DataError(
             f"{room.folder / 'tutelage.toml'} was changed: its questions are not those that were committed. Put it "
             "back, or take another look with --again"
         )
-    made = commit(file, Terms(), room.recipe, int(last["look"]), last)
+    made = commit(file, Terms(), room.questions, int(last["look"]), last)
     if dict(made.body) != last or sha_of(last) != earlier[-1]["sha256"]:
         raise Damaged(f"the commitment in {room.folder} is not what this file and its terms give: restore a copy of it")
     return file, made
@@ -119,7 +119,7 @@ def _promise(room: Room, file: Whole, terms: Terms, number: int, earlier: dict[s
             f"label {strange[0]!r} of {file.path} is none of those people are asked to choose from: add it under "
             f"[task.labels] of {room.folder / 'tutelage.toml'}"
         )
-    made = commit(file, terms, room.recipe, number, earlier)
+    made = commit(file, terms, room.questions, number, earlier)
     room.store.add_commitment(number, sha_of(made.body), dict(made.body))
     return made
 

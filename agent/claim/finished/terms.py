@@ -94,10 +94,12 @@ def item_id(whole: Whole, row: int) -> str:
     return f"{whole.sha256[:24]}-{row + 1}"
 
 
-def commit(whole: Whole, terms: Terms, recipe: str, look: int, earlier: Mapping[str, Any] | None = None) -> Committed:
+def commit(
+    whole: Whole, terms: Terms, questions: str, look: int, earlier: Mapping[str, Any] | None = None
+) -> Committed:
     """The promise of one look at this file. Deterministic: `verify` makes it again from the file and the terms.
 
-    recipe: of the questions people are asked. earlier: a promise whose terms hold where none are told.
+    questions: the hash of what people are asked. earlier: a promise whose terms hold where none are told.
 
     Raises:
         DataError: the terms do not go with the file.
@@ -122,7 +124,7 @@ def commit(whole: Whole, terms: Terms, recipe: str, look: int, earlier: Mapping[
         "rows": whole.rows,
         "columns": _told(whole.wanted),
         "labels_sha256": labels_sha256(whole),
-        "questions": recipe,
+        "questions": questions,
         "target": target,
         "delta": delta,
         "look": look,
