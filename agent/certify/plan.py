@@ -21,6 +21,7 @@ from agent.types import Doubles, Ints
 CUTS = 50
 CERTAIN = {"exact": 1.75, "anytime": 1.9}  # standard deviations that a prefix keeps clear of what is allowed
 COUNTED_ON = 0.9  # of the errors the audit is expected to find
+LOOKING = 4  # by how much an any-time test needs more than an exact one, in chances
 ASTRAY = (0.6, 1.0, 1.5)  # times which predicted risks may be wrong; a walk should not end at its reach for that
 FRACTIONS = np.geomspace(0.004, 0.6, 48)  # of the reach that is audited
 GRID = 4000
@@ -73,10 +74,11 @@ def plan(
         return _walk(np.asarray(risk, np.float64), int(start + 1e-9), delta, draws, share)
     errors = np.concatenate([[0.0], np.cumsum(np.asarray(risk, np.float64))])[sizes]
     allowed = np.floor(start + grows * sizes + 1e-9)
+    outcome = _open_outcome if left == "open" else _outcome
     fractions = _fractions(draws, units) if share is None else [share]
     best = max(
-        (_outcome(sizes, errors, allowed, f, mode, left == "open") for f in fractions),
-        key=lambda outcome: outcome[0],
+        (outcome(sizes, errors, allowed, f, mode, delta) for f in fractions),
+        key=lambda found: found[0],
     )
     _, fraction, first, reach = best
     count = int(np.ceil(fraction * reach)) if draws is None else min(draws, reach)
@@ -94,7 +96,7 @@ def _fractions(draws: int | None, units: int) -> Doubles:
 
 
 def _outcome(
-    sizes: Ints, errors: Doubles, allowed: Doubles, fraction: float, mode: str, is_open: bool
+    sizes: Ints, errors: Doubles, allowed: Doubles, fraction: float, mode: str, delta: float
 ) -> tuple[float, float, int, int]:
     """(labels that people need not give, fraction, first cut, reach) if this fraction is audited."""
     credit = np.floor(COUNTED_ON * fraction * errors)
@@ -107,14 +109,47 @@ def _outcome(
         return -1.0 / (1 + fraction), fraction, int(sizes[clear]), int(sizes[clear])
     aim = fits[-1]
     further = np.flatnonzero(room >= -spread)[-1]
-    reach = int(sizes[max(aim, further)])
-    # The first cut worth testing: where a sample this large almost surely passes, else where it is likeliest to.
     short = np.flatnonzero(sizes <= allowed + credit)
     first = int(sizes[short[-1]]) if len(short) else int(sizes[0])
-    if is_open:
-        worth = (room >= 2 * CERTAIN[mode] * spread) & (sizes > first) & (sizes <= sizes[aim])
-        first = int(sizes[np.argmax(worth)]) if worth.any() else int(sizes[aim])
-    return float(sizes[aim] * (1 - fraction)), fraction, first, reach
+    return float(sizes[aim] * (1 - fraction)), fraction, first, int(sizes[max(aim, further)])
+
+
+def _open_outcome(
+    sizes: Ints, errors: Doubles, allowed: Doubles, fraction: float, mode: str, delta: float
+) -> tuple[float, float, int, int]:
+    """The same where the rest is left open: all hangs on the first cut, which has to be one that almost surely passes.
+
+    A cut passes if what is found would be too little for a bad one: a Poisson law, drawn together as the
+    hypergeometric is.
+    """
+    from scipy.special import gammaincc
+
+    least = allowed + np.floor(COUNTED_ON * fraction * errors) + 1
+    narrow = (1 - fraction) * (1 - np.minimum(least / sizes, 0.3))
+    mean = fraction * errors
+
+    def tail(found: Doubles) -> Doubles:
+        return np.asarray(gammaincc(found / narrow + 1, fraction * least / narrow), np.float64)
+
+    likely, worst = tail(mean), tail(mean + 1.645 * np.sqrt(mean))
+    level = delta / (1 if mode == "exact" else LOOKING)
+    # Where the draw might pass over a prefix altogether nothing is tested.
+    testable = (sizes >= least) & ((1 - fraction) ** sizes <= min(level, 0.01))
+    if not testable.any():
+        return -2.0, fraction, int(sizes[-1]), int(sizes[-1])
+    fits = np.flatnonzero((likely <= level) & testable)
+    if len(fits) == 0:
+        clear = int(sizes[np.argmin(np.where(testable, worst, 2.0))])
+        return -1.0 / (1 + fraction), fraction, clear, clear
+    aim = fits[-1]
+    before = testable & (sizes <= sizes[aim])
+    sure = np.flatnonzero(before & (worst <= level / 5))
+    # From where on all are sure to pass, up to the last that is.
+    first = sure[-1 - int(np.argmin(np.append(np.diff(sure[::-1]) == -1, False)))] if len(sure) else -1
+    if first < 0:
+        first = int(np.argmin(np.where(before, worst, 2.0)))
+    further = np.flatnonzero(tail(np.maximum(mean - np.sqrt(mean), 0.0)) <= level)[-1]
+    return float(sizes[aim] * (1 - fraction)), fraction, int(sizes[first]), int(sizes[max(aim, further)])
 
 
 def _walk(risk: Doubles, allowed: int, delta: float, draws: int | None, share: float | None) -> Plan:
