@@ -80,6 +80,15 @@ def many(count: int, noun: str, nouns: str = "") -> str:
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
+def span(seconds: float) -> str:
+    """A length of time in the unit that fits."""
+    for size, unit in ((172_800, "days"), (5_400, "h"), (90, "min")):
+        if seconds >= size:
+            per = {"days": 86_400, "h": 3_600, "min": 60}[unit]
+            return f"{seconds / per:.1f} {unit}" if seconds / per < 10 else f"{seconds / per:,.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 @contextmanager
 def _silence() -> Iterator[None]:
     """No warning and no line of a log, of whatever library."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agent.cli.reach import agreement, below, labels, reach, stands
 from agent.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Measured:
     same: [agreed, of] two askings of one item in different orders. shares: label -> share of what it says. right:
     [agreed, of] with people on the pilot, low, high: of that as a 95 % interval. comes: share of the items that come to
     it, None for the first. stays: share that it leaves below its bar. with_others: machine -> [agreed, of].
+    stands: the Alt-Test's result, where votes of several people are recorded.
     """
 
     asked: int = 0
@@ -60,6 +62,7 @@ class Measured:
     comes: float | None = None
     stays: float = 0.0
     with_others: dict[str, tuple[int, int]] = field(default_factory=dict)
+    stands: dict[str, Any] | None = None
     why: str = ""
 
 
@@ -75,6 +78,8 @@ class Piloted:
     right: tuple[int, int] = (0, 0)
     out: int = 0
     """Questions that were not put, for they are out in batch files."""
+    risk: tuple[float, ...] = ()
+    """(m,) chance of error of each item that people answered, recalibrated."""
     covers: float | None = None
     """The share of the items, surest first, that the machines label as well as the goal asks; None if not known."""
 
@@ -219,17 +224,20 @@ def _paces(ground: Ground) -> dict[str, float]:
 
 
 def _measure(ground: Ground, work: Sequence[tuple[Machine, Jobs]], paces: dict[str, float], count: int) -> Piloted:
-    said = {m.rung.name: _labels(ground, m, [ground.pool.position(call.item) for call, _ in jobs]) for m, jobs in work}
+    said = {m.rung.name: labels(ground, m, [ground.pool.position(call.item) for call, _ in jobs]) for m, jobs in work}
     found: dict[str, Measured] = {}
     for order, (machine, jobs) in enumerate(work):
         one = _one(ground, machine, jobs, paces.get(machine.rung.name, 0.0))
         others = {name: _agreed(said[machine.rung.name], labels) for name, labels in said.items()}
         others.pop(machine.rung.name)
-        stays = _below(ground, order)
-        comes = None if order == 0 else _below(ground, order - 1)
-        found[machine.rung.name] = dataclasses.replace(one, with_others=others, stays=stays or 0.0, comes=comes)
-    right, covers = _reach(ground)
-    return Piloted(min(count, ground.n), found, right=right, covers=covers)
+        stays = below(ground, order)
+        comes = None if order == 0 else below(ground, order - 1)
+        may = stands(ground, machine, rows(ground, count)[0])
+        found[machine.rung.name] = dataclasses.replace(
+            one, with_others=others, stays=stays or 0.0, comes=comes, stands=may
+        )
+    far = reach(ground)
+    return Piloted(min(count, ground.n), found, right=far.right, covers=far.covers, risk=far.risk)
 
 
 def _one(ground: Ground, machine: Machine, jobs: Jobs, pace: float) -> Measured:
@@ -248,7 +256,7 @@ def _one(ground: Ground, machine: Machine, jobs: Jobs, pace: float) -> Measured:
     pairs = [values for values in by_item.values() if len(values) > 1]
     counted = Counter(name for _, value in labels if value is not None for name in _names(value))
     n = max(len(answers), 1)
-    right = _right(ground, machine)
+    right = agreement(ground, machine)
     low, high = interval(*right)
     return Measured(
         asked=len(jobs), answered=len(answers), failed=failed,
@@ -278,31 +286,9 @@ def _names(value: Any) -> Sequence[str]:
     return (value,) if isinstance(value, str) else value
 
 
-def _labels(ground: Ground, machine: Machine, rows: Sequence[int]) -> dict[int, tuple[int, ...]]:
-    """What a machine is taken to say of the items, calibrated as a run does it: row -> choice numbers."""
-    from agent import aggregate
-    from agent.belief import believe
-    from agent.loop.measure import only, soft
-
-    heard = ground.board.machine[machine.rung.name].any
-    alone = believe(only(ground, [machine]), None, soft(ground), ground.person is not None).machine
-    kept = [row for row in dict.fromkeys(rows) if heard[row]]
-    return dict(zip(kept, map(tuple, aggregate.choices(alone[kept], ground.layout).tolist()), strict=True))
-
-
 def _agreed(one: dict[int, Any], other: dict[int, Any]) -> tuple[int, int]:
     both = one.keys() & other.keys()
     return sum(one[row] == other[row] for row in both), len(both)
-
-
-def _right(ground: Ground, machine: Machine) -> tuple[int, int]:
-    """[agreed with people, of] on people's pilot, by calibrations that did not see the labels judged by."""
-    from agent import aggregate
-    from agent.loop.measure import crossed
-
-    rows, said = crossed(ground, [machine])
-    truth = aggregate.choices(ground.board.people.said[rows], ground.layout)
-    return int((aggregate.choices(said, ground.layout) == truth).all(axis=1).sum()), len(rows)
 
 
 def interval(right: int, of: int) -> tuple[float, float]:
@@ -313,37 +299,3 @@ def interval(right: int, of: int) -> tuple[float, float]:
 
     found = binomtest(right, of).proportion_ci(method="exact")
     return float(found.low), float(found.high)
-
-
-def _below(ground: Ground, order: int) -> float | None:
-    """The share of the items heard that stay below the bar of machine number `order`, with the ones before it heard."""
-    from agent.belief import believe
-    from agent.loop.measure import only, soft
-
-    machines = ground.machines[: order + 1]
-    heard = np.logical_and.reduce([ground.board.machine[m.rung.name].any for m in machines])
-    if not heard.any():
-        return None
-    belief = believe(only(ground, machines), None, soft(ground), ground.person is not None)
-    bar = ground.bars()[ground.rungs.index(machines[-1].rung.name)]
-    heard &= ~ground.board.spoken
-    return float((belief.confidence[heard] < bar).mean()) if heard.any() else None
-
-
-def _reach(ground: Ground) -> tuple[tuple[int, int], float | None]:
-    """On people's pilot: how often the machines are right together, and the share, surest first, that will do."""
-    from agent import aggregate
-    from agent.loop.measure import crossed
-
-    if not ground.machines:
-        return (0, 0), None
-    pilot, said = crossed(ground, ground.machines)
-    if len(pilot) == 0:
-        return (0, 0), None
-    truth = aggregate.choices(ground.board.people.said[pilot], ground.layout)
-    right = (aggregate.choices(said, ground.layout) == truth).all(axis=1)
-    sure = np.argsort(-aggregate.confidence(said, ground.layout), kind="stable")
-    running = np.cumsum(right[sure]) / np.arange(1, len(pilot) + 1)
-    good = np.flatnonzero(running >= ground.config.goal.accuracy)
-    covers = float(good[-1] + 1) / len(pilot) if len(good) else 0.0
-    return (int(right.sum()), len(pilot)), covers

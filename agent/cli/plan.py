@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.house import Common, common, many
+from agent.cli.house import Common, common, many, span
 from agent.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def show(
 ) -> None:
     """Print the plan; `tutelage run --dry-run` is this, too."""
     from agent import config as settings
-    from agent.cli import limits
+    from agent.cli import limits, people
     from agent.cli.forecast import cost, sample
     from agent.loop import past
 
@@ -88,6 +88,7 @@ def show(
         for rung in machines
     ]
     named = {one.name: one for one in costs}
+    asked_of_people = people.asked(config, total, tried.risk if tried else ())
     body = {
         "items": total,
         "set_aside": aside,
@@ -97,7 +98,7 @@ def show(
         "worst_usd": round(sum(one.usd for one in costs), 4),
         "budget_usd": most.usd,
         "unpriced": {one.name: one.unpriced for one in costs if one.unpriced},
-        "people": _people(config, total),
+        "people": asked_of_people,
         "ladder": [_rung_row(config, rung, named.get(rung.name)) for rung in config.rung],
         "pilot": None if tried is None else tried.body(),
         "prompts": {one.name: one.prompt for one in costs},
@@ -143,29 +144,6 @@ def _try(
     return tried
 
 
-def _people(config: Config, total: int) -> dict[str, Any]:
-    from agent.cli.target import target, words
-    from agent.loop.people import split
-
-    person = config.person
-    seconds = float(person.settings.seconds) if person else 0.0
-    share = split(config.goal.person_minutes, seconds, config.goal.pilot, config.goal.audit, total)
-    repairs = min(share.escalations, total - share.pilot - share.audit)
-    questions = share.pilot + share.audit + repairs
-    found = target(config, share, total)
-    return {
-        "questions": questions,
-        "pilot": share.pilot,
-        "audit": share.audit,
-        "escalations": repairs,
-        "minutes": round(questions * seconds / 60, 1),
-        "seconds_each": seconds,
-        "certifies_from": found.needed,
-        "certifies_with_wrong": found.wrong,
-        "goal": words(found, config.goal.accuracy),
-    }
-
-
 def _rung_row(config: Config, rung: Rung, cost: Cost | None) -> dict[str, Any]:
     who = "people" if rung.person else f"student {rung.student}" if rung.student else f"oracle {rung.oracle}"
     bar = None if rung.person else config.goal.accuracy if rung.bar is None else rung.bar
@@ -181,15 +159,6 @@ def _rung_row(config: Config, rung: Rung, cost: Cost | None) -> dict[str, Any]:
             "seconds": [round(s, 1) for s in cost.seconds],
         }
     return row
-
-
-def span(seconds: float) -> str:
-    """A length of time in the unit that fits."""
-    for size, unit in ((172_800, "days"), (5_400, "h"), (90, "min")):
-        if seconds >= size:
-            per = {"days": 86_400, "h": 3_600, "min": 60}[unit]
-            return f"{seconds / per:.1f} {unit}" if seconds / per < 10 else f"{seconds / per:,.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _dollars(usd: float) -> str:
@@ -222,6 +191,8 @@ def _text(config: Config, body: dict[str, Any], costs: Sequence[Cost], tried: Pi
 
 def _top(config: Config, body: dict[str, Any], costs: Sequence[Cost]) -> list[str]:
     """What a person wants to know first."""
+    from agent.cli import people
+
     budget = body["budget_usd"]
     stop = "no limit is set (goal.budget_usd)" if budget is None else f"the budget stops it at {_dollars(budget)}"
     low, high = body["usd"]
@@ -242,14 +213,7 @@ def _top(config: Config, body: dict[str, Any], costs: Sequence[Cost]) -> list[st
     slow = body["seconds"][1]
     if slow:
         lines.append(f"{'machines':<{WIDTH}}{_between(span(body['seconds'][0]), span(slow))} {_basis(config, costs)}")
-    people = body["people"]
-    if config.person is None:
-        none = 'none, so nothing can be measured or certified: add a rung with oracle = "person"'
-        return [*lines, f"{'people':<{WIDTH}}{none}"]
-    told = f"at most {many(people['questions'], 'question')} in {people['minutes']:g} minutes: "
-    told += f"{people['pilot']:,} pilot (teach and calibrate), {people['audit']:,} audit (measure), "
-    told += f"{many(people['escalations'], 'escalation')} (repair)"
-    return [*lines, f"{'people':<{WIDTH}}{told}", f"{'goal':<{WIDTH}}{people['goal']}"]
+    return lines + [f"{head:<{WIDTH}}{told}" for head, told in people.lines(config, body)]
 
 
 def _basis(config: Config, costs: Sequence[Cost]) -> str:
@@ -291,6 +255,8 @@ def _ladder_lines(row: dict[str, Any]) -> list[str]:
 
 def _tried(config: Config, body: dict[str, Any], tried: Piloted) -> list[str]:
     """What the pilot showed."""
+    from agent.cli import people
+
     lines = [f"the pilot: {many(tried.items, 'random item')}"]
     if tried.paused:
         lines.append(f"  it was cut short: {tried.paused}")
@@ -301,10 +267,12 @@ def _tried(config: Config, body: dict[str, Any], tried: Piloted) -> list[str]:
         lines += [
             f"  {name:<12} {line}" if number == 0 else f"  {'':<12} {line}" for number, line in enumerate(_one(one))
         ]
-    return [*lines, *_target(config, body, tried)]
+    return [*lines, *people.reached(config, body, tried)]
 
 
 def _one(one: Measured) -> list[str]:
+    from agent.cli.people import stands
+
     if one.why:
         return [f"not asked: {one.why}"]
     if not one.answered:
@@ -323,23 +291,6 @@ def _one(one: Measured) -> list[str]:
     lines.append("says " + ", ".join(f"{label} {share:.0%}" for label, share in shares[:8]))
     if one.right[1]:
         lines.append(f"right in {one.right[0]:,} of {one.right[1]:,} by people ({one.low:.0%} to {one.high:.0%})")
+    if one.stands:
+        lines.append(stands(one.stands))
     return lines
-
-
-def _target(config: Config, body: dict[str, Any], tried: Piloted) -> list[str]:
-    """What reaching the goal will take."""
-    goal = f"{100 * config.goal.accuracy:g} %"
-    if config.person is None:
-        return []
-    if tried.covers is None:
-        return [f"  how far it is to {goal} is not known: people have answered none of the pilot yet"]
-    right, of = tried.right
-    left = round((1 - tried.covers) * body["items"])
-    time = span(left * body["people"]["seconds_each"])
-    words = f"  all machines together are right in {right:,} of {of:,}; the surest {tried.covers:.0%} reach {goal}"
-    if not left:
-        return [words]
-    return [
-        words,
-        f"  the rest, about {left:,} items, is for people ({time}) or a better machine; a student spares some",
-    ]

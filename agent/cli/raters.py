@@ -1,0 +1,167 @@
+"""Do the people agree with one another, as far as several answered the same items? Asks nobody.
+
+From the ledger, where answers say who gave them, and from recorded votes. Only people are compared with people here, so
+that nothing is learnt of the machines' labels, of audited items neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agent.types import Answer, Ints, Item, Kind, Task, Value
+
+if TYPE_CHECKING:
+    from agent.config import Config
+
+ITEMS = 2_000
+"""Recorded items that are looked at: enough for an interval of two points."""
+RATERS = 50
+"""People of one item that are looked at."""
+FEW = 20
+"""Items below which nothing is said of agreement."""
+
+Said = dict[str, dict[str, Value]]
+"""Item -> person -> label."""
+
+
+@dataclass(frozen=True)
+class Consent:
+    """How people agree. alpha, pairs: value, low, high. ceiling: the most that labels can agree with one person drawn
+    at random, at the upper end of the interval. items: with two answers or more. where: the answers are from."""
+
+    items: int
+    people: int
+    alpha: tuple[float, float, float]
+    pairs: tuple[float, float, float]
+    ceiling: float
+    where: str
+
+
+def consent(config: Config) -> Consent | None:
+    """From recorded votes where people are recorded, else from the ledger; None where too little is known."""
+    from agent import config as settings
+
+    recorded = config.person.settings.people if config.person else None
+    if recorded in (None, "gold"):
+        return judged(_ledger(config), settings.the_task(config), "answers of several people in the ledger")
+    return judged(of_file(config, _items(config)), settings.the_task(config), f"recorded votes in {recorded}")
+
+
+def judged(said: Said, task: Task, where: str) -> Consent | None:
+    """Agreement, and the ceiling it sets."""
+    from agent import agreement
+
+    votes, people, _ = table(said)
+    if int(((votes >= 0).sum(axis=1) >= 2).sum()) < FEW:
+        return None
+    a, same = agreement.alpha(votes), agreement.pairs(votes)
+    labels = len(task.labels) if task.kind == "single" else 2 ** min(len(task.labels), 30)
+    most = agreement.ceiling(same.high, labels)
+    return Consent(same.items, len(people), (a.value, a.low, a.high), (same.value, same.low, same.high), most, where)
+
+
+def table(said: Said) -> tuple[Ints, list[str], dict[Value, int]]:
+    """(n, J) votes as numbers of labels, −1 for none, rows as in `said`; the people; labels by number."""
+    people = sorted({who for answers in said.values() for who in answers})
+    column = {who: number for number, who in enumerate(people)}
+    numbers: dict[Value, int] = {}
+    votes = np.full((len(said), len(people)), -1, np.int64)
+    for row, answers in enumerate(said.values()):
+        for who, value in answers.items():
+            votes[row, column[who]] = numbers.setdefault(value, len(numbers))
+    return votes, people, numbers
+
+
+def of_file(config: Config, items: Iterator[Item]) -> Said:
+    """Recorded votes of these items, as long as there are several an item; nothing where nobody is recorded."""
+    from agent import config as settings
+    from agent import plugins
+
+    recorded = config.person.settings.people if config.person else None
+    if recorded in (None, "gold"):
+        return {}
+    task, kind = settings.the_task(config), settings.kind(config)
+    answer: Callable[[Item, int], Answer] = plugins.load("oracles", "person").recorded(recorded, task, 0)
+    out: Said = {}
+    for item in items:
+        found: dict[str, Value] = {}
+        for sample in range(RATERS):
+            given = answer(item, sample)
+            if not given.who or given.who in found:
+                break  # they come round again
+            if (value := _value(kind, task, item, given)) is not None:
+                found[given.who] = value
+        if len(found) > 1:
+            out[item.id] = found
+        if len(out) >= ITEMS:
+            break
+    return out
+
+
+def _items(config: Config) -> Iterator[Item]:
+    from agent import data
+    from agent.loop.ground import source
+
+    for batch in data.read(source(config)):
+        yield from (row.item for row in batch if isinstance(row, data.Entry))
+
+
+def _ledger(config: Config) -> Said:
+    """Answers of people in the ledger, by item and who gave them; nothing where there is no run yet."""
+    from agent import claim
+    from agent import config as settings
+    from agent.cli.figures import opened, pool_of
+    from agent.errors import UserError
+
+    task, kind = settings.the_task(config), settings.kind(config)
+    by: dict[str, dict[str, tuple[int, Answer]]] = {}
+    try:
+        store = opened(config)
+    except UserError:
+        return {}
+    with store:
+        pool = pool_of(config, store)
+        for _, status, call, answer in store.events_since(0, [claim.person_recipe(config)]):
+            if status == "ok" and answer.who:
+                by.setdefault(call.item, {})[answer.who] = (call.sample, answer)
+        several: Mapping[str, dict[str, tuple[int, Answer]]] = {i: a for i, a in by.items() if len(a) > 1}
+        out: Said = {}
+        for one, answers in several.items():
+            item = pool.item(pool.position(one))
+            read = {who: _value(kind, task, item, given) for who, (_, given) in answers.items()}
+            out[one] = {who: value for who, value in read.items() if value is not None}
+    return out
+
+
+def _value(kind: Kind, task: Task, item: Item, answer: Answer) -> Any:
+    """The label a person gave; None: could not tell, or it cannot be read."""
+    from agent.errors import Unparsable
+
+    if answer.unsure:
+        return None
+    try:
+        read = kind.parse(task, kind.question(task, item, 0), answer)
+    except Unparsable:
+        return None
+    return None if read is None else kind.value(task, {atom: max(d, key=d.__getitem__) for atom, d in read.items()})
+
+
+def words(found: Consent | None, accuracy: float) -> str:
+    """What that means for the goal; "" where nothing is known."""
+    if found is None:
+        return ""
+    value, low, high = (100 * share for share in found.pairs)
+    most = int(1000 * found.ceiling) / 10
+    told = f"two people say the same in {value:.0f} % ({low:.0f} to {high:.0f} %) of {found.items:,} items"
+    told += f", α = {found.alpha[0]:.2f}" if np.isfinite(found.alpha[0]) else ""
+    if accuracy > found.ceiling:
+        return (
+            f"{100 * accuracy:g} % is out of reach: {told}, so no labels can agree with one of them in more than "
+            f"{most:g} %: write goal.accuracy = {int(100 * found.ceiling) / 100:g} or less, or let the guidelines say "
+            "how to decide where they differ"
+        )
+    return f"{told}: labels can agree with one of them in at most {most:g} %"
