@@ -1,8 +1,8 @@
 """What is believed of each item: every annotator heard, weighed by how often it agreed with people. Decides nothing.
 
 Machines' log-probabilities are batch-calibrated, hard votes read as a coin of measured accuracy, and all sources pooled
-with exponents fitted on the pilot, the only people's answers drawn at random that may be looked at. A pool with people
-in it trusts no weight that people have not been able to contradict.
+(`agent.posterior`) as the pilot says, the only people's answers drawn at random that may be looked at. A pool with
+people in it trusts no weight that people have not been able to contradict.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent import aggregate, calibrate, shortlist
+from agent import aggregate, calibrate, posterior, shortlist
 from agent.board import Board
-from agent.types import Bools, Floats, Layout
+from agent.posterior import Pooled, Source
+from agent.types import Bools, Floats, Ints, Layout
 
 ENOUGH = 20
 """People's random answers from which on calibration rests on them."""
@@ -24,7 +25,8 @@ POOLED = 20
 
 @dataclass(frozen=True)
 class Belief:
-    """`posterior`: (n, width); `confidence`: (n,) that the whole label is right.
+    """`posterior`: (n, width); `confidence`: (n,) that the whole label is right; `error`: (n,) the chance that it is
+    wrong, held against people's answers where there are any: the frozen order of a certificate goes by it.
 
     `machine`: (n, width) the posterior of the machines alone, `machine_heard`: (n,) where there is one; `before`: (n,)
     confidence had the machines not been asked; `unsaid`: (n,) had people not been asked; `weights`: level of the
@@ -33,6 +35,7 @@ class Belief:
 
     posterior: Floats
     confidence: Floats
+    error: Floats
     machine: Floats
     machine_heard: Bools
     before: Floats
@@ -41,45 +44,105 @@ class Belief:
     grounded: bool
 
 
-def believe(board: Board, student: Floats | None, soft: Mapping[str, bool], has_people: bool) -> Belief:
+@dataclass
+class _SoFar:
+    """What is believed after each level of the ladder."""
+
+    posterior: Floats
+    error: Floats
+    weights: dict[str, Mapping[str, float]]
+
+    def take(self, pooled: Pooled, rows: Ints, level: str) -> None:
+        """Believe a level's pool on the rows that it is of."""
+        self.posterior[rows], self.error[rows] = pooled.posterior, pooled.error
+        self.weights[level] = {name: w * pooled.temperature for name, w in pooled.weights.items()}
+
+
+def believe(
+    board: Board, student: Floats | None, soft: Mapping[str, bool], has_people: bool, graph: Ints | None = None
+) -> Belief:
     """Pool what was heard.
 
     Args:
         student: (n, width) cross-fitted student probabilities, or None before it was taught.
         soft: machine rung -> whether batch calibration applies to its log-probabilities.
         has_people: whether the ladder ends in people. Without them the student is held against the machines.
+        graph: (n, k) the likest other items of each (`posterior.nearest`), or None: items are looked at by themselves.
     """
     layout, n = board.layout, board.n
-    names = list(board.rungs)
-    heard = [board.machine[name].any for name in names]
-    sources = [_source(board, name, soft.get(name, False)) for name in names]
-    pilot = board.pilot
-    grounded = int(pilot.sum()) >= ENOUGH
-    weights: dict[str, Mapping[str, float]] = {}
-    machine_w = [1.0 / max(len(names), 1)] * len(names)
-    if grounded and names:
-        machine_w = _fit(sources, heard, pilot, board, machine_w)
-    weights["machines"] = dict(zip(names, machine_w, strict=True))
-    nobody = np.full((n, layout.width), 0.0, dtype=np.float32)
-    machine = aggregate.soft_pool(sources, heard, machine_w, layout) if names else layout.normalise(nobody)
-    machine_heard = np.logical_or.reduce(heard) if names else np.zeros(n, bool)
-    if student is None:
-        posterior, before = machine.copy(), layout.normalise(nobody)
-    else:
-        posterior, before = _with_student(board, student, sources, heard, grounded, has_people, machine, weights)
-    unsaid = aggregate.confidence(posterior, layout)
+    heard = [board.machine[name].any for name in board.rungs]
+    sources = [
+        Source(name, _source(board, name, soft.get(name, False)), board.machine[name].any) for name in board.rungs
+    ]
+    grounded = int(board.pilot.sum()) >= ENOUGH
+    even = layout.normalise(np.zeros((n, layout.width), np.float32))
+    doubt = 1 - aggregate.confidence(even, layout)
+    machines = _SoFar(even.copy(), doubt.copy(), {"machines": {}})
+    spoke = np.logical_or.reduce(heard) if heard else np.zeros(n, bool)
+    if heard:
+        _level(machines, sources, spoke, board, "machines")
+    found = _SoFar(machines.posterior.copy(), machines.error.copy(), {"machines": machines.weights["machines"]})
+    before = even
+    if student is not None:
+        own = [Source("student", calibrate.logs(student), np.ones(n, bool), "student")]
+        if graph is not None:
+            own.append(_like(board, graph, machines.posterior, spoke))
+        if grounded or has_people or not heard:
+            _level(found, own, np.ones(n, bool), board, "student")
+        else:
+            _held_against_machines(found, own[0], machines.posterior, spoke, layout)
+        before = found.posterior.copy()
+        for top, name in enumerate(board.rungs):
+            _level(found, [*own, *sources[: top + 1]], heard[top], board, name)
+    unsaid = aggregate.confidence(found.posterior, layout)
     words, spoken = board.words(), board.spoken
-    posterior[spoken] = words[spoken]
+    found.posterior[spoken], found.error[spoken] = words[spoken], 0
     return Belief(
-        posterior=posterior,
-        confidence=aggregate.confidence(posterior, layout),
-        machine=machine,
-        machine_heard=machine_heard,
+        posterior=found.posterior,
+        confidence=aggregate.confidence(found.posterior, layout),
+        error=found.error,
+        machine=machines.posterior,
+        machine_heard=spoke,
         before=aggregate.confidence(before, layout),
         unsaid=unsaid,
-        weights=weights,
+        weights=found.weights,
         grounded=grounded,
     )
+
+
+def _level(found: _SoFar, sources: Sequence[Source], here: Bools, board: Board, name: str) -> None:
+    """Pool the sources of one level of the ladder where its annotator was heard.
+
+    People's pilot answers count where every source was heard, and only when there are enough of them.
+    """
+    use = board.pilot & np.logical_and.reduce([s.heard for s in sources])
+    if int(use.sum()) < ENOUGH:
+        use = np.zeros(board.n, bool)
+    rows = np.flatnonzero(here)
+    if len(rows) == 0:
+        start = posterior.starts(sources)
+        found.weights[name] = dict(zip([s.name for s in sources], start.tolist(), strict=True))
+        return
+    part = [Source(s.name, s.logs[rows], s.heard[rows], s.role) for s in sources]
+    answered = np.flatnonzero(use[rows])
+    pooled = posterior.pool(part, answered, board.people.said[rows[answered]], board.layout)
+    found.take(pooled, rows, name)
+
+
+def _like(board: Board, graph: Ints, machine: Floats, spoke: Bools) -> Source:
+    """What the likest other items are labeled: by people where they spoke, else by the machines."""
+    spoken = board.spoken
+    labels = np.where(spoken[:, None], board.words(), np.where(spoke[:, None], machine, np.float32(0)))
+    logs = posterior.neighbours(None, labels.astype(np.float32), board.layout, graph=graph)
+    return Source("like items", logs, np.ones(board.n, bool), "neighbours")
+
+
+def _held_against_machines(found: _SoFar, own: Source, machine: Floats, spoke: Bools, layout: Layout) -> None:
+    """No people in this ladder: the student can only be held against the machines it learned from."""
+    (alone,) = calibrate.fit_weights([own.logs[spoke]], _hard(machine[spoke], layout), layout, [1.0])
+    found.posterior = aggregate.soft_pool([own.logs], [own.heard], [alone], layout)
+    found.error = 1 - aggregate.confidence(found.posterior, layout)
+    found.weights["student"] = {"student": alone}
 
 
 def _source(board: Board, name: str, calibrated: bool) -> Floats:
@@ -117,53 +180,6 @@ def _batch(board: Board, mean: Floats, answered: Bools, said: Floats, calibrated
         return calibrate.batch(mean, layout)
     rows = np.flatnonzero(answered)
     return calibrate.damped(mean, layout, rows, said[rows], calibrate.shares(board.people.said[pilot], layout))
-
-
-def _fit(
-    sources: Sequence[Floats], heard: Sequence[Bools], rows: Bools, board: Board, start: Sequence[float]
-) -> list[float]:
-    """Exponents fitted on those of `rows` where every source was heard; `start` when there are too few."""
-    use = rows & np.logical_and.reduce(list(heard))
-    if int(use.sum()) < ENOUGH:
-        return list(start)
-    return calibrate.fit_weights([s[use] for s in sources], board.people.said[use], board.layout, start)
-
-
-def _with_student(
-    board: Board,
-    student: Floats,
-    sources: Sequence[Floats],
-    heard: Sequence[Bools],
-    grounded: bool,
-    has_people: bool,
-    machine: Floats,
-    weights: dict[str, Mapping[str, float]],
-) -> tuple[Floats, Floats]:
-    """The posterior with the student in it, and that of the student alone. Each level has its own exponents."""
-    layout, everyone = board.layout, np.ones(board.n, bool)
-    own = calibrate.logs(student)
-    names = list(board.rungs)
-    if grounded:
-        alone = calibrate.fit_weights([own[board.pilot]], board.people.said[board.pilot], layout, [1.0])
-    elif has_people or not names:
-        alone = [1.0]
-    else:
-        # No people in this ladder: the student can only be held against the machines it learned from.
-        spoken = np.logical_or.reduce(list(heard))
-        alone = calibrate.fit_weights([own[spoken]], _hard(machine[spoken], layout), layout, [1.0])
-    before = aggregate.soft_pool([own], [everyone], alone, layout)
-    weights["student"] = {"student": alone[0]}
-    posterior = before.copy()
-    for top in range(len(names)):
-        start = [0.5] + [1.0 / (top + 1)] * (top + 1)
-        ears = [everyone, *heard[: top + 1]]
-        rows = board.pilot if grounded else np.zeros(board.n, bool)
-        fitted = _fit([own, *sources[: top + 1]], ears, rows, board, start)
-        weights[names[top]] = dict(zip(["student", *names[: top + 1]], fitted, strict=True))
-        here = heard[top]
-        pooled = aggregate.soft_pool([own, *sources[: top + 1]], ears, fitted, layout)
-        posterior[here] = pooled[here]
-    return posterior, before
 
 
 def _hard(rows: Floats, layout: Layout) -> Floats:

@@ -2,6 +2,6 @@
 
 from agent.posterior.near import nearest, neighbours
 from agent.posterior.pooling import Pooled, pool
-from agent.posterior.sources import Source, cast
+from agent.posterior.sources import Source, cast, starts
 
-__all__ = ["Pooled", "Source", "cast", "nearest", "neighbours", "pool"]
+__all__ = ["Pooled", "Source", "cast", "nearest", "neighbours", "pool", "starts"]
