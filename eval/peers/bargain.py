@@ -11,8 +11,8 @@ import os
 import sys
 
 os.environ["OPENAI_API_KEY"] = "none"
-import numpy as np  # noqa: E402
-from BARGAIN import BARGAIN_A, Oracle, Proxy  # noqa: E402
+import numpy as np
+from BARGAIN import BARGAIN_A, Oracle, Proxy
 
 
 class Recorded(Proxy):
