@@ -29,8 +29,8 @@ class Belief:
     wrong, held against people's answers where there are any: the frozen order of a certificate goes by it.
 
     `machine`: (n, width) the posterior of the machines alone, `machine_heard`: (n,) where there is one; `before`: (n,)
-    confidence had the machines not been asked; `unsaid`: (n,) had people not been asked; `weights`: level of the
-    ladder -> source -> exponent; `grounded`: the weights rest on people's answers.
+    confidence had the machines not been asked; `unsaid`: (n,) had people not been asked, `without_people`: (n, width)
+    the posterior then; `weights`: level of the ladder -> source -> exponent; `grounded`: they rest on people's answers.
     """
 
     posterior: Floats
@@ -40,6 +40,7 @@ class Belief:
     machine_heard: Bools
     before: Floats
     unsaid: Floats
+    without_people: Floats
     weights: Mapping[str, Mapping[str, float]]
     grounded: bool
 
@@ -95,7 +96,7 @@ def believe(
         for top, name in enumerate(board.rungs):
             _level(found, [*own, *sources[: top + 1]], heard[top], board, name)
     unsaid = aggregate.confidence(found.posterior, layout)
-    words, spoken = board.words(), board.spoken
+    words, spoken, alone = board.words(), board.spoken, found.posterior.copy()
     found.posterior[spoken], found.error[spoken] = words[spoken], 0
     return Belief(
         posterior=found.posterior,
@@ -105,6 +106,7 @@ def believe(
         machine_heard=spoke,
         before=aggregate.confidence(before, layout),
         unsaid=unsaid,
+        without_people=alone,
         weights=found.weights,
         grounded=grounded,
     )

@@ -7,6 +7,7 @@ from agent.claim.evidence import person_recipe
 from agent.config import Config
 from agent.pool import Pool
 from agent.store import Store
+from agent.types import Call
 
 
 def check_draw(config: Config, store: Store, pool: Pool) -> list[str]:
@@ -15,7 +16,9 @@ def check_draw(config: Config, store: Store, pool: Pool) -> list[str]:
     In the order of the seed everything before the last audited item was put to people as well, and not later than the
     audits behind it; and no audit question was taken back without being asked again.
     """
-    asked = {pool.position(call.item): call for call in store.asked(person_recipe(config))}
+    asked: dict[int, Call] = {}
+    for call in store.asked(person_recipe(config)):
+        asked.setdefault(pool.position(call.item), call)  # one that was asked again stays where it was drawn
     order = certify.draw(pool.ids, config.run.seed)
     ranks = [rank for rank, i in enumerate(order) if i in asked and asked[i].purpose == "audit"]
     if not ranks:
@@ -23,13 +26,13 @@ def check_draw(config: Config, store: Store, pool: Pool) -> list[str]:
     missed = later = 0
     behind = asked[order[max(ranks)]].turn
     for rank in range(max(ranks), -1, -1):
-        call = asked.get(order[rank])
-        if call is None:
+        one = asked.get(order[rank])
+        if one is None:
             missed += 1
-        elif call.purpose == "audit":
-            behind = min(behind, call.turn)
+        elif one.purpose == "audit":
+            behind = min(behind, one.turn)
         else:
-            later += call.turn > behind
+            later += one.turn > behind
     problems = []
     if missed:
         problems.append(f"{missed} items of the random order were passed over: seed {config.run.seed} drew otherwise")

@@ -150,8 +150,7 @@ def _passed_over(ground: Ground, order: list[int], been: Bools) -> list[int]:
 def escalate(ground: Ground, routes: Routes, belief: Belief, turn: int) -> int:
     """Ask people about the least sure items, half of what is left at once, so that the rest can learn from it.
 
-    On the way audit items are opened: their card is in the queue already, so they cost nothing, and measure no more.
-    The openings are written with the questions, in one transaction. Returns how many cards became useful.
+    Returns how many cards became useful.
     """
     if any(call.purpose != "audit" for call in open_cards(ground)):
         return 0  # people are still at the last ones, and what they say will change the order
@@ -159,11 +158,20 @@ def escalate(ground: Ground, routes: Routes, belief: Belief, turn: int) -> int:
     waiting = np.flatnonzero((routes.action == ASK) & (routes.rung == people))
     order = waiting[np.argsort(belief.confidence[waiting], kind="stable")]
     left = share(ground).total - purposes(ground).total()
-    want = min(left, max(40, (left + 1) // 2))
+    return put(ground, order.tolist(), min(left, max(40, (left + 1) // 2)), turn)
+
+
+def put(ground: Ground, order: Sequence[int], want: int, turn: int) -> int:
+    """Put the first `want` items of `order` that nobody was asked about to people, to repair.
+
+    On the way audit items are opened: their card is in the queue already, so they cost nothing, and measure no more.
+    The order may depend on nothing that an audit said. The openings are written with the questions, in one
+    transaction. Returns how many cards became useful.
+    """
     been, audited = asked(ground), set(_audited(ground))
     chosen: list[int] = []
     opened: list[int] = []
-    for i in order.tolist():
+    for i in order:
         if len(chosen) >= want:
             break
         if not been[i]:
