@@ -9,7 +9,7 @@ that distribution: the largest T for which seeing as few as k wrong would still 
 Pearson's construction for a finite population). The k errors found are mended, so at most T − k remain.
 
 One look costs δ. Labels that changed after a look are another claim: look j is charged δ·6/(π²j²), which sums to δ.
-This module is the seam for certificates with thresholds (nested prefixes, any-time): they will take the same draw.
+Thresholds: `gate` (prefixes, credit), `walk` (exact, the rest to people), `anytime` (bets), `plan` (where to cut).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from agent.certify.draw import draw, sha256_of
 from agent.certify.exact import accuracy_needed, risk_of_look, wrong_allowed, wrong_at_most
 from agent.certify.gate import Found, Plan, Settled, bound, exact, found, settle
 from agent.certify.plan import order_of, plan
+from agent.certify.walk import may_find
 
 __all__ = [
     "Anytime",
@@ -31,6 +32,7 @@ __all__ = [
     "evidence",
     "exact",
     "found",
+    "may_find",
     "order_of",
     "plan",
     "risk_of_look",

@@ -21,6 +21,7 @@ from agent.types import Doubles, Ints
 CUTS = 50
 CERTAIN = {"exact": 1.75, "anytime": 1.9}  # standard deviations that a prefix keeps clear of what is allowed
 COUNTED_ON = 0.9  # of the errors the audit is expected to find
+BETWEEN = (1e-6, 1 - 1e-6)  # so that no formula divides by nothing
 LOOKING = 4  # by how much an any-time test needs more than an exact one, in chances
 ASTRAY = (0.6, 1.0, 1.5)  # times which predicted risks may be wrong; a walk should not end at its reach for that
 FRACTIONS = np.geomspace(0.004, 0.6, 48)  # of the reach that is audited
@@ -75,7 +76,7 @@ def plan(
     errors = np.concatenate([[0.0], np.cumsum(np.asarray(risk, np.float64))])[sizes]
     allowed = np.floor(start + grows * sizes + 1e-9)
     outcome = _open_outcome if left == "open" else _outcome
-    fractions = _fractions(draws, units) if share is None else [share]
+    fractions = _fractions(draws, units) if share is None else np.clip([share], *BETWEEN)
     best = max(
         (outcome(sizes, errors, allowed, f, mode, delta) for f in fractions),
         key=lambda found: found[0],
@@ -92,7 +93,9 @@ def _floor(values: NDArray[np.floating[Any]]) -> Ints:
 
 
 def _fractions(draws: int | None, units: int) -> Doubles:
-    return FRACTIONS if draws is None else np.minimum(draws / np.geomspace(max(draws, 1), max(units, 2), 40), 1.0)
+    if draws is None:
+        return FRACTIONS
+    return np.clip(draws / np.geomspace(max(draws, 1), max(units, 2), 40), *BETWEEN)
 
 
 def _outcome(
@@ -164,13 +167,11 @@ def _walk(risk: Doubles, allowed: int, delta: float, draws: int | None, share: f
     total = np.concatenate([[0.0], np.cumsum(risk)])
     reaches = np.unique(np.round(units * np.append(np.geomspace(0.08, 0.95, 24), 1.0)).astype(np.int64))
     reach = reaches[reaches > allowed][:, None]
-    fraction = (
-        np.minimum(draws / reach, 1.0)
-        if draws is not None
-        else np.broadcast_to(
-            FRACTIONS if share is None else np.array([share]), (len(reach), 1 if share is not None else len(FRACTIONS))
-        )
-    )
+    if draws is not None:
+        fraction = np.clip(draws / reach, *BETWEEN)
+    else:
+        one = FRACTIONS if share is None else np.clip([share], *BETWEEN)
+        fraction = np.broadcast_to(one, (len(reach), len(one)))
     each, back = np.unique(fraction, return_inverse=True)
     most = np.array([_may_find_about(allowed, f, delta) for f in each.tolist()])[back.reshape(fraction.shape)]
     # Without replacement the number found scatters less than a binomial one, the denser the errors the less.
@@ -182,7 +183,7 @@ def _walk(risk: Doubles, allowed: int, delta: float, draws: int | None, share: f
     value = np.where(most < 0, float(allowed), ends) * (1 - fraction)
     row, column = np.unravel_index(int(np.argmax(value)), value.shape)
     size = int(reach[row, 0])
-    count = min(int(np.ceil(fraction[row, column] * size)), size)
+    count = min(int(np.ceil(fraction[row, column] * size)), size) if draws is None else min(draws, size)
     limit = may_find(size, count, allowed, delta)
     if draws is None and share is None and limit >= 0:
         count = fewest_draws(size, limit, allowed, delta)
