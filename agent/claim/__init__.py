@@ -9,7 +9,7 @@ from agent.claim.drawn import check_draw
 from agent.claim.evidence import Evidence, gather, people_are, person_recipe, seal
 from agent.claim.ladder import certified, derive, make
 from agent.claim.paper import plain, write
-from agent.claim.promise import freeze, promise
+from agent.claim.promise import freeze, promise, sha_of
 from agent.claim.words import lines, sentence
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "promise",
     "seal",
     "sentence",
+    "sha_of",
     "verify",
     "write",
 ]

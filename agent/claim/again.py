@@ -39,7 +39,7 @@ def verify(config: Config, store: Store, pool: Pool, path: Path) -> list[str]:
         problems.append(f"the ledger holds no commitment for look {look}")
     elif committed["sha256"] != sha_of(committed["body"]):
         problems.append(f"the commitment of look {look} was changed: it has another hash")
-    elif committed["body"] != body:
+    if committed is not None and committed["body"] != body:
         other = next(name for name in body if committed["body"].get(name) != body[name])
         problems.append(f"{other}: look {look} committed to another than labels and predictions give now")
     made = json.loads(json.dumps(dataclasses.asdict(derive(config, pool, evidence, body))))

@@ -5,88 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from agent import certify
-from agent import config as settings
-from agent.certify import gate
-from agent.certify.anytime import Anytime
 from agent.claim.drawn import check_draw
 from agent.claim.evidence import Evidence, gather, people_are
 from agent.claim.paper import write
-from agent.claim.promise import Frozen, freeze, promise, read, sha_of
+from agent.claim.promise import freeze, promise, sha_of
+from agent.claim.proof import accept, audit_of, left_wrong
 from agent.config import Config
 from agent.errors import DataError
 from agent.pool import Pool
 from agent.store import Store
-from agent.types import Bools, Certificate, Ints
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What the audit of machine labels says. rows: (s,) positions in the order of the draw; wrong: (s,) not what the
-    person said; missing: (s,) nobody could tell, or answered."""
-
-    rows: Ints
-    wrong: Bools
-    missing: Bools
-
-
-def audit_of(config: Config, evidence: Evidence, frozen: Frozen, test: str) -> Audit:
-    """The audited machine labels. What is looked at at any time ends before the first that is not answered."""
-    kind, task = settings.kind(config), settings.the_task(config)
-    rows = [i for i in evidence.audit if frozen.rank[i] >= 0]
-    if test == "anytime" and (gap := next((k for k, i in enumerate(rows) if i in evidence.silent), None)) is not None:
-        rows = rows[:gap]
-    said = [evidence.audit[i] for i in rows]
-    given = [evidence.labels[i] for i in rows]
-    wrong = [s is not None and g is not None and kind.loss(task, g, s) > 0 for s, g in zip(said, given, strict=True)]
-    return Audit(np.array(rows, np.int64), np.array(wrong, bool), np.array([s is None for s in said], bool))
-
-
-def accept(body: Mapping[str, Any], frozen: Frozen, audit: Audit) -> dict[str, Any]:
-    """The largest part of the frozen order that the audit proves: a commitment tested. See `agent.certify.gate`."""
-    plan, delta = read(body), float(body["risk_of_this_look"])
-    ranks = frozen.rank[audit.rows]
-    inside = ranks < plan.cuts[-1]
-    ranks, wrong, missing = ranks[inside], audit.wrong[inside], audit.missing[inside]
-    seen = gate.found(plan, ranks, wrong, missing)
-    once = body["test"] == "exact"
-    if once:
-        last = gate.exact(plan, seen, delta)
-    else:
-        bets = Anytime(plan, delta)
-        for rank, loss in zip(ranks.tolist(), (wrong | missing).tolist(), strict=True):
-            bets.hear(rank, float(loss))
-        last = bets.accepted
-    settled = gate.Settled(0, np.zeros(0, np.int64), 0)
-    while last >= 0:
-        # Every earlier cut was accepted too; one whose audit found fewer errors than were counted on is passed over.
-        settled = gate.settle(plan, last, seen, frozen.risk, gate.bound(plan, last, seen, delta if once else None))
-        if not settled.owed:
-            break
-        last -= 1
-    size = settled.accepted if last >= 0 else 0
-    answered = np.zeros(len(frozen.order), bool)
-    answered[frozen.rank[audit.rows[~audit.missing]]] = True
-    own = frozen.people + int(answered.sum())
-    labels = frozen.people + size + int(answered[size:].sum())
-    most = settled.wrong_at_most if last >= 0 else 0
-    return {
-        "cut": last,
-        "prefix": size,
-        "labels": labels,
-        "people": own,
-        "left_open": int(body["items"]) - labels,
-        "audited": int(seen.drawn[last]) if last >= 0 else 0,
-        "wrong": int(seen.wrong[last]) if last >= 0 else 0,
-        "wrong_at_most": most,
-        "accuracy_at_least": 1 - most / labels if labels else 0.0,
-        "all": bool(size == len(frozen.order) and most + frozen.lost <= (1 - body["target"]) * body["items"] + 1e-9),
-    }
+from agent.types import Bools, Certificate
 
 
 def derive(config: Config, pool: Pool, evidence: Evidence, body: Mapping[str, Any]) -> Certificate:
@@ -96,9 +29,9 @@ def derive(config: Config, pool: Pool, evidence: Evidence, body: Mapping[str, An
     units, audited = len(frozen.order), len(audit.rows)
     missing, differ = int(audit.missing.sum()), int(audit.wrong.sum())
     wrong, spent = differ + missing, float(body["risk_of_this_look"])
-    found = accept(body, frozen, audit)
+    found = accept(body, frozen, audit, evidence)
     # The errors found are mended on export, where a person's word replaces the label.
-    remaining = certify.wrong_at_most(units, audited, wrong, spent) - differ + frozen.lost
+    remaining = left_wrong(body, frozen, audit) + frozen.lost
     guess = wrong / audited * units - differ if audited else float(units)
     return Certificate(
         items=n,
@@ -209,9 +142,14 @@ def certified(config: Config, store: Store, pool: Pool, evidence: Evidence) -> B
     same = [c["body"] for c in store.certificates() if c["labels_sha256"] == frozen.labels_sha256]
     if not same or not same[-1].get("accepted"):
         return None
-    size = int(same[-1]["accepted"]["prefix"])
+    body = same[-1]
+    if frozen.order_sha256 != body["commitment"]["order_sha256"]:
+        then = gather(config, store, pool, int(body["turn"]), int(body["extra"]["answers_up_to"]))
+        frozen = freeze(config, pool, then)  # the labels are the same; what was predicted of them is not
+    size = int(body["accepted"]["prefix"])
     out = np.zeros(len(pool), bool)
     out[frozen.order[:size]] = True
     out[list(evidence.said)] = True
-    out[[i for i, said in evidence.audit.items() if said is not None]] = True
+    for i, said in evidence.audit.items():
+        out[i] = said is not None or (out[i] and body["accepted"]["claim"] != "walk")
     return out

@@ -15,7 +15,7 @@ import numpy as np
 
 from agent import certify
 from agent.certify import gate
-from agent.certify.plan import COUNTED_ON, order_of, plan
+from agent.certify.plan import order_of, plan
 from agent.claim.evidence import Evidence, seal
 from agent.config import Config
 from agent.pool import Pool
@@ -60,8 +60,7 @@ def promise(
 ) -> dict[str, Any]:
     """The commitment of one look, as it goes into the ledger and into the certificate."""
     spent, drawn = certify.risk_of_look(delta, look), int((frozen.rank[list(evidence.audit)] >= 0).sum())
-    test = config.goal.test
-    chosen = _plan(frozen, len(pool), drawn, accuracy, spent, test)
+    claim, chosen = _plan(config, frozen, len(pool), drawn, accuracy, spent)
     return {
         "of": "run",
         "items": len(pool),
@@ -71,7 +70,8 @@ def promise(
         "delta": delta,
         "look": look,
         "risk_of_this_look": spent,
-        "test": test,
+        "test": "exact" if claim == "walk" else config.goal.test,
+        "claim": claim,
         "seed": config.run.seed,
         "turn": evidence.turn,
         "labels_sha256": frozen.labels_sha256,
@@ -82,15 +82,19 @@ def promise(
     }
 
 
-def _plan(frozen: Frozen, n: int, drawn: int, accuracy: float, delta: float, test: Any) -> gate.Plan:
-    units, eps = len(frozen.risk), 1 - accuracy
+def _plan(config: Config, frozen: Frozen, n: int, drawn: int, accuracy: float, delta: float) -> tuple[str, gate.Plan]:
+    """Which of the three promises of `agent.claim.proof`, and its plan."""
+    units, eps, test = len(frozen.risk), 1 - accuracy, config.goal.test
+    whole, none = np.array([units], np.int64), np.zeros(1, np.int64)
+    if config.goal.left == "people":
+        bears = np.floor([eps * n + 1e-9]).astype(np.int64) - frozen.lost
+        return "walk", gate.Plan(whole, bears, drawn, none)
     if _all_will_do(frozen, n, drawn, accuracy, delta):
-        allowed = np.array([max(int(np.floor(eps * (frozen.people + units) + 1e-9)), 0)], np.int64)
-        whole = np.array([units], np.int64)
-        credit = np.floor([COUNTED_ON * frozen.risk.sum() * drawn / max(units, 1)]).astype(np.int64)
-        return gate.Plan(whole, allowed, drawn, credit, eps)
+        return "all", gate.Plan(
+            whole, np.floor([eps * (frozen.people + units) + 1e-9]).astype(np.int64), drawn, none, eps
+        )
     share = drawn / units if units else 0.0
-    return plan(frozen.risk, n, eps, delta, people=frozen.people, mode=test, left="open", share=share)
+    return "prefix", plan(frozen.risk, n, eps, delta, people=frozen.people, mode=test, left="open", share=share)
 
 
 def _all_will_do(frozen: Frozen, n: int, drawn: int, accuracy: float, delta: float) -> bool:

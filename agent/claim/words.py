@@ -47,18 +47,25 @@ def of_file(c: Certificate) -> str:
 
 def _part(c: Certificate) -> str:
     part = c.accepted
-    if part["cut"] < 0:
+    if not part["prefix"]:
         return (
-            f"No part of the machines' labels is certified at {_percent(c.target)} %; people's own "
-            f"{part['labels']:,} answers stand."
+            f"No part of the machines' labels is certified at {_percent(c.target)} %; the {part['labels']:,} labels "
+            "that people gave stand."
         )
-    machine = part["labels"] - part["people"]
+    machine, confidence = part["labels"] - part["people"], f"with {_percent(1 - c.delta)} % confidence"
+    made_of = (
+        f"{part['people']:,} that people gave, and the {machine:,} that machines are surest of ({part['audited']:,} "
+        f"drawn and checked there, {part['wrong']:,} wrong)"
+    )
+    if part["claim"] == "walk":
+        return (
+            f"Deliver these {part['labels']:,}: {made_of}. Once people have labeled the other {part['left_open']:,}, "
+            f"at least {_percent(c.target)} % of all {c.items:,} are what they said or would have said, {confidence}."
+        )
     return (
-        f"At least {_percent(c.target)} % of these {part['labels']:,} labels are certified, with "
-        f"{_percent(1 - c.delta)} % confidence: {part['people']:,} that people gave, and the {machine:,} that machines "
-        f"are surest of ({part['audited']:,} of them drawn and checked, {part['wrong']:,} wrong). "
-        f"{part['left_open']:,} are left open: so many people's answers certify all {c.items:,}. "
-        "Of the two statements each has this confidence by itself."
+        f"At least {_percent(c.target)} % of these {part['labels']:,} labels are, {confidence}: {made_of}. "
+        f"{part['left_open']:,} are left open; so many people's answers would certify all {c.items:,}. "
+        "Each of the two statements has this confidence by itself."
     )
 
 

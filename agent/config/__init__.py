@@ -63,7 +63,7 @@ def fingerprint(config: Config) -> str:
         "task": config.task.model_dump(mode="json"),
         "labels": list(config.task.labels),
         "pool": config.pool.model_dump(mode="json", include={"text", "id", "gold", "split"}),
-        "goal": config.goal.model_dump(mode="json", exclude={"test", "classes", "audit_twice"}),
+        "goal": config.goal.model_dump(mode="json", exclude={"test", "left", "classes", "audit_twice"}),
         "rung": rungs,
         "run": config.run.model_dump(mode="json", exclude={"dir", "store"}),
     }

@@ -122,6 +122,7 @@ class Goal(Strict):
     audit: Count | None = None
     audit_twice: Count = 0
     test: Literal["exact", "anytime"] = "exact"
+    left: Literal["open", "people"] = "open"
     classes: tuple[str, ...] = ()
 
     @field_validator("classes", mode="before")

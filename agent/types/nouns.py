@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -216,7 +216,8 @@ class Certificate:
 
     `accuracy_at_least` = 1 − wrong_at_most / items. `audited` answers were drawn at random from the `machine` labels,
     `wrong` of them differed. See `certify` for the argument. `accepted`: the largest part of a frozen order that is
-    proved to meet the target. `commitment`: what was fixed before an answer was used, the plan among it.
+    proved to meet the target. `commitment`: what was fixed before an answer was used, the plan among it. `classes`:
+    labels that were certified each by itself. `human`: how far people differ from one another.
     """
 
     items: int
@@ -241,3 +242,5 @@ class Certificate:
     extra: Mapping[str, Any] = field(default_factory=dict)
     accepted: Mapping[str, Any] = field(default_factory=dict)
     commitment: Mapping[str, Any] = field(default_factory=dict)
+    classes: Sequence[Mapping[str, Any]] = ()
+    human: Mapping[str, Any] = field(default_factory=dict)
