@@ -7,7 +7,7 @@ are read into an array of their own (`audit`) which belief and teaching never to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -53,6 +53,8 @@ class Heard:
     """(n,) answered about all labels, though there are shortlists."""
     parts: Bools | None = None
     """(n,) was asked about a long text part by part; None where none was."""
+    earlier: Floats | None = None
+    """(n, 2 · width + 2) logs, counts, soft and hard as they were before another vote came; None where none did."""
 
     @classmethod
     def nothing(cls, n: int, width: int, atoms: int = 1) -> Heard:
@@ -73,6 +75,32 @@ class Heard:
     def done(self) -> Bools:
         """(n,) spoke, or failed to."""
         return self.any | self.silent
+
+    @property
+    def votes(self) -> Floats:
+        """(n,) answers that could be read."""
+        out: Floats = self.soft + self.hard
+        return out
+
+    def remember(self, where: int) -> None:
+        """Keep what was said of an item: another vote is about to come."""
+        if self.earlier is None:
+            self.earlier = np.zeros((len(self.logs), 2 * self.logs.shape[1] + 2), np.float32)
+        both = [self.soft[where : where + 1], self.hard[where : where + 1]]
+        self.earlier[where] = np.concatenate([self.logs[where], self.counts[where], *both])
+
+    def before(self) -> Heard:
+        """The same without other votes than the first word on each item."""
+        if self.earlier is None:
+            return self
+        width, known = self.logs.shape[1], self.earlier[:, -2:].sum(axis=1) > 0
+        return replace(
+            self,
+            logs=np.where(known[:, None], self.earlier[:, :width], self.logs),
+            counts=np.where(known[:, None], self.earlier[:, width:-2], self.counts),
+            soft=np.where(known, self.earlier[:, -2], self.soft),
+            hard=np.where(known, self.earlier[:, -1], self.hard),
+        )
 
     def show(self, where: int, columns: Sequence[int]) -> None:
         """Note which labels a shortlist held."""
@@ -100,6 +128,11 @@ class Took:
     answers: int = 0
     usd: float = 0.0
     seconds: float = 0.0
+
+    def add(self, answer: Answer) -> None:
+        self.answers += 1
+        self.usd += answer.usd
+        self.seconds += answer.seconds
 
 
 @dataclass
@@ -135,6 +168,8 @@ class Board:
     opened: Bools = field(init=False)
     """Audit items that people were asked about anyway: their answers repair, and no longer measure."""
     seen: int = 0
+    word: dict[str, int] = field(default_factory=dict)
+    """Rung -> answers that make its word on an item; what comes beyond is another vote."""
 
     def __post_init__(self) -> None:
         self.opened = np.zeros(self.n, bool)
@@ -163,13 +198,11 @@ class Board:
             elif call.recipe == self.person:
                 self._hear_person(where, call, answer)
             else:
-                took = self.took[recipes[call.recipe]]
-                took.answers, took.usd, took.seconds = (
-                    took.answers + 1,
-                    took.usd + answer.usd,
-                    took.seconds + answer.seconds,
-                )
-                self._hear(self.machine[recipes[call.recipe]], where, call, answer)
+                name = recipes[call.recipe]
+                self.took[name].add(answer)
+                if self.machine[name].votes[where] == self.word.get(name, -1):
+                    self.machine[name].remember(where)
+                self._hear(self.machine[name], where, call, answer)
 
     def _read(self, where: int, call: Call, answer: Answer) -> Distribution | None:
         item = self.pool.item(where)

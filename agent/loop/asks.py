@@ -14,11 +14,11 @@ import numpy as np
 
 from agent import plugins, prompt
 from agent.belief import Belief
-from agent.loop import short
+from agent.loop import short, worth
 from agent.loop.ground import Ground, Machine
 from agent.loop.people import share
 from agent.loop.ways import PART, Ways
-from agent.route import ASK, Routes
+from agent.route import ASK, KNOWN, Routes
 from agent.types import Call, Floats, Ints, Item, Picks, PoolView, Prompt, Stream
 
 Job = tuple[Call, Prompt]
@@ -28,6 +28,10 @@ AHEAD = 16_384
 
 EXPLORE = 0.05
 """Questions to a machine that are drawn at random from all it was not asked about, as a share of the chosen ones."""
+
+
+AGAIN = 40
+"""Pilot items on which a machine is asked for another vote, to learn what that is worth; large pools only."""
 
 
 class Jobs(Protocol):
@@ -123,19 +127,19 @@ class Planned:
 
 
 def jobs(
-    ground: Ground, machine: Machine, picks: Picks, purpose: Stream, turn: int, ways: Ways | None = None
+    ground: Ground, machine: Machine, picks: Picks, purpose: Stream, turn: int, ways: Ways | None = None, begin: int = 0
 ) -> Planned:
     """Calls and prompts for items: `samples` of each, for every part of its text; each holds the most it can take.
 
-    `ways`: the machine's own, unless another form is tried. Items that share their examples follow one another, so
-    that an engine finds the prefix in its cache.
+    `ways`: the machine's own, unless another form is tried. `begin`: the first sample that is asked. Items that share
+    their examples follow one another, so that an engine finds the prefix in its cache.
     """
     ways = ways or machine.ways
     assert ways is not None
     order = np.arange(len(picks.rows)) if ways.blocks is None else np.argsort(ways.blocks[picks.rows], kind="stable")
     rows = picks.rows[order]
     parts = _parts(ground, machine, ways, rows)
-    asked = {count: np.array(list(ways.asked(count)), np.int64) for count in set(parts)}
+    asked = {count: np.array(list(ways.asked(count))[begin:], np.int64) for count in set(parts)}
     pairs = np.concatenate([np.zeros((0, 2), np.int64), *(asked[count] for count in parts)])
     times = np.array([len(asked[count]) for count in parts], np.int64)
     chances = np.repeat(picks.probabilities[order], times)
@@ -199,7 +203,8 @@ def machine_picks(
     each with the same chance, which is recorded. It keeps what answers are worth from being learnt of doubtful items
     only.
     """
-    waiting = np.flatnonzero((routes.action == ASK) & (routes.rung == number))
+    waits = (routes.action == ASK) & (routes.rung == number)
+    waiting = np.flatnonzero(waits if routes.again is None else waits & ~routes.again)
     want = min(batch(ground, turn), len(waiting))
     if want == 0:
         return Picks(waiting, np.ones(0, np.float32))
@@ -218,6 +223,29 @@ def machine_picks(
     rows = np.random.default_rng(seed).choice(others, drawn, replace=False)
     chances = np.full(drawn, drawn / max(len(others), 1), np.float32)
     return Picks(np.concatenate([picks.rows, rows]), np.concatenate([picks.probabilities, chances]))
+
+
+def another_votes(ground: Ground, machine: Machine, number: int, routes: Routes, turn: int) -> Planned | None:
+    """Another sample of the machine's, in another order or prompt: where the rule asks for it, and on a few pilot items
+    by which it is learnt what that is worth."""
+    if machine.ways is None or ground.person is None:
+        return None
+    able = worth.may_vote_again(ground, machine)
+    rows, chances = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    heard = ground.board.machine[machine.rung.name]
+    had = 0 if heard.earlier is None else int((heard.votes > ground.board.word[machine.rung.name]).sum())
+    if had < KNOWN and ground.board.pilot.sum() >= AGAIN and EXPLORE * ground.n >= AGAIN:
+        rows = ground.order[(able & ground.board.pilot)[ground.order]][: AGAIN - had]
+        chances = np.full(len(rows), AGAIN / ground.n, np.float32)
+    if routes.again is not None and routes.saves is not None:
+        wanted = np.flatnonzero(routes.again & (routes.action == ASK) & (routes.rung == number) & able)
+        wanted = wanted[np.argsort(-routes.saves[wanted], kind="stable")][: batch(ground, turn)]
+        rows, chances = np.concatenate([rows, wanted]), np.concatenate([chances, np.ones(len(wanted), np.float32)])
+    if not len(rows):
+        return None
+    machine.again[rows] = True
+    more = replace(machine.ways, samples=machine.ways.samples + 1)
+    return jobs(ground, machine, Picks(rows, chances), "escalation", turn, more, begin=machine.ways.samples)
 
 
 def _teaching(ground: Ground, machine: Machine, belief: Belief, waiting: Ints, want: int, turn: int) -> Picks:

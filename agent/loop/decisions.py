@@ -88,7 +88,7 @@ def decide(ground: Ground, belief: Belief) -> Routes:
         routes = _by_rule(ground, ground.outlook, routes)
     asked, who = routes.action == ASK, spoke(ground)
     action = np.where(~asked & (who == NOBODY), ABSTAIN, routes.action)  # a failure settles nothing, whatever its bar
-    return Routes(action, np.where(asked, routes.rung, who), routes.saves)
+    return Routes(action, np.where(asked, routes.rung, who), routes.saves, routes.again)
 
 
 def _by_rule(ground: Ground, outlook: worth.Outlook, routes: Routes) -> Routes:
@@ -103,11 +103,13 @@ def _by_rule(ground: Ground, outlook: worth.Outlook, routes: Routes) -> Routes:
     sure[by_rule] = sure_enough(items.error[by_rule], int(ground.board.spoken.sum()), share)
     action, rung, saves = routes.action.copy(), routes.rung.copy(), np.zeros(ground.n)
     action[rows] = np.where(stop, np.where(sure, ACCEPT, ABSTAIN), ASK)
-    rung[rows] = np.where(stop, rung[rows], np.array([*outlook.columns, NOBODY])[actions])
-    saves[rows] = solved.saves
+    columns, another = zip(*outlook.asked, (NOBODY, False), strict=True)
+    rung[rows] = np.where(stop, rung[rows], np.array(columns)[actions])
+    again = np.zeros(ground.n, bool)
+    again[rows], saves[rows] = np.array(another)[actions], solved.saves
     queued = people.queued(ground) & ~ground.board.spoken & ~ground.board.doubtful
     action[queued], rung[queued] = ASK, len(ground.rungs) - 1
-    return Routes(action, rung, saves)
+    return Routes(action, rung, saves, again)
 
 
 def close(ground: Ground, routes: Routes, certified: bool) -> tuple[Routes, Bools]:

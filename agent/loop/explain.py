@@ -50,7 +50,7 @@ def prices(look: Look) -> dict[str, Any]:
     """The price list and what follows from it, for all items."""
     ground, outlook, routes = look.ground, look.outlook, look.routes
     took, person = ground.board.took, ground.person
-    rows = []
+    rows, learnt = [], None if outlook is None else {option.name for option in outlook.ladder.options}
     for number, rung in enumerate(ground.config.rung):
         row: dict[str, Any] = {"rung": rung.name, "bar": rung.bar}
         if rung.student:
@@ -66,6 +66,8 @@ def prices(look: Look) -> dict[str, Any]:
             row |= {"usd": worth.machine_price(ground, machine), "from": words, "answers": answers}
             if machine.shut:
                 row["shut"] = machine.shut
+            if learnt is not None and rung.name + " again" in learnt:
+                row["another_vote_usd"] = worth.another_price(ground, machine)
         row["settles"] = int(((routes.action == ACCEPT) & (routes.rung == number)).sum())
         row["would_be_asked"] = int(((routes.action == ASK) & (routes.rung == number)).sum())
         rows.append(row)
@@ -90,7 +92,8 @@ def item(look: Look, row: int) -> dict[str, Any]:
     out["believed"] = _label(ground, belief.posterior[row])
     out["chance_wrong"] = float(1 - belief.confidence[row])
     out["action"] = decisions.ACTIONS[action]
-    out["rung"] = ground.rungs[rung] if rung != route.NOBODY else None
+    again = routes.again is not None and bool(routes.again[row])
+    out["rung"] = None if rung == route.NOBODY else ground.rungs[rung] + " again" * again
     out["actions"] = _actions(look, row)
     out["why"] = why(look, row, out["actions"])
     return out
@@ -164,7 +167,8 @@ def why(look: Look, row: int, actions: list[dict[str, Any]]) -> str:
     """The decision in plain words."""
     ground, belief, outlook = look.ground, look.belief, look.outlook
     wrong, action = float(1 - belief.confidence[row]), int(look.routes.action[row])
-    name = ground.rungs[int(look.routes.rung[row])]
+    again = look.routes.again is not None and bool(look.routes.again[row])
+    name = ground.rungs[int(look.routes.rung[row])] + " again" * again
     if ground.board.spoken[row]:
         return "A person said so, and people have the last word."
     if ground.board.doubtful[row]:

@@ -148,6 +148,7 @@ def _index(ground: Ground, machine: Machine, ways: Sequence[Ways], pending: bool
 
 def _take(ground: Ground, machine: Machine, ways: Ways, why: str, tell: Tell) -> None:
     machine.ways, machine.shown = ways, ways.shown
+    ground.board.word[machine.rung.name] = ways.samples
     if why:
         machine.why = f"{ways.form}: {why}"
         tell(f"{machine.rung.name} is asked by {machine.why}")

@@ -50,6 +50,8 @@ class Machine:
     """(n,) items shown as examples: it is never asked about them."""
     tired: Bools = field(default_factory=lambda: np.zeros(0, bool))
     """(n,) items that came to nothing in this run, after several attempts: not asked again before the next one."""
+    again: Bools = field(default_factory=lambda: np.zeros(0, bool))
+    """(n,) items it was asked about once more in this run."""
     learnt: Learnt = field(default_factory=Learnt)
     """Of its speed, from turn to turn."""
     shut: str = ""
@@ -88,8 +90,8 @@ class Ground:
     taught: bytes = b""
     budget: Budget = field(default_factory=Budget)
     """What machines may take in this run."""
-    steps: tuple[Any, list[Step | None]] | None = None
-    """What each machine's answer does to the predicted error, and what of the ledger that was learnt from."""
+    steps: tuple[Any, list[tuple[Step | None, Step | None]]] | None = None
+    """What each machine's answer and another vote of it do to the predicted error, and what that was learnt from."""
     outlook: Any = None
     """What the rule last said (`loop.worth.Outlook`); None where items climb by bars."""
     looked_at: float = 1.0
@@ -186,7 +188,7 @@ def open_ground(config: Config, people: str | None, limit: int | None, offline: 
             raise DataError(f"{config.pool.path}: no row can be labeled; `tutelage doctor` says why each was set aside")
         person_recipe = prompt.person_recipe(task)
         for machine in machines:
-            machine.shown, machine.tired = np.zeros(n, bool), np.zeros(n, bool)
+            machine.shown, machine.tired, machine.again = (np.zeros(n, bool) for _ in range(3))
         board = Board(task, kind, layout, pool, n, [m.rung.name for m in machines], person_recipe)
         for item in store.opened(person_recipe):
             if pool.position(item) < n:

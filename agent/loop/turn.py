@@ -179,6 +179,8 @@ def _machine_work(
             fresh = ~np.isin(picks.rows, pilot.rows)
             picks = Picks(picks.rows[fresh], picks.probabilities[fresh])
             jobs += asks.jobs(ground, machine, picks, "pick" if order == 0 else "escalation", turn)
+            more = asks.another_votes(ground, machine, number, routes, turn)
+            jobs = jobs if more is None else jobs + more
         work.append((machine, jobs))
     return work
 

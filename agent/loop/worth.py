@@ -6,6 +6,7 @@ computer's time, a person's answer the minutes it takes. Nothing here looks at a
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from agent import certify, prompt, route
 from agent.belief import Belief, believe
+from agent.board import Board
 from agent.loop import people
 from agent.loop.ground import Ground, Machine
 from agent.loop.measure import only, part_of, soft
@@ -38,20 +40,16 @@ LOOK = 4_000
 class Outlook:
     """What the rule was given, and what it said.
 
-    `columns`: option -> number of its rung; `rows`: (m,) items weighed, those people neither answered nor hold in the
-    queue; `known`: option -> items from which its gain was learnt.
+    `asked`: option -> number of its rung, and whether it is another vote; `rows`: (m,) items weighed, those that people
+    neither answered nor hold in the queue.
     """
 
     ladder: route.Ladder
-    columns: tuple[int, ...]
+    asked: tuple[tuple[int, bool], ...]
     rows: Ints
     items: route.Items
     limits: route.Limits
     solved: route.Solved
-
-    @property
-    def known(self) -> list[int]:
-        return [0 if option.step is None else option.step.pairs for option in self.ladder.options]
 
 
 def person_price(ground: Ground) -> float:
@@ -72,30 +70,73 @@ def machine_price(ground: Ground, machine: Machine) -> float:
     return max(usd / took.answers, LEAST_USD) * samples
 
 
-def steps(ground: Ground) -> list[route.Step | None]:
-    """What the answer of each machine does to the predicted error, given the student and the machines before it."""
-    state = (ground.board.seen, ground.taught, tuple(bool(m.ways) for m in ground.machines))
+def another_price(ground: Ground, machine: Machine) -> float:
+    """Dollars another vote costs: one more sample."""
+    return machine_price(ground, machine) / (machine.ways.samples if machine.ways else machine.rung.samples)
+
+
+def steps(ground: Ground) -> list[tuple[route.Step | None, route.Step | None]]:
+    """What the answer of each machine does to the predicted error, given the student and the machines before it; and
+    what another vote of it does. Learnt anew when a tenth more answers came."""
+    board = ground.board
+    state = [int(board.pilot.sum()), ground.student_says is not None]
+    for machine in ground.machines:
+        state += [_tenths(board.took[machine.rung.name].answers), machine.ways is not None]
     if ground.steps is None or ground.steps[0] != state:
-        ground.steps = state, [_step(ground, number) for number in range(len(ground.machines))]
+        learnt = [(_step(ground, number), _another(ground, number)) for number in range(len(ground.machines))]
+        ground.steps = state, learnt
     return ground.steps[1]
 
 
+def _tenths(count: int) -> int:
+    """A number that changes when a tenth is added."""
+    return int(np.log(max(count, 1)) / np.log(1.1))
+
+
 def _step(ground: Ground, number: int) -> route.Step | None:
-    board, machines = ground.board, ground.machines
-    heard = board.machine[machines[number].rung.name].any
-    pilot, others = np.flatnonzero(board.pilot), np.flatnonzero(heard & ~board.pilot)
+    machines = ground.machines
+    heard = ground.board.machine[machines[number].rung.name].any
+    boards = (only(ground, machines[:upto]) for upto in (number, number + 1))
+    return _learn(ground, heard, *boards)
+
+
+def _another(ground: Ground, number: int) -> route.Step | None:
+    """By items that it was asked about once more."""
+    after = only(ground, ground.machines[: number + 1])
+    name = ground.machines[number].rung.name
+    held = after.machine[name]
+    if held.earlier is None:
+        return None
+    before = copy.copy(after)
+    before.machine = {**after.machine, name: held.before()}
+    return _learn(ground, held.earlier[:, -2:].sum(axis=1) > 0, before, after)
+
+
+def _learn(ground: Ground, heard: Bools, before: Board, after: Board) -> route.Step | None:
+    """What lies between two boards, on the items that were `heard`."""
+    pilot, others = np.flatnonzero(ground.board.pilot), np.flatnonzero(heard & ~ground.board.pilot)
     if len(others) > LOOK:
         others = np.random.default_rng(0).choice(others, LOOK, replace=False)
     rows = np.concatenate([pilot, others])
-    if int(heard[rows].sum()) < route.KNOWN:
+    use = heard[rows]
+    if int(use.sum()) < route.KNOWN:
         return None
     says = None if ground.student_says is None else ground.student_says[rows]
+    wrong = [
+        1 - believe(part_of(board, rows), says, soft(ground), ground.person is not None).unsaid[use]
+        for board in (before, after)
+    ]
+    return route.learn(wrong[0], wrong[1])
 
-    before, after = (
-        believe(part_of(only(ground, machines[:upto]), rows), says, soft(ground), ground.person is not None)
-        for upto in (number, number + 1)
-    )
-    return route.learn(1 - before.unsaid[heard[rows]], 1 - after.unsaid[heard[rows]])
+
+def may_vote_again(ground: Ground, machine: Machine) -> Bools:
+    """(n,) items on which the machine gave its word and may be asked for another vote: in one piece, of all labels."""
+    heard = ground.board.machine[machine.rung.name]
+    word = ground.board.word.get(machine.rung.name, -1)
+    out: Bools = (heard.votes == word) & ~machine.again & ~machine.tired & (not machine.shut)
+    for barred in (heard.parts, None if heard.seen is None else heard.seen.any(axis=1)):
+        out = out if barred is None else out & ~barred
+    return out
 
 
 def bearable(ground: Ground) -> float:
@@ -121,23 +162,29 @@ def outlook(ground: Ground, belief: Belief, said: Bools, open_to: Bools) -> Outl
         None where it is not known yet what answers are worth: there are no people, too few of their pilot answers, or
         a machine that was asked too little. Then items climb by fixed bars.
     """
-    learnt = steps(ground) if belief.grounded and ground.person is not None else []
-    if not learnt and (ground.machines or not belief.grounded or ground.person is None):
+    if not belief.grounded or ground.person is None:
         return None
-    if any(step is None and not machine.shut for step, machine in zip(learnt, ground.machines, strict=True)):
+    learnt = steps(ground)
+    if any(step is None and not machine.shut for (step, _), machine in zip(learnt, ground.machines, strict=True)):
         return None
-    ladder, columns = _ladder(ground, learnt)
+    ladder, asked = _ladder(ground, learnt)
     board, queued = ground.board, people.queued(ground)
     rows = np.flatnonzero(~board.spoken & ~board.doubtful & ~queued)
     error = (1 - belief.confidence).astype(np.float64)
-    state = np.zeros(ground.n, np.int64)
-    for number, column in enumerate(columns):
-        state[said[:, column]] = number + 1
-    items = route.Items(error[rows], state[rows], (open_to & ~said)[rows][:, list(columns)])
+    state, able = np.zeros(ground.n, np.int64), np.zeros((ground.n, len(asked)), bool)
+    for number, (column, again) in enumerate(asked):
+        name = ground.rungs[column]
+        heard = said[:, column]
+        able[:, number] = open_to[:, column] & ~heard
+        if again:
+            able[:, number] = may_vote_again(ground, ground.machine(name))
+            heard = board.machine[name].votes > board.word[name]
+        state[heard] = number + 1
+    items = route.Items(error[rows], state[rows], able[rows])
     left = max(people.share(ground).total - people.purposes(ground).total(), 0)
     wrong = bearable(ground) - float(error[board.doubtful].sum())
     limits = route.Limits(wrong, left, _usd_left(ground))
-    return Outlook(ladder, columns, rows, items, limits, route.solve(ladder, items, limits))
+    return Outlook(ladder, asked, rows, items, limits, route.solve(ladder, items, limits))
 
 
 def words(outlook: Outlook) -> str:
@@ -152,27 +199,38 @@ def _usd_left(ground: Ground) -> float:
     return np.inf if ground.budget.usd is None else max(ground.budget.usd - ground.store.spend().usd, 0.0)
 
 
-def _ladder(ground: Ground, learnt: list[route.Step | None]) -> tuple[route.Ladder, tuple[int, ...]]:
-    """The rungs that can be asked, as options, and their numbers."""
-    rungs = ground.config.rung
-    columns = tuple(number for number, rung in enumerate(rungs) if not rung.student)
-    options = []
-    for number, column in enumerate(columns):
-        rung = rungs[column]
+def _ladder(
+    ground: Ground, learnt: list[tuple[route.Step | None, route.Step | None]]
+) -> tuple[route.Ladder, tuple[tuple[int, bool], ...]]:
+    """Whom to ask, from the cheapest on: options, the number of each one's rung, and whether it is another vote."""
+    rungs, first = ground.config.rung, ground.config.rung[0]
+    taught = ground.student_says is not None
+    options, asked, shut = list[route.Option](), list[tuple[int, bool]](), list[bool]()
+    bars = [2.0 if not taught else np.nan if first.bar is None else first.bar]
+    machines = iter(zip(ground.machines, learnt, strict=True))
+    for column, rung in enumerate(rungs):
+        bar = np.nan if rung.bar is None else rung.bar
         if rung.person:
             options.append(route.Option(rung.name, person_price(ground), None))
-        else:
-            price = machine_price(ground, ground.machines[number])
-            options.append(route.Option(rung.name, price, learnt[number] or route.nothing()))
+            asked.append((column, False))
+            shut.append(False)
+            bars.append(0.0)
+        elif not rung.student:
+            machine, (step, more) = next(machines)
+            options.append(route.Option(rung.name, machine_price(ground, machine), step or route.nothing()))
+            asked.append((column, False))
+            shut.append(bool(machine.shut))
+            bars.append(bar)
+            if more is not None:
+                options.append(route.Option(f"{rung.name} again", another_price(ground, machine), more))
+                asked.append((column, True))
+                shut.append(bool(machine.shut))
+                bars.append(bar)
     count = len(options)
     follows = np.arange(count)[None, :] >= np.arange(count + 1)[:, None]
-    for number, column in enumerate(columns):
-        if not rungs[column].person and ground.machines[number].shut:
+    for number, (_, again) in enumerate(asked):
+        if again:  # only of whom was heard just before
+            follows[:number, number] = False
+        if shut[number]:
             follows[:, number] = False
-    bars = np.full(count + 1, np.nan)
-    first = rungs[0] if ground.student_says is not None else None
-    bars[0] = 2.0 if first is None else np.nan if first.bar is None else first.bar
-    for number, column in enumerate(columns):
-        bar = rungs[column].bar
-        bars[number + 1] = 0.0 if rungs[column].person else np.nan if bar is None else bar
-    return route.Ladder(tuple(options), follows, bars), columns
+    return route.Ladder(tuple(options), follows, np.array(bars)), tuple(asked)

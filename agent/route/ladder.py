@@ -21,11 +21,13 @@ NOBODY = -1
 @dataclass(frozen=True, slots=True)
 class Routes:
     """One row an item. `action`: ACCEPT, ASK or ABSTAIN; `rung`: who settled it, or who is to be asked next; `saves`:
-    dollars that asking is expected to save, None where items climb by bars."""
+    dollars that asking is expected to save, `again`: it is another vote that is asked for; None where items climb by
+    bars."""
 
     action: Ints
     rung: Ints
     saves: NDArray[np.float64] | None = None
+    again: Bools | None = None
 
 
 def route(confidence: Floats, heard: Bools, bars: Sequence[float], open_to: Bools, unsure: Bools) -> Routes:
