@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
 from agent import config
-from agent.certify import wrong_at_most
+from agent.certify import walk, wrong_at_most
 from agent.certify.needed import POWER, audits_needed
 from agent.cli import audits, raters
 from agent.cli.people import stands
@@ -30,10 +30,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return with_pool(tmp_path, monkeypatch)
 
 
-def goal(accuracy: float = 0.95, delta: float = 0.05) -> Any:
+def goal(accuracy: float = 0.95, delta: float = 0.05, left: str = "open") -> Any:
     """As much of a configuration as a forecast reads."""
     return SimpleNamespace(
-        goal=SimpleNamespace(accuracy=accuracy, delta=delta, test="exact"),
+        goal=SimpleNamespace(accuracy=accuracy, delta=delta, test="exact", left=left),
         person=SimpleNamespace(settings=SimpleNamespace(seconds=6.0)),
     )
 
@@ -109,14 +109,32 @@ def _plain(found: audits.Before) -> dict[str, Any]:
 # After a pilot.
 
 
-def test_what_an_audit_buys_grows_with_it_and_ends_where_all_is_certified() -> None:
+@pytest.mark.parametrize("left", ["open", "people"])
+def test_what_an_audit_buys_grows_with_it_and_ends_where_all_is_certified(left: str) -> None:
     rng = np.random.default_rng(0)
     risk = rng.beta(0.3, 6, 80).tolist()
-    found = audits.bought(goal(0.9), split(40, 6.0, None, None, 5_000), 5_000, risk)
+    found = audits.bought(goal(0.9, left=left), split(40, 6.0, None, None, 5_000), 5_000, risk)
     assert [one.audits for one in found] == sorted({one.audits for one in found})
     labels = [one.labels for one in found]
     assert labels == sorted(labels) and labels[-1] == 5_000 and all(count < 5_000 for count in labels[:-1])
     assert all(one.answers >= 80 + one.audits for one in found)
+
+
+def test_where_people_label_the_rest_a_forecast_is_kept_by_the_walk() -> None:
+    """Worlds in which the risks are true: the labels that were foretold are about those that the walk accepts."""
+    rng = np.random.default_rng(1)
+    risk = np.sort(rng.beta(0.5, 3, 3_000))
+    share = Share(0, 0, 400)
+    found = audits.bought(goal(left="people"), share, 3_000, risk.tolist())[0]
+    got = []
+    for _ in range(200):
+        wrong = rng.random(3_000) < risk
+        drawn = np.sort(rng.choice(3_000, 400, replace=False))
+        may = walk.may_find(3_000, 400, 150, 0.05)
+        size = int(walk.end_of(3_000, may, drawn, wrong[drawn]))
+        got.append(size + int((drawn >= size).sum()))
+    # The end of a walk scatters by the square root of the errors it may find; its middle is what is foretold.
+    assert np.quantile(got, 0.3) <= found.labels <= np.quantile(got, 0.7)
 
 
 def test_hopeless_machines_are_not_sold() -> None:

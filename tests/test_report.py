@@ -112,7 +112,7 @@ ESTIMATED = Estimated(
     231.7,
 )
 PART = {
-    "cut": 3, "labels": 2100, "people": 590, "left_open": 858, "all": False, "prefix": 1600, "audited": 120, "wrong": 4
+    "labels": 2100, "people": 590, "left_open": 858, "all": False, "prefix": 1600, "audited": 120, "wrong": 4
 }  # fmt: skip
 
 EMPTY = Figures(name="", labels={}, rows=0, items=0, accepted=0, unsure=0, waiting=0)
@@ -429,7 +429,7 @@ def test_the_certified_part_is_told_where_it_is_not_all() -> None:
     some = replace(FULL, certificate=replace(CERTIFICATE, accepted=PART))
     assert "Of these, 2,100 are certified" in words.part(some) and "the other 858" in words.part(some)
     assert words.part(some).replace("\u00a0", " ") in page.markdown(some).replace("\u00a0", " ")
-    none = replace(FULL, certificate=replace(CERTIFICATE, accepted={**PART, "cut": -1}))
+    none = replace(FULL, certificate=replace(CERTIFICATE, accepted={**PART, "prefix": 0}))
     assert "No part of the machines' labels" in words.part(none)
     assert words.part(replace(FULL, certificate=replace(CERTIFICATE, accepted={**PART, "all": True}))) == ""
     assert words.part(FULL) == "" == words.part(EMPTY)

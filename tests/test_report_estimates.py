@@ -43,6 +43,7 @@ def test_status_and_report_tell_what_the_audit_estimates(ready: Path) -> None:
     text = call("status").stdout
     assert f"against people, estimated from {found['answers']} random answers; not the certificate" in text
     assert "share of billing" in text
-    call("export", "report")
+    done = call("export", "report")
+    assert done.exit_code == 0, done.stderr
     assert "## Estimates" in (ready / "tutelage-run/report.md").read_text()
     assert json.loads(json.dumps(found)) == found

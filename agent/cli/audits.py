@@ -108,25 +108,28 @@ def bought(config: Config, share: Share, total: int, pilot: Sequence[float]) -> 
 
 
 def _certified(config: Config, total: int, people: int, risk: Doubles, audits: int) -> int:
-    """Labels that one look certifies when the audit finds as many errors as the risks foretell."""
+    """Labels that one look certifies when the audit finds as many errors as the risks foretell; people's among them."""
     from agent import certify
-    from agent.certify import gate
+    from agent.certify import gate, walk
 
     goal, units = config.goal, len(risk)
-    found = round(float(risk.mean()) * audits)
-    if certify.wrong_at_most(units, audits, found, goal.delta) - found <= (1 - goal.accuracy) * total + 1e-9:
-        return total
-    plan = certify.plan(
-        risk, total, 1 - goal.accuracy, goal.delta, people=people, mode=goal.test, left="open", share=audits / units
-    )
+    allowed = math.floor((1 - goal.accuracy) * total + 1e-9)
     # Drawn evenly over the order, and as many wrong up to each place as the risks foretell.
     ranks = ((np.arange(audits) + 0.5) * units / audits).astype(np.int64)
     wrong = np.diff(np.rint(np.cumsum(risk[ranks])), prepend=0.0) > 0
-    inside = ranks < plan.cuts[-1]
-    last = gate.exact(plan, gate.found(plan, ranks[inside], wrong[inside]), goal.delta)
-    if last < 0:
-        return people + audits
-    return people + int(plan.cuts[last]) + int((ranks >= plan.cuts[last]).sum())
+    found = int(wrong.sum())
+    if goal.left == "people":
+        size = int(walk.end_of(units, walk.may_find(units, audits, allowed, goal.delta), ranks, wrong))
+    elif certify.wrong_at_most(units, audits, found, goal.delta) - found <= allowed:
+        size = units
+    else:
+        plan = certify.plan(
+            risk, total, 1 - goal.accuracy, goal.delta, people=people, mode=goal.test, left="open", share=audits / units
+        )
+        inside = ranks < plan.cuts[-1]
+        last = gate.exact(plan, gate.found(plan, ranks[inside], wrong[inside]), goal.delta)
+        size = int(plan.cuts[last]) if last >= 0 else 0
+    return people + size + int((ranks >= size).sum())
 
 
 def bought_lines(found: Sequence[Mapping[str, Any]], accuracy: float, total: int, seconds: float) -> list[str]:

@@ -11,10 +11,11 @@ import numpy as np
 from agent import claim, estimate
 from agent import config as settings
 from agent.claim.promise import Frozen
+from agent.claim.proof import audit_of
 from agent.config import Config
 from agent.pool import Pool
 from agent.report.figures import Estimated, Range
-from agent.types import Ints, Kind, Task, Value
+from agent.types import Ints, Value
 
 
 def estimates(config: Config, pool: Pool, evidence: claim.Evidence) -> Estimated | None:
@@ -24,25 +25,18 @@ def estimates(config: Config, pool: Pool, evidence: claim.Evidence) -> Estimated
     they say nothing.
     """
     frozen = claim.freeze(config, pool, evidence)
-    rows = np.array([i for i in evidence.audit if frozen.rank[i] >= 0], np.int64)
-    told = [i for i in rows.tolist() if evidence.audit[i] is not None]
-    if not told:
+    audit = audit_of(config, evidence, frozen, config.goal.test)
+    told = audit.rows[~audit.missing]
+    if not len(told):
         return None
-    kind, task, n = settings.kind(config), settings.the_task(config), len(pool)
-    wrong = np.array([_wrong(evidence.audit[i], evidence.labels[i], kind, task) for i in rows.tolist()])
-    risk = frozen.risk
-    found = estimate.ppi(wrong, risk[frozen.rank[rows]], risk)
-    mended = sum(evidence.audit[i] is not None and w > 0 for i, w in zip(rows.tolist(), wrong.tolist(), strict=True))
+    task, n, risk = settings.the_task(config), len(pool), frozen.risk
+    found = estimate.ppi((audit.wrong | audit.missing).astype(float), risk[frozen.rank[audit.rows]], risk)
     # The errors that the audit found are put right when the labels are taken away.
+    mended = int(audit.wrong.sum())
     bad = [max(len(risk) * share - mended, 0.0) + frozen.lost for share in (found.value, found.low, found.high)]
     at, best, worst = (1 - some / n for some in bad)
-    heard = np.array(told, np.int64)
-    shares = {label: _share(label, evidence, frozen, heard, len(task.labels)) for label in task.labels}
-    return Estimated(Range(at, worst, best), shares, len(rows), found.worth)
-
-
-def _wrong(said: Value | None, given: Value | None, kind: Kind, task: Task) -> float:
-    return 1.0 if said is None or given is None else float(kind.loss(task, given, said) > 0)
+    shares = {label: _share(label, evidence, frozen, told, len(task.labels)) for label in task.labels}
+    return Estimated(Range(at, worst, best), shares, len(audit.rows), found.worth)
 
 
 def _share(label: str, evidence: claim.Evidence, frozen: Frozen, told: Ints, labels: int) -> Range:

@@ -188,7 +188,7 @@ def part(figures: Figures) -> str:
     if got is None or not got.accepted or got.accepted["all"]:
         return ""
     told = got.accepted
-    if told["cut"] < 0:
+    if not told["prefix"]:
         return f"No part of the machines' labels is proved to reach {trimmed(got.target)}."
     return (
         f"Of these, {count(told['labels'])} are certified to agree in at least {trimmed(got.target)}, at the same "
