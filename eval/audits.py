@@ -1,4 +1,6 @@
-"""How many people's answers certify one finished set? `python -m eval.audits [--quick] [--json FILE] [--rows 1,2]`.
+"""How many people's answers certify one finished set? `python -m eval.audits [--quick] [--json FILE]`.
+
+`--rows 1,2,v` does some rows of the table (v: violations), `--runs` sets the seeds a cell.
 
 N labels are frozen, a share `truth` of them is right, δ = .05: how many answers until "at least `target` of them are
 right" is certified? First the ways that fix the number before (the smallest number that certifies with chance 80 %, and
@@ -11,7 +13,7 @@ other models' votes (or its own confidence) predict, `eval/_risks.py`; right and
 N labels with the truth of the row, so that the AUROC is the real one and the predicted level is wrong (it is that of
 the whole set). `useless`: the simulated risks of AUROC .80, handed to the labels at random.
 
-Violations: worlds that must not be certified (limit + 1 wrong ones, and more by what an audit may mend), 3,000 answers
+Violations: worlds that must not be certified (limit + 1 wrong ones, and more by what an audit may mend), 2,500 answers
 with a look after each; the share of runs that ever certified what is not so. Nothing is tuned here: the bets were
 chosen in other simulated worlds (logit-normal, seeds of their own), N = 10,000, target 95 %, truth 97 and 98 %.
 """
@@ -43,7 +45,7 @@ ROWS = (
 GOAL = {0: 450, 1: 150}
 PLAIN = (0.15, 0.3, 0.45, 0.6, 0.75, 0.88)
 REAL = ("banking77", "llm_babe", "llm_fpb", "pac_imagenetv2", "llm_pac_stance")
-MOST = 3000
+MOST = 2500
 BATCH = 200
 
 
@@ -266,10 +268,11 @@ def main() -> None:
     options = argparse.ArgumentParser(description="How many people's answers certify one finished set?")
     options.add_argument("--quick", action="store_true")
     options.add_argument("--json", type=Path)
+    options.add_argument("--runs", type=int, default=1000, help="seeds a cell")
     options.add_argument("--rows", default="1,2,3,4,5,6", help="rows of the table, and v for violations")
     chosen = options.parse_args()
     asked = ["1", "2", "v"] if chosen.quick else chosen.rows.split(",") + ["v"] * (chosen.rows.count(",") == 5)
-    runs = 60 if chosen.quick else 1000
+    runs = 60 if chosen.quick else chosen.runs
     real = {}
     for name in REAL[:1] if chosen.quick else REAL:
         try:

@@ -34,7 +34,8 @@ import numpy as np
 
 from agent.types import Bools, Doubles, Ints
 
-_NEVER = 1e-18  # a bet this small is none
+_LEAST, _MOST, _HALVINGS = 1e-5, 1e4, 14  # bounds of c·W/ω, and how finely it is found
+_RICH = 1e200  # wealth is cut here, which no supermartingale minds
 _MARGIN = 0.999  # of the largest bet that cannot ruin: one answer must not end the game
 
 
@@ -68,7 +69,7 @@ class Bets:
         self.heard = 0
         self.best: Doubles = np.zeros((runs, len(game.limits)))
         self._least = -np.log(delta)
-        self._log: Doubles = np.zeros((runs, len(game.limits), len(game.prior)))
+        self._held: Doubles = np.ones((runs, len(game.limits), len(game.prior)))
         self._q, self._bet, self._expected, self._reach = self._setting()
 
     def hear(self, stratum: Ints, loss: Doubles, size: Doubles) -> None:
@@ -80,10 +81,10 @@ class Bets:
         total = self.mass @ self.game.weight
         gap = (self.game.limits - self.found[:, None])[:, :, None] - self._expected
         safe = self._reach * total[:, None, None] - gap
-        bet = np.minimum(self._bet, _MARGIN / np.maximum(safe, _MARGIN * _NEVER))
+        bet = np.minimum(self._bet, _MARGIN / np.maximum(safe, 1e-18))
         q = self._q[np.arange(len(stratum)), :, :, stratum]
         factor = 1 + bet * ((q - loss[:, None, None]) * (total / here)[:, None, None] + gap)
-        self._log += np.log(np.maximum(factor, 1e-300))
+        self._held = np.minimum(self._held * factor, _RICH)
         self._expected -= q * size[:, None, None]
         self.mass[np.arange(len(stratum)), stratum] -= size
         self.found += loss * size
@@ -91,16 +92,14 @@ class Bets:
 
     def wealth(self) -> Doubles:
         """(runs, G) logarithm of the wealth against each null; infinite where the null has become impossible."""
-        logs = self._log + np.log(self.game.prior)
-        top = logs.max(-1)
-        held = top + np.log(np.exp(logs - top[..., None]).sum(-1))
+        held = np.log(np.maximum(self._held @ self.game.prior, 1 / _RICH))
         impossible = self.game.limits > (self.found + self.mass.sum(-1))[:, None] + 1e-6
         return np.where(impossible, np.inf, held)
 
     def keep(self, runs: Bools) -> None:
         """Go on with some of the runs only."""
         self.mass, self.found, self.best = self.mass[runs], self.found[runs], self.best[runs]
-        self._log, self._q, self._bet = self._log[runs], self._q[runs], self._bet[runs]
+        self._held, self._q, self._bet = self._held[runs], self._q[runs], self._bet[runs]
         self._expected, self._reach = self._expected[runs], self._reach[runs]
 
     def bound(self) -> Doubles:
@@ -115,23 +114,25 @@ class Bets:
         return np.where(first >= 0, self.game.limits[first] - 1, np.inf)
 
     def _setting(self) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-        """q and c of every bettor against every null anew (60 halvings of log c), Σ m·q, and max (1 − q)/ω."""
-        mass = self.mass[:, None, None, :]
-        left = (self.game.limits - self.found[:, None])[:, :, None]
-        pull = (self.mass @ self.game.weight)[:, None, None, None] / self.game.weight
-        shape = (len(self.mass), len(self.game.limits), len(self.game.prior))
-        low, high = np.full(shape, np.log(_NEVER)), np.full(shape, 10.0)
-        for _ in range(60):
+        """q and c of every bettor against every null anew, Σ m·q, and max (1 − q)/ω. Any q and c are allowed, so a few
+        halvings of log c will do."""
+        game, mass = self.game, self.mass[:, None, None, :]
+        left = (game.limits - self.found[:, None])[:, :, None]
+        pull = (self.mass @ game.weight)[:, None, None, None] / game.weight
+        low = np.broadcast_to(np.log(_LEAST / pull.max(-1)), (*left.shape[:2], len(game.prior)))
+        high = np.broadcast_to(np.log(_MOST / pull.min(-1)), low.shape)
+        for _ in range(_HALVINGS):
             middle = (low + high) / 2
-            over = (mass * nearest(self.game.believed, np.exp(middle)[..., None] * pull)).sum(-1) > left
+            over = (mass * nearest(game.believed, np.exp(middle)[..., None] * pull)).sum(-1) > left
             high, low = np.where(over, middle, high), np.where(over, low, middle)
-        none = (low <= np.log(_NEVER)) | (left <= 0)
-        q = nearest(self.game.believed, np.exp(low)[..., None] * pull)
-        return q, np.where(none, 0.0, np.exp(low)), (mass * q).sum(-1), ((1 - q) / self.game.weight).max(-1)
+        bet = np.exp(low)
+        q = nearest(game.believed, bet[..., None] * pull)
+        none = (left <= 0) | ((mass * game.believed).sum(-1) >= left)
+        return q, np.where(none, 0.0, bet), (mass * q).sum(-1), ((1 - q) / game.weight).max(-1)
 
 
 def nearest(p: Doubles, pull: Doubles) -> Doubles:
     """The root q in (p, 1) of (q − p) / (q(1 − q)) = pull, for arrays that broadcast; no cancellation."""
     b = 1 - pull
     root = np.sqrt(b * b + 4 * pull * p)
-    return np.asarray(np.where(b >= 0, 2 * p / (np.abs(b) + root), (root - b) / (2 * np.maximum(pull, _NEVER))))
+    return np.asarray(np.where(b >= 0, 2 * p / (np.abs(b) + root), (root - b) / (2 * np.maximum(pull, _LEAST))))

@@ -52,8 +52,20 @@ STRATA = 10
 BLUR = 0.05  # of every risk is the mean risk: a predicted zero is never taken at its word
 ABOUT, BROAD, TRUST = (0.35, 0.65, 1.0), (0.25, 0.45, 0.65), 0.9
 HOPE = (0.2, 0.6)  # of the limit: the total that is bet on lies between, or there were no hope and no need
-LADDER = (*(0.006 * j for j in range(8)), 0.06, 0.075, 0.09, 0.11, 0.14, 0.18, 0.25, 0.4, 0.7, 1.0, 1.6, 3.0, 6.0)
-SETTINGS = 20  # times the bets are set anew in an audit of everything
+LADDER = (
+    *(0.008 * j for j in range(7)),
+    0.058,
+    0.07,
+    0.09,
+    0.12,
+    0.18,
+    0.3,
+    0.6,
+    1.2,
+    2.5,
+    6.0,
+)  # of `allowed`, above it
+SETTINGS = 12  # times the bets are set anew in an audit of everything
 
 
 @dataclass(frozen=True, slots=True)
