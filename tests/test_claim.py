@@ -100,6 +100,23 @@ def test_what_lies_behind_goes_to_people_where_that_is_said(tmp_path: Path) -> N
         assert part["labels"] > open_part["labels"] - 60
 
 
+@pytest.mark.parametrize("test", ["exact", "anytime"])
+def test_classes_are_certified_each_by_itself(tmp_path: Path, test: str) -> None:
+    config, store, pool, truth = frozen_world(
+        tmp_path, goal=f'person_minutes = 60\ntest = "{test}"\nclasses = ["billing", "technical"]'
+    )
+    with store:
+        made = claim.make(config, store, pool, accuracy=0.7, delta=0.1)
+        names = [str(pool.item(i).name) for i in range(len(pool))]
+        evidence = claim.gather(config, store, pool)
+        for row in made.classes:
+            rows = [i for i in range(len(pool)) if evidence.labels[i] == row["class"]]
+            left = sum(evidence.labels[i] != truth[names[i]] for i in rows if i not in evidence.audit)
+            assert row["labels"] == len(rows) and left <= row["wrong_at_most"] <= 0.3 * len(rows) and row["certified"]
+        assert claim.lines(made)[-1].startswith("  technical: 70 % certified")
+        assert claim.verify(config, store, pool, config.folder / "certificate.json") == []
+
+
 def test_an_order_that_is_wrong_certifies_nothing_that_is_not_so(tmp_path: Path) -> None:
     config, store, pool, truth = frozen_world(tmp_path, order="reversed")
     with store:

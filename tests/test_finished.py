@@ -237,6 +237,31 @@ def test_rows_alike_are_asked_once_and_rows_of_a_cluster_together(here: Path) ->
     assert found["commitment"]["units"] == 50 and found["commitment"]["columns"]["cluster"] == "doc"
 
 
+@pytest.mark.parametrize("test", ["anytime", "exact"])
+def test_a_class_that_is_bad_is_not_hidden_by_the_others(here: Path, test: str) -> None:
+    rows = rows_of(1500, 0.0)
+    for row in rows[:60]:
+        row["label"] = row["truth"] = "other"
+    for row in rows[60:100]:
+        row["label"], row["truth"] = "rare", "other"
+    for row in rows[100:110]:
+        row["label"] = row["truth"] = "rare"
+    write(rows)
+    words = ["--gold-by", "column:truth", "--test", test, "--target", "0.9", "--class", "rare", "--class", "billing"]
+    done = call("certify", "labels.csv", *words, "--json")
+    found = json.loads(done.stdout)
+    rare, billing = found["certificate"]["classes"]
+    assert found["met"] and billing["certified"] and billing["wrong_at_most"] <= 0.1 * billing["labels"]
+    wrong = sum(row["label"] == "rare" != row["truth"] for row in rows)
+    mended = rare["wrong"] - rare["missing"]
+    assert rare["labels"] == 50 and wrong - mended <= rare["wrong_at_most"]
+    if test == "exact":
+        assert done.exit_code == 5 and not rare["certified"]
+    else:
+        assert done.exit_code == 0 and rare["audited"] >= 40, "only then is it true"
+    assert "Classes" in call("certify", "labels.csv").stdout and good("certify", "labels.csv", "--verify")["verified"]
+
+
 def bad_rows(**changes: Any) -> list[dict[str, Any]]:
     rows = rows_of(60, 0.0)
     for row in rows[3:5]:
@@ -253,6 +278,8 @@ def bad_rows(**changes: Any) -> list[dict[str, Any]]:
         (bad_rows(), ["--label", "lable"], "did you mean 'label'"),
         (bad_rows(), ["--confidence", "truth"], "holds no numbers"),
         (bad_rows(), ["--cluster", "document"], "has no column 'document' (--cluster)"),
+        (bad_rows(), ["--class", "praise"], "no row of labels.csv has this label"),
+        (bad_rows(), ["--class", "other", "--cluster", "id"], "classes are audited row by row"),
         (bad_rows(), ["--gold-by", "column:people"], "has no column 'people'"),
         (bad_rows(), ["--gold-by", "votes.csv"], "votes.csv cannot be read"),
         (bad_rows(), ["--test", "exact", "--audit", "5"], "--audit 5: of 60 rows at least"),

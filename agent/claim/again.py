@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
 from agent.claim.drawn import check_draw
 from agent.claim.evidence import gather
 from agent.claim.ladder import derive
+from agent.claim.paper import plain
 from agent.claim.promise import freeze, promise, sha_of
 from agent.config import Config
 from agent.pool import Pool
@@ -42,7 +42,7 @@ def verify(config: Config, store: Store, pool: Pool, path: Path) -> list[str]:
     if committed is not None and committed["body"] != body:
         other = next(name for name in body if committed["body"].get(name) != body[name])
         problems.append(f"{other}: look {look} committed to another than labels and predictions give now")
-    made = json.loads(json.dumps(dataclasses.asdict(derive(config, pool, evidence, body))))
+    made = plain(derive(config, pool, evidence, body))
     for name, value in made.items():
         if name != "extra" and claimed.get(name) != value:
             problems.append(f"{name}: the file says {_short(claimed.get(name))}, the ledger gives {_short(value)}")

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from agent import certify
+from agent import config as settings
+from agent.claim.classes import Part, bears, differs, judge, uniform, within
 from agent.claim.drawn import check_draw
 from agent.claim.evidence import Evidence, gather, people_are
 from agent.claim.paper import write
-from agent.claim.promise import freeze, promise, sha_of
-from agent.claim.proof import accept, audit_of, left_wrong
+from agent.claim.promise import Frozen, freeze, promise, sha_of
+from agent.claim.proof import Audit, accept, audit_of, left_wrong
 from agent.config import Config
 from agent.errors import DataError
 from agent.pool import Pool
@@ -61,7 +63,28 @@ def derive(config: Config, pool: Pool, evidence: Evidence, body: Mapping[str, An
         },
         accepted=found,
         commitment=dict(body),
+        classes=judge(_parts(config, frozen, audit, evidence, body), body["target"], spent),
     )
+
+
+def _parts(config: Config, frozen: Frozen, audit: Audit, evidence: Evidence, body: Mapping[str, Any]) -> list[Part]:
+    """The classes that are certified each by itself."""
+    kind, task = settings.kind(config), settings.the_task(config)
+    out = []
+    for name in body["classes"]:
+        rows = [k for k, i in enumerate(audit.rows.tolist()) if within(evidence.labels[i], name)]
+        wrong = np.zeros(len(rows), bool)
+        for k, row in enumerate(rows):
+            given, said = evidence.labels[int(audit.rows[row])], evidence.audit[int(audit.rows[row])]
+            if given is not None and said is not None:
+                wrong[k] = differs(given, said, name, kind.loss(task, given, said))
+        machine = sum(within(evidence.labels[i], name) for i in frozen.order.tolist())
+        part = Part(name, sum(within(v, name) for v in evidence.said.values()), machine, wrong, audit.missing[rows])
+        if body["test"] == "anytime":
+            plan = uniform(machine, bears(part, body["target"]), body["risk_of_this_look"] / len(body["classes"]))
+            part = dataclasses.replace(part, plan=plan, units=np.arange(len(rows)))
+        out.append(part)
+    return out
 
 
 def make(

@@ -22,10 +22,26 @@ def sentence(c: Certificate) -> str:
 def lines(c: Certificate) -> list[str]:
     """The claim, and what is certified of a part where it is not met for all."""
     if c.commitment.get("of") == "file":
-        return [of_file(c)]
+        return [of_file(c), *_classes(c)]
     part, out = c.accepted, [sentence(c)]
     if part and not part["all"]:
         out += [_part(c)]
+    return [*out, *_classes(c)]
+
+
+def _classes(c: Certificate) -> list[str]:
+    """A line a class, and that they hold together."""
+    if not c.classes:
+        return []
+    out = [f"Classes, all that are certified together with {_percent(1 - c.delta)} % confidence:"]
+    for row in c.classes:
+        floor = _floored(int(row["wrong_at_most"]), int(row["labels"])) if row["labels"] else 0.0
+        verdict = f"{_percent(c.target)} % certified" if row["certified"] else "not certified"
+        missing = f", {row['missing']:,} could not be told" if row["missing"] else ""
+        out.append(
+            f"  {row['class']}: {verdict}; at least {floor} % of {row['labels']:,}, {row['audited']:,} checked, "
+            f"{row['wrong']:,} wrong{missing}"
+        )
     return out
 
 

@@ -53,10 +53,15 @@ def certified(common: Common, told: Told) -> int:
     standing = finished.look(told.file, terms, told.gold, told.again, told.now)
     made, toml = standing.certificate, f"{standing.folder}/tutelage.toml"
     decided = made.met or standing.over or bool(made.extra["early"])
-    code = DONE if made.met else UNCERTIFIED if decided else WAITING
+    more = decided and standing.open and not standing.proved  # of classes that are not certified yet
+    code = DONE if standing.proved else WAITING if more or not decided else UNCERTIFIED
     words = lines(made) if decided else _so_far(standing)
     expected = {} if decided or standing.heard else _expected(standing)
-    steps = [] if decided else [f"tutelage review -c {shlex.quote(toml)}", f"tutelage certify {shlex.quote(told.file)}"]
+    steps = (
+        []
+        if decided and not more
+        else [f"tutelage review -c {shlex.quote(toml)}", f"tutelage certify {shlex.quote(told.file)}"]
+    )
     body: dict[str, Any] = {
         "file": told.file,
         "folder": standing.folder,
@@ -75,7 +80,7 @@ def certified(common: Common, told: Told) -> int:
         "corrections": {str(row + 1): value for row, value in sorted(standing.corrections.items())},
         "next": steps,
     }
-    out = [*words, *_table(expected), *_mends(standing), *_way(standing, steps, decided)]
+    out = [*words, *_table(expected), *_mends(standing), *_way(standing, steps)]
     common.show(body, "\n".join([*out, *([str(body["path"])] if decided else [])]))
     return code
 
@@ -125,8 +130,8 @@ def _mends(standing: Standing) -> list[str]:
     return [f"{many(found, 'wrong label')} found; the claim counts them as mended: see {where}"] if found else []
 
 
-def _way(standing: Standing, steps: list[str], decided: bool) -> list[str]:
-    if decided:
+def _way(standing: Standing, steps: list[str]) -> list[str]:
+    if not steps:
         return []
     waits = many(standing.open, "question waits", "questions wait")
     return [f"{waits} for an answer; answer as many as you like: {steps[0]}", f"then again: {steps[1]}"]

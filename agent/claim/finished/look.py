@@ -12,8 +12,8 @@ from agent import certify
 from agent import config as settings
 from agent.claim.evidence import people_are
 from agent.claim.finished.folder import Room, ask, begin, begun, folder_of, opened
-from agent.claim.finished.standing import Standing, stand
-from agent.claim.finished.terms import Committed, Terms, commit, wanted_of
+from agent.claim.finished.standing import Standing, asked_of, members, stand
+from agent.claim.finished.terms import Committed, Terms, commit, item_id, wanted_of
 from agent.claim.paper import plain, write
 from agent.claim.promise import sha_of
 from agent.data import Whole, whole
@@ -197,15 +197,29 @@ def _further(room: Room, file: Whole, made: Committed, answerer: Answerer | None
     while True:
         standing = stand(room, file, made, early)
         _corrections(room, file, standing)
-        if standing.certificate.met or standing.over or early:
+        if standing.proved or standing.over or early or (standing.open and answerer is None):
             return standing
-        if standing.open and answerer is None:
-            return standing
-        if standing.asked <= standing.heard:
-            size = made.most - standing.asked if made.exact else BATCH
-            ask(room, file, made, made.order[standing.asked : standing.asked + size].tolist())
+        if not standing.open:
+            units = _next(room, file, made, standing)
+            if not units:
+                return standing
+            ask(room, file, made, units)
         if answerer is None:
             return stand(room, file, made, early)
         for call in room.store.open_calls(annotator="person"):
             item = room.pool.item(room.pool.position(call.item))
             room.store.record_now(call.key, answerer(item, call.sample))
+
+
+def _next(room: Room, file: Whole, made: Committed, standing: Standing) -> list[int]:
+    """Who is asked about next: the order goes on; once all is certified, only for the classes that are not yet."""
+    if made.exact:
+        return made.order[standing.asked : made.most].tolist()  # type: ignore[no-any-return]
+    if not standing.certificate.met:
+        return made.order[standing.asked : standing.asked + BATCH].tolist()  # type: ignore[no-any-return]
+    asked = asked_of(room)
+    out: list[int] = []
+    for row in standing.certificate.classes:
+        left = () if row["certified"] else members(file, made, row["class"]).tolist()
+        out += [unit for unit in left if item_id(file, unit) not in asked][:BATCH]
+    return out

@@ -7,14 +7,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from agent import certify
 from agent import config as settings
 from agent.certify import strata
+from agent.claim.classes import Part, bears, differs, judge, within
 from agent.claim.finished.folder import Room, cards_of, texts_of
 from agent.claim.finished.terms import Committed, item_id
 from agent.data import Whole
 from agent.errors import Unparsable
-from agent.types import Certificate, Value
+from agent.types import Certificate, Ints, Value
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class Standing:
     asked: int
     open: int
     corrections: Mapping[int, Value]
+
+    @property
+    def proved(self) -> bool:
+        """Whether the target is certified, for the classes that were named as well."""
+        return self.certificate.met and all(row["certified"] for row in self.certificate.classes)
 
     @property
     def over(self) -> bool:
@@ -114,10 +122,44 @@ def stand(room: Room, whole: Whole, made: Committed, early: bool = False, upto: 
     people = ", ".join(sorted(who)) if len(who) <= 5 else f"{len(who)} people"
     certificate = dataclasses.replace(
         _certificate(made, heard, wrong, missing, test, seen, early),
+        classes=judge(parts_of(room, whole, made, words, early), made.body["target"], made.body["risk_of_this_look"]),
         audit_sha256=certify.sha256_of(said),
         truth=people,
     )
     return Standing(certificate, made, str(room.folder), heard, put, len(asked - set(words)), corrections)
+
+
+def members(whole: Whole, made: Committed, name: str) -> Ints:
+    """The rows of a class in the order of the draw."""
+    codes = [code for code, value in enumerate(whole.names) if within(value, name)]
+    return made.order[np.isin(whole.label[made.order], codes)]
+
+
+def parts_of(room: Room, whole: Whole, made: Committed, words: Mapping[str, Word], early: bool) -> list[Part]:
+    """The classes and what was heard of each, in its own order of the draw up to its first gap."""
+    task, kind = settings.the_task(room.config), settings.kind(room.config)
+    out = []
+    for name in made.body["classes"]:
+        rows = members(whole, made, name)
+        drawn = rows[np.isin(rows, made.order[: made.most])] if made.exact else rows
+        heard: list[Word] = []
+        for row in drawn.tolist():
+            word = words.get(item_id(whole, row), Word(None, "") if early else None)
+            if word is None:
+                break
+            heard.append(word)
+        wrong = np.zeros(len(heard), bool)
+        for k, (row, word) in enumerate(zip(drawn.tolist(), heard, strict=False)):
+            given = whole.names[whole.label[row]]
+            if word.value is not None:
+                wrong[k] = differs(given, word.value, name, kind.loss(task, given, word.value))
+        part = Part(name, 0, len(rows), wrong, np.array([word.value is None for word in heard], bool))
+        if not made.exact:
+            plan = strata.part(made.plan, made.units.risk, rows, bears(part, made.body["target"]))
+            spent = made.body["risk_of_this_look"] / len(made.body["classes"])
+            part = dataclasses.replace(part, plan=dataclasses.replace(plan, delta=spent), units=np.arange(len(heard)))
+        out.append(part)
+    return out
 
 
 def _put(whole: Whole, made: Committed, asked: set[str]) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 
 from agent import certify
 from agent.certify import strata
+from agent.claim.classes import within
 from agent.data import Wanted, Whole
 from agent.errors import DataError
 from agent.types import Bools, Doubles, Ints
@@ -132,12 +133,24 @@ def commit(
         "test": test,
         "seed": seed,
         "allowed": allowed,
+        "classes": _classes(whole, terms, before),
         "units": len(units),
         "strata": np.bincount(plan.stratum).tolist(),
         "draws": draws,
         "order_sha256": hashlib.sha256(order.astype("<i8").tobytes()).hexdigest(),
     }
     return Committed(body, plan, units, order)
+
+
+def _classes(whole: Whole, terms: Terms, before: Mapping[str, Any]) -> list[str]:
+    """The classes that are certified by themselves, too."""
+    named = list(terms.classes) or list(before.get("classes", []))
+    for name in named:
+        if not any(within(value, name) for value in whole.names[: int(whole.label.max()) + 1]):
+            raise DataError(f"--class {name}: no row of {whole.path} has this label in column {whole.wanted.label!r}")
+    if named and whole.cluster is not None:
+        raise DataError("classes are audited row by row: leave out --class, or --cluster")
+    return named
 
 
 def _first(*values: Any) -> Any:
