@@ -109,9 +109,9 @@ def _said(look: Look, row: int) -> list[dict[str, Any]]:
     ground, board = look.ground, look.ground.board
     out: list[dict[str, Any]] = []
 
-    def tell(name: str, posterior: Floats, **more: Any) -> None:
+    def tell(name: str, posterior: Floats, answers: int = 1) -> None:
         sure = float(aggregate.confidence(posterior[None, :], ground.layout)[0])
-        out.append({"annotator": name, "label": _label(ground, posterior), "sure": sure, **more})
+        out.append({"annotator": name, "label": _label(ground, posterior), "sure": sure, "answers": answers})
 
     if ground.student_says is not None:
         tell(ground.config.rung[0].name, ground.student_says[row])
