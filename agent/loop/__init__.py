@@ -24,7 +24,7 @@ from agent.loop import asks, decisions, forming, measure, past, posting, private
 from agent.loop import turn as turns
 from agent.loop.decisions import Last, remember
 from agent.loop.ground import Ground, lock, open_ground, then_closed
-from agent.loop.people import purposes, share
+from agent.loop.people import open_cards, purposes, share
 from agent.loop.turn import OUT_OF, Event, Report, Turned
 from agent.types import Budget, Certificate
 
@@ -194,7 +194,8 @@ def _state(ground: Ground) -> list[Any]:
     """What a finished run rests on: nothing is asked again until one of these changes."""
     ground.board.refresh(ground.store, ground.recipes)
     tired = sum(int(m.tired.sum()) for m in ground.machines)
-    return [settings.fingerprint(ground.config), ground.n, ground.board.seen, ground.people_are, tired]
+    cards = len(open_cards(ground))
+    return [settings.fingerprint(ground.config), ground.n, ground.board.seen, ground.people_are, tired, cards]
 
 
 def _nothing_new(ground: Ground) -> Finished | None:
@@ -309,7 +310,8 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
     unsure = turned.numbers.get("unsure", 0)
     worn = ground.person is not None and purposes(ground).total() >= share(ground).total
     minutes = "; people's minutes are spent" if unsure and worn else ""
-    left = f"{minutes}; {unsure:,} labels stay below their bar" if unsure else ""
+    stay = "stay below their bar" if ground.outlook is None else "are best guesses"
+    left = f"{minutes}; {unsure:,} labels {stay}" if unsure else ""
     done = "nothing to ask" if ground.outlook is None else worth.words(ground.outlook)
     return f"{done}{left}{lost}", PAUSED if tired > 0.01 * ground.n else DONE
 
