@@ -62,13 +62,12 @@ class Bets:
     mass: (runs, S) items left. found: (runs,) wrong labels found. best: (runs, G) highest log wealth so far, from 0.
     """
 
-    def __init__(self, game: Game, delta: float, runs: int = 1) -> None:
+    def __init__(self, game: Game, runs: int = 1) -> None:
         self.game = game
         self.mass: Doubles = np.repeat(game.mass[None], runs, 0).astype(np.float64)
         self.found: Doubles = np.zeros(runs)
         self.heard = 0
         self.best: Doubles = np.zeros((runs, len(game.limits)))
-        self._least = -np.log(delta)
         self._held: Doubles = np.ones((runs, len(game.limits), len(game.prior)))
         self._q, self._bet, self._expected, self._reach = self._setting()
 
@@ -102,13 +101,13 @@ class Bets:
         self._held, self._q, self._bet = self._held[runs], self._q[runs], self._bet[runs]
         self._expected, self._reach = self._expected[runs], self._reach[runs]
 
-    def bound(self) -> Doubles:
-        """(runs,) most wrong labels among all, those found included, at any time with confidence 1 − δ.
+    def bound(self, delta: float) -> Doubles:
+        """(runs,) most wrong labels among all, those found included, at any time with confidence 1 − delta.
 
         A truth T lies on or above some limit, and its largest such limit is refused with chance ≤ δ ever. So with
         chance ≥ 1 − δ the truth is below the lowest limit from which all upwards are refused; infinite: no such.
         """
-        refused = self.best >= self._least
+        refused = self.best >= -np.log(delta)
         whole = np.logical_and.accumulate(refused[:, ::-1], axis=1)[:, ::-1]
         first = np.where(whole.any(1), whole.argmax(1), -1)
         return np.where(first >= 0, self.game.limits[first] - 1, np.inf)

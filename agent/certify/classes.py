@@ -1,22 +1,24 @@
 """Certificates of their own for classes that a user named (class: the label as frozen). Knows counts, no labels.
 
     counted(population, audited, wrong, allowed, delta)   one look, exact
-    watched(tests, delta)                                 any time, from `strata.Test`s of `strata.part`s
+    watched(tests, delta)                                 any time, from a running `strata.Test` of each `strata.part`
 
 95 % over all labels can hide 0 % on a class of 3 %. Of a uniform audit the part that falls in a class is a uniform
 sample of it, so each class has a test of its own; several claims need Holm's step-down (1979) to hold together.
 
-Mending moves the claim with what is found: class c is promised T_c − k_c ≤ allowed_c. Two p a class, so that Holm stays
-exact: p0 for the fixed null T_c ≥ allowed_c + 1, and p1 for "T_c − k_c ≥ allowed_c + 1". Holm goes down by p0 alone
-until it stops with m classes standing; of these, those with p1 ≤ δ/m are certified too. Proof: let I be the classes
-with T_c > allowed_c, fixed before the audit, and p*_c the p of the truth T_c itself. With chance ≥ 1 − δ no class of I
-has p*_c ≤ δ/|I|. Then Holm refuses no null of I (p0 ≥ p* there), so m ≥ |I|; and a class whose promise is broken is in
-I, with p1 ≥ p* > δ/|I| ≥ δ/m.
+Null of class c, fixed before the audit: T_c > allowed_c, of labels as frozen. Holm refuses the nulls one by one from
+the smallest p, the j-th at δ/(C − j + 1), until one resists. A class whose null fell had at most allowed_c wrong labels, so
+with k_c mended at most allowed_c − k_c are left. Let m classes stand. Each gets a bound U_c at δ/m, and U_c − k_c are
+left at most; where that is ≤ allowed_c the class is certified too, thanks to what was mended. All bounds hold together
+with 1 − δ (Holm's test turned into bounds: Guilbaud 2008, Strassburger and Bretz 2008). Proof: let I be the classes
+whose null is true, and p*_c the p of the truth T_c. With chance ≥ 1 − δ no class of I has p*_c ≤ δ/|I|. Then no null of
+I falls, so m ≥ |I|. A bound U_c < T_c means p*_c ≤ δ/m ≤ δ/|I|, so c is not in I; but then T_c ≤ allowed_c ≤ U_c, as a
+null that stands at δ/m leaves no bound below its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,10 +30,8 @@ from agent.types import Bools, Doubles, Ints
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """certified: at most `allowed` wrong labels are left in the class, all certified classes together with 1 − delta.
-
-    wrong_at_most: bound on those left, holding for all classes together. p: the smaller of the two, for display.
-    """
+    """certified: at most `allowed` wrong labels are left in the class. wrong_at_most: so many are left at most; the
+    bounds of all classes hold together with 1 − delta. p: of the null that more than `allowed` were wrong at first."""
 
     certified: bool
     wrong_at_most: int
@@ -49,48 +49,41 @@ def counted(population: Ints, audited: Ints, wrong: Ints, allowed: Ints, delta: 
     """
     from scipy.stats import hypergeom
 
-    # The calls below refuse counts that cannot be, before a distribution is asked about them.
-    bounds = [
-        wrong_at_most(int(M), int(n), int(k), delta / len(population)) - int(k)
-        for M, n, k in zip(population, audited, wrong, strict=True)
-    ]
+    if not np.all((wrong >= 0) & (wrong <= audited) & (audited <= population)):
+        raise ValueError("0 ≤ wrong ≤ audited ≤ population does not hold in every class")
+    chance = hypergeom.cdf(wrong, population, np.minimum(allowed + 1, population), audited)
+    p = np.where(allowed >= population, 0.0, chance)
 
-    def p(null: Ints) -> Doubles:
-        values = hypergeom.cdf(wrong, population, np.minimum(null, population), audited)
-        return np.where(null > population, 0.0, values)
+    def left(c: int, risk: float) -> int:
+        return wrong_at_most(int(population[c]), int(audited[c]), int(wrong[c]), risk) - int(wrong[c])
 
-    fixed, left = p(allowed + 1), p(allowed + 1 + wrong)
-    return _verdicts(fixed, left, allowed, bounds, delta)
+    return _verdicts(p, wrong, allowed, left, delta)
 
 
 def watched(tests: Sequence[Test], delta: float) -> list[Verdict]:
-    """At any time, from one running test a class; each test's own delta must be `delta` / number of classes or less.
-
-    Raises:
-        ValueError: a test with a larger delta: its bound would not hold together with the others.
-    """
-    if any(test.plan.delta > delta / len(tests) * (1 + 1e-9) for test in tests):
-        raise ValueError(f"the test of each class must have a delta of at most {delta / len(tests):.3g}")
-    fixed, left = np.array([test.p for test in tests]).T
+    """At any time, from one running test a class; delta: for all classes together."""
+    p, found = np.array([test.p for test in tests]), np.array([test.found for test in tests])
     allowed = np.array([test.plan.allowed for test in tests])
-    return _verdicts(fixed, left, allowed, [test.wrong_at_most for test in tests], delta)
+    return _verdicts(p, found, allowed, lambda c, risk: tests[c].left(risk), delta)
 
 
-def _verdicts(fixed: Doubles, left: Doubles, allowed: Ints, bounds: Sequence[int], delta: float) -> list[Verdict]:
-    certified = holm(fixed, left, delta)
+def _verdicts(
+    p: Doubles, found: Ints | Doubles, allowed: Ints, left: Callable[[int, float], int], delta: float
+) -> list[Verdict]:
+    fell = holm(p, delta)
+    standing = int((~fell).sum())
+    bounds = [int(allowed[c] - found[c]) if fell[c] else left(c, delta / standing) for c in range(len(p))]
     return [
-        Verdict(bool(sure), min(bound, int(most)) if sure else bound, float(min(a, b)))
-        for sure, bound, most, a, b in zip(certified, bounds, allowed, fixed, left, strict=True)
+        Verdict(bound <= most, max(0, bound), float(chance))
+        for bound, most, chance in zip(bounds, allowed.tolist(), p, strict=True)
     ]
 
 
-def holm(fixed: Doubles, left: Doubles, delta: float) -> Bools:
-    """(C,) which claims hold together with 1 − delta: Holm by p0 `fixed`, then one step by p1 `left`."""
-    certified = np.zeros(len(fixed), dtype=bool)
-    for c in np.argsort(fixed, kind="stable"):
-        if fixed[c] > delta / (~certified).sum():
+def holm(p: Doubles, delta: float) -> Bools:
+    """(C,) which nulls fall together with 1 − delta (Holm 1979)."""
+    fell = np.zeros(len(p), dtype=bool)
+    for c in np.argsort(p, kind="stable"):
+        if p[c] > delta / (~fell).sum():
             break
-        certified[c] = True
-    if not certified.all():
-        certified |= left <= delta / (~certified).sum()
-    return certified
+        fell[c] = True
+    return fell

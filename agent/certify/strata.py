@@ -217,7 +217,7 @@ class Test:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._bets = Bets(plan.game(), plan.delta)
+        self._bets = Bets(plan.game())
         self._heard: set[int] = set()
 
     def hear(self, unit: int, wrong: float) -> None:
@@ -244,21 +244,20 @@ class Test:
         """Wrong labels found so far: they are mended."""
         return float(self._bets.found[0])
 
+    def left(self, delta: float) -> int:
+        """Wrong labels left once those found are mended, at most, at any time with confidence 1 − delta."""
+        unheard = float(self._bets.mass[0].sum())
+        return max(0, math.floor(min(float(self._bets.bound(delta)[0]) - self.found, unheard) + 1e-6))
+
     @property
     def wrong_at_most(self) -> int:
-        """Wrong labels left once those found are mended, at most; of all items, as long as nothing better is known."""
-        left = float(self._bets.mass[0].sum())
-        return max(0, math.floor(min(float(self._bets.bound()[0]) - self.found, left) + 1e-6))
+        """`left` with the plan's own delta."""
+        return self.left(self.plan.delta)
 
     @property
-    def p(self) -> tuple[float, float]:
-        """At any time: p of "more than `allowed` were wrong when frozen", and of "more than that are left now".
-
-        The second is no p-value by itself, as its null moves with what is found; P(p ≤ u while it is true) ≤ u holds.
-        """
-        best, limits = self._bets.best[0], self._bets.game.limits
-        least = limits.searchsorted(self.plan.allowed + 1 + self.found + 1e-6, side="right") - 1
-        return float(np.exp(-max(best[0], 0.0))), float(np.exp(-max(best[max(least, 0) :].min(), 0.0)))
+    def p(self) -> float:
+        """p-value, valid at any time, of "more than `allowed` labels were wrong when they were frozen"."""
+        return float(np.exp(-self._bets.best[0, 0]))
 
     @property
     def certified(self) -> bool:
@@ -275,12 +274,12 @@ def rehearse(plan: Plan, wrong: Bools, orders: Ints, *, mended: bool = True) -> 
     """
     runs, most = orders.shape
     answers, found = np.full(runs, most + 1), np.zeros(runs)
-    bets, live = Bets(plan.game(), plan.delta, runs), np.arange(runs)
+    bets, live = Bets(plan.game(), runs), np.arange(runs)
     for t in range(most):
         unit = orders[live, t]
         bets.hear(plan.stratum[unit], wrong[live, unit].astype(np.float64), plan.size[unit])
         found[live] = bets.found
-        left = np.minimum(bets.bound() - bets.found, bets.mass.sum(1)) if mended else bets.bound()
+        left = np.minimum(bets.bound(plan.delta) - bets.found, bets.mass.sum(1)) if mended else bets.bound(plan.delta)
         done = left <= plan.allowed + 1e-6
         if done.any():
             answers[live[done]] = t + 1
