@@ -7,13 +7,14 @@
 sample of it, so each class has a test of its own; several claims need Holm's step-down (1979) to hold together.
 
 Null of class c, fixed before the audit: T_c > allowed_c, of labels as frozen. Holm refuses the nulls one by one from
-the smallest p, the j-th at δ/(C − j + 1), until one resists. A class whose null fell had at most allowed_c wrong labels, so
-with k_c mended at most allowed_c − k_c are left. Let m classes stand. Each gets a bound U_c at δ/m, and U_c − k_c are
-left at most; where that is ≤ allowed_c the class is certified too, thanks to what was mended. All bounds hold together
-with 1 − δ (Holm's test turned into bounds: Guilbaud 2008, Strassburger and Bretz 2008). Proof: let I be the classes
-whose null is true, and p*_c the p of the truth T_c. With chance ≥ 1 − δ no class of I has p*_c ≤ δ/|I|. Then no null of
-I falls, so m ≥ |I|. A bound U_c < T_c means p*_c ≤ δ/m ≤ δ/|I|, so c is not in I; but then T_c ≤ allowed_c ≤ U_c, as a
-null that stands at δ/m leaves no bound below its own.
+the smallest p, the j-th at δ/(C − j + 1), until one resists. A class whose null fell had at most allowed_c wrong
+labels, so with k_c mended at most allowed_c − k_c are left. Let m classes stand. Each gets a bound U_c at δ/m, and
+U_c − k_c are left at most; where that is ≤ allowed_c the class is certified too, thanks to what was mended. All bounds
+hold together with 1 − δ (Holm's test turned into bounds: Guilbaud 2008, Strassburger and Bretz 2008).
+
+Proof: let I be the classes whose null is true, and p*_c the p of the truth T_c. With chance ≥ 1 − δ no class of I has
+p*_c ≤ δ/|I|. Then no null of I falls, so m ≥ |I|. A bound U_c < T_c means p*_c ≤ δ/m ≤ δ/|I|, so c is not in I; but
+then T_c ≤ allowed_c ≤ U_c, as a null that stands at δ/m leaves no bound below its own.
 """
 
 from __future__ import annotations
