@@ -116,6 +116,11 @@ def person_recipe(task: Task) -> str:
     return recipe(task, task.kind, Traits(annotator="person", recipe={}, person=True))
 
 
+def second_recipe(recipe: str) -> str:
+    """The recipe under which a second person answers what is asked under `recipe`: nothing but a comparison reads it."""
+    return _sha(["second", recipe])
+
+
 def key(recipe: str, item_id: str, sample: int) -> str:
     """The call's key: sha256 of recipe, item and sample."""
     return _sha([recipe, item_id, sample])

@@ -250,3 +250,52 @@ def test_a_real_run_certifies_and_its_column_counts_what_the_certificate_counts(
         made = claim.make(config, store, pool)
         table = export.labels(config, store, pool)
         assert sum(map(bool, table["certified"])) == made.accepted["labels"]
+
+
+def test_audits_answered_twice_bound_peoples_own_mistakes(tmp_path: Path) -> None:
+    rungs = PEOPLE.replace('people = "gold"', 'people = "votes.csv"')
+    path = project(tmp_path, 200, rungs=rungs, goal="person_minutes = 20\naudit = 60\naudit_twice = 40\npilot = 20")
+    with open(tmp_path / "votes.csv", "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["id", "annotator", "label"])
+        for i, (_, label) in enumerate(sentences(200)):
+            # Two people, who differ on every tenth item.
+            writer.writerows([[f"m{i}", "ada", label], [f"m{i}", "ben", label if i % 10 else _other(label)]])
+    config = settings.load(path, ["goal.accuracy=0.999"])
+    loop.run(config)
+    store, pool = opened(config)
+    with store:
+        made = claim.make(config, store, pool)
+        evidence = claim.gather(config, store, pool)
+        differ = sum(int(str(pool.item(i).name)[1:]) % 10 == 0 for i in evidence.twice)
+        assert 0 < made.human["doubled"] == len(evidence.twice) <= 40 and made.human["differ"] == differ
+        assert made.human["at_most"] > differ / len(evidence.twice)
+        assert made.commitment["risk_of_this_look"] == pytest.approx(0.8 * 0.05 * 6 / np.pi**2 / made.look**2)
+        assert "People make mistakes, too" in claim.lines(made)[-1]
+        assert claim.verify(config, store, pool, config.folder / "certificate.json") == []
+
+
+def test_a_second_answer_is_given_by_a_second_person(tmp_path: Path) -> None:
+    from agent.prompt import second_recipe
+    from agent.review import Desk
+
+    config, store, pool, truth = frozen_world(tmp_path, n=60, audit=10, answered=False)
+    with store:
+        recipe = claim.person_recipe(config)
+        drawn = [c.item for c in store.asked(recipe)]
+        store.reserve(claim.second_questions(recipe, drawn[:4], 1), None)
+        task, kind = settings.the_task(config), settings.kind(config)
+
+        def sit(who: str) -> int:
+            desk, count = Desk(store, pool, task, kind, who), 0
+            while (card := desk.next_card()) is not None:
+                assert desk.answer(card, truth[str(card.item.name)])
+                count += 1
+            return count
+
+        assert sit("ada") == 10, "the first answers, and no second one to herself"
+        assert sit("ada") == 0 and sit("ben") == 4 and sit("cleo") == 0
+        second = {call.item for _, call, answer in store.answers_since(0, [second_recipe(recipe)])}
+        assert second == set(drawn[:4])
+        evidence = claim.gather(config, store, pool)
+        assert len(evidence.twice) == 4 and all(evidence.second[i] == evidence.audit[i] for i in evidence.twice)

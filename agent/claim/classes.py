@@ -62,15 +62,14 @@ def judge(parts: Sequence[Part], target: float, delta: float) -> list[dict[str, 
     if all(part.plan is None for part in parts):
         machine = np.array([part.machine for part in parts], np.int64)
         drawn = np.array([len(part.wrong) for part in parts], np.int64)
-        # What nobody could tell is found but not mended: it takes from what the class bears.
-        found = classes.counted(machine, drawn, wrong, np.maximum(allowed - missing, -1), delta)
+        found = classes.counted(machine, drawn, wrong, missing, allowed, delta)
     else:
-        found = classes.watched([_heard(part, delta / len(parts)) for part in parts], delta)
+        found = classes.watched([_heard(part, delta / len(parts)) for part in parts], missing, delta)
     out = []
     for part, verdict, most, lost, bad in zip(
         parts, found, allowed.tolist(), missing.tolist(), wrong.tolist(), strict=True
     ):
-        labels, left = part.people + part.machine, verdict.wrong_at_most + lost
+        labels, left = part.people + part.machine, verdict.wrong_at_most
         unseen = part.machine - len(part.wrong) + lost  # were all of them wrong: no chance in that
         left, sure = min(left, unseen), verdict.certified or unseen <= most
         out.append(

@@ -29,7 +29,8 @@ class Evidence:
     labels: as they stand, people's words in their place; None where nothing was decided. said: by people, of items they
     were asked about to teach or repair. lost: such items without an answer. audit: of the others, what people said of
     them, in the order of the draw; None: could not tell, or no answer. silent: those without an answer. waiting: how
-    many of the others are open. risk: (n,) predicted chance of error. upto: number of the last answer that was read.
+    many of the others are open. risk: (n,) predicted chance of error. second: what a second person said of audited
+    items; twice: items that were put to one. upto: number of the last answer that was read.
     """
 
     labels: list[Value | None]
@@ -39,6 +40,8 @@ class Evidence:
     silent: frozenset[int]
     waiting: int
     risk: Doubles
+    second: Mapping[int, Value | None]
+    twice: tuple[int, ...]
     turn: int
     upto: int
     who: tuple[str, ...]
@@ -64,8 +67,10 @@ def gather(config: Config, store: Store, pool: Pool, turn: int | None = None, up
         labels[pool.position(item)] = value
         risk[pool.position(item)] = min(max(1.0 - confidence, 0.0), 1.0)
     last = max(decided.turns)
-    words, who, seen = _words(config, store, pool, upto)
+    words, who, seen = _words(config, store, pool, upto, person_recipe(config))
+    again, _, later = _words(config, store, pool, upto, prompt.second_recipe(person_recipe(config)))
     recipe = person_recipe(config)
+    seconds = {pool.position(call.item) for call in store.asked(prompt.second_recipe(recipe))}
     opened = {pool.position(item) for item, t in store.opened(recipe).items() if turn is None or t <= turn}
     asked = [c for c in store.asked(recipe) if turn is None or c.turn <= turn]
     place = {i: rank for rank, i in enumerate(certify.draw(pool.ids, config.run.seed))}
@@ -83,21 +88,23 @@ def gather(config: Config, store: Store, pool: Pool, turn: int | None = None, up
         silent=frozenset(i for i in audit if i not in words),
         waiting=sum(i not in words for i in repairs),
         risk=risk,
+        second={i: word for i, word in again.items() if i in audit},
+        twice=tuple(i for i in audit if i in seconds),
         turn=last,
-        upto=seen,
+        upto=max(seen, later),
         who=who,
     )
 
 
 def _words(
-    config: Config, store: Store, pool: Pool, upto: int | None
+    config: Config, store: Store, pool: Pool, upto: int | None, recipe: str
 ) -> tuple[dict[int, Value | None], tuple[str, ...], int]:
     """What people said of each item (None: cannot tell), who they were, and the number of the last answer read."""
     task, kind = settings.the_task(config), settings.kind(config)
     words: dict[int, Value | None] = {}
     who: set[str] = set()
     seen = 0
-    for seq, status, call, answer in store.events_since(0, [person_recipe(config)]):
+    for seq, status, call, answer in store.events_since(0, [recipe]):
         if upto is not None and seq > upto:
             break
         seen, i = seq, pool.position(call.item)

@@ -14,6 +14,7 @@ from agent import config as settings
 from agent.claim.classes import Part, bears, differs, judge, uniform, within
 from agent.claim.drawn import check_draw
 from agent.claim.evidence import Evidence, gather, people_are
+from agent.claim.human import compare
 from agent.claim.paper import write
 from agent.claim.promise import Frozen, freeze, promise, sha_of
 from agent.claim.proof import Audit, accept, audit_of, left_wrong
@@ -63,8 +64,18 @@ def derive(config: Config, pool: Pool, evidence: Evidence, body: Mapping[str, An
         },
         accepted=found,
         commitment=dict(body),
+        human=_human(config, evidence, body),
         classes=judge(_parts(config, frozen, audit, evidence, body), body["target"], spent),
     )
+
+
+def _human(config: Config, evidence: Evidence, body: Mapping[str, Any]) -> dict[str, Any]:
+    """How far people differ from one another; told only when all second answers are there, whatever they say."""
+    if waiting := sum(i not in evidence.second for i in evidence.twice):
+        return {"waiting": waiting}
+    kind, task = settings.kind(config), settings.the_task(config)
+    pairs = [(evidence.audit[i], evidence.second[i]) for i in evidence.twice]
+    return compare(pairs, kind, task, certify.risk_of_look(float(body["delta"]), int(body["look"])))
 
 
 def _parts(config: Config, frozen: Frozen, audit: Audit, evidence: Evidence, body: Mapping[str, Any]) -> list[Part]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from agent import certify
-from agent.certify import gate
+from agent.certify import gate, human
 from agent.certify.plan import order_of, plan
 from agent.claim.evidence import Evidence, seal
 from agent.config import Config
@@ -60,6 +60,8 @@ def promise(
 ) -> dict[str, Any]:
     """The commitment of one look, as it goes into the ledger and into the certificate."""
     spent, drawn = certify.risk_of_look(delta, look), int((frozen.rank[list(evidence.audit)] >= 0).sum())
+    if evidence.twice:
+        spent = human.split(spent)[0]
     claim, chosen = _plan(config, frozen, len(pool), drawn, accuracy, spent)
     return {
         "of": "run",
@@ -77,6 +79,7 @@ def promise(
         "labels_sha256": frozen.labels_sha256,
         "order_sha256": frozen.order_sha256,
         "drawn": drawn,
+        "audited_twice": len(evidence.twice),
         "classes": list(config.goal.classes),
         "plan": told(chosen),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from agent.types import Certificate
 
 
@@ -22,11 +24,29 @@ def sentence(c: Certificate) -> str:
 def lines(c: Certificate) -> list[str]:
     """The claim, and what is certified of a part where it is not met for all."""
     if c.commitment.get("of") == "file":
-        return [of_file(c), *_classes(c)]
+        return [of_file(c), *_classes(c), *_human(c)]
     part, out = c.accepted, [sentence(c)]
     if part and not part["all"]:
         out += [_part(c)]
-    return [*out, *_classes(c)]
+    return [*out, *_classes(c), *_human(c)]
+
+
+def _human(c: Certificate) -> list[str]:
+    """What may be said against people's own mistakes."""
+    told = c.human
+    if not told:
+        return []
+    if "waiting" in told:
+        return [
+            f"How far people differ from one another is not measured yet: {told['waiting']:,} second answers are open."
+        ]
+    high = math.ceil(1000 * told["at_most"] - 1e-9) / 10
+    floor = max(0.0, _floored(c.wrong_at_most, c.items) - high)
+    return [
+        f"People make mistakes, too: of {told['doubled']:,} audited items that two of them answered they differ on "
+        f"{told['differ']:,}, so on at most {high:.1f} % of all. Against what people agree on at least {floor:.1f} % of all "
+        "labels are right; a mistake that two people share is not seen by this."
+    ]
 
 
 def _classes(c: Certificate) -> list[str]:

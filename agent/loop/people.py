@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent import prompt
+from agent import claim, prompt
 from agent.belief import Belief
 from agent.board import PILOT
 from agent.loop.ground import Ground
@@ -134,10 +134,15 @@ def random_streams(ground: Ground, turn: int) -> list[Call]:
         audit = free[max(plan.pilot - given["pilot"], 0) :][: plan.audit]
     taken = set(audit)
     pilot = [i for i in free if i not in taken][: max(plan.pilot + lost - given["pilot"], 0)]
-    return [
+    calls = [
         *questions(ground, pilot, "pilot", plan.pilot / n, turn),
         *questions(ground, audit, "audit", plan.audit / n, turn),
     ]
+    if twice := ground.config.goal.audit_twice:
+        audited = set(_audited(ground)) | taken
+        ids = [ground.pool.ids[i] for i in order if i in audited][:twice]
+        calls += [call for call in claim.second_questions(ground.person_recipe, ids, turn) if not given["audit"]]
+    return calls
 
 
 def _passed_over(ground: Ground, order: list[int], been: Bools) -> list[int]:
@@ -195,7 +200,9 @@ async def answer(ground: Ground) -> int:
     if ground.answerer is None:
         return 0
     cards = open_cards(ground)
-    for call in cards:
+    second = prompt.second_recipe(ground.person_recipe)
+    again = [call for call in ground.store.open_calls(annotator="person") if call.recipe == second]
+    for call in (*cards, *again):
         item = ground.pool.item(ground.pool.position(call.item))
         await ground.store.record(call.key, ground.answerer(item, call.sample))
     return len(cards)

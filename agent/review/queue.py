@@ -53,14 +53,26 @@ def pending(store: Store, seed: int = 0, recipe: str | None = None) -> list[Call
 
     Pilot and escalation keep their order of reservation. The place of a call does not change when others are answered.
     What belongs to no turn (-1) is the audit of a finished file, whose answers count in the order of the draw: so does
-    that. `recipe`: only calls of this one.
+    that. `recipe`: only calls of this one. What a second person is to answer comes last, once the first has answered.
     """
-    calls = [call for call in store.open_calls(annotator=PERSON) if recipe in (None, call.recipe)]
+    found = store.open_calls(annotator=PERSON)
+    calls = [call for call in found if recipe in (None, call.recipe)]
     first = [call for call in calls if call.purpose == "pilot" or call.turn < 0]
     rest = sorted((call for call in calls if call not in first), key=lambda call: _rank(seed, call.item))
     chosen = iter([call for call in calls if call.purpose not in ("pilot", "audit")])
     mixed = [call if call.purpose == "audit" else next(chosen) for call in rest]
-    return first + mixed
+    return first + mixed + (_seconds(store, found, recipe) if recipe is not None else [])
+
+
+def _seconds(store: Store, calls: Sequence[Call], recipe: str) -> list[Call]:
+    again = [call for call in calls if call.recipe == prompt.second_recipe(recipe)]
+    told = first_word(store, recipe) if again else {}
+    return [call for call in again if call.item in told]
+
+
+def first_word(store: Store, recipe: str) -> dict[str, str]:
+    """Item -> who answered it."""
+    return {call.item: answer.who for _, call, answer in store.answers_since(0, [recipe])}
 
 
 def _rank(seed: int, item: str) -> bytes:
@@ -184,9 +196,18 @@ class Desk:
         """Open questions by key, in their order, as they were at most `FRESH` seconds ago."""
         if fresh or time.monotonic() - self._read > FRESH:
             found = pending(self._store, self._seed, self._recipe)
-            self._calls = {call.key: call for call in found if self._has(call.item)}
+            mine = [call.item for call in found if call.recipe != self._recipe] and self._mine()
+            self._calls = {
+                call.key: call
+                for call in found
+                if self._has(call.item) and (call.recipe == self._recipe or call.item not in mine)
+            }
             self._read = time.monotonic()
         return self._calls
+
+    def _mine(self) -> set[str]:
+        """Items this person has answered: somebody else must answer them the second time."""
+        return {item for item, who in first_word(self._store, self._recipe).items() if who == self.who}
 
     def _has(self, item: str) -> bool:
         try:

@@ -17,8 +17,8 @@ from agent import config as settings
 from agent import data
 from agent.config import Config
 from agent.errors import DataError, Unparsable, UserError
-from agent.prompt import person_recipe
-from agent.review.queue import Items, number, pending, written
+from agent.prompt import person_recipe, second_recipe
+from agent.review.queue import Items, first_word, number, pending, written
 from agent.store import Store
 from agent.types import Answer, Call, Item, Task, Value
 
@@ -140,12 +140,14 @@ def take(config: Config, store: Store, pool: Items, path: str, who: str) -> Repo
     rows = _agreeing(list(_rows(config, path, report)), report)
     calls = store.calls([row.key for row in rows])
     recipe = person_recipe(task)
-    before = {call.key: answer for _, call, answer in store.answers_since(0, [recipe])}
+    recipes = [recipe, second_recipe(recipe)]
+    before = {call.key: answer for _, call, answer in store.answers_since(0, recipes)}
+    first = first_word(store, recipe) if any(call.recipe == recipes[1] for call in calls.values()) else {}
     new: list[tuple[_Row, Answer]] = []
     empty = already = 0
     for row in rows:
         call = calls.get(row.key)
-        item = None if call is None or call.recipe != recipe else _find(pool, call.item)
+        item = None if call is None or call.recipe not in recipes else _find(pool, call.item)
         if call is None or item is None:
             report.unknown_keys.append(row.key)
             report.unknown_rows.append(row.number)
@@ -154,6 +156,9 @@ def take(config: Config, store: Store, pool: Items, path: str, who: str) -> Repo
             report.bad_labels.append((row.number, why))
         elif row.label is None:
             empty += 1
+        elif call.recipe != recipe and row.key not in before and first.get(call.item, who) == who:
+            why = "a second person is to answer this one, and the first was you: it was not taken"
+            report.bad_labels.append((row.number, why))
         else:
             answer = _answer(task, row, call, who, report)
             old = before.get(row.key)

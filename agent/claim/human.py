@@ -1,0 +1,31 @@
+"""How far people differ from one another: audited items put to a second person. Knows questions and answers; no bound.
+
+Second questions have a recipe of their own, so that nothing that makes or measures labels ever reads their answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agent import prompt
+from agent.certify import human
+from agent.types import Call, Kind, Task, Value
+
+
+def questions(recipe: str, items: Sequence[str], turn: int) -> list[Call]:
+    """Second questions about audited items; those that are there already are not put again."""
+    second = prompt.second_recipe(recipe)
+    return [Call(prompt.key(second, item, 0), second, item, "person", 1, "audit", turn=turn) for item in items]
+
+
+def compare(pairs: Sequence[tuple[Value | None, Value | None]], kind: Kind, task: Task, delta: float) -> dict[str, Any]:
+    """The bound on people's own mistakes, from pairs of what two of them said; None: could not tell, which differs.
+
+    Empty: nothing was put to a second person.
+    """
+    if not pairs:
+        return {}
+    differ = sum(one is None or two is None or kind.loss(task, one, two) > 0 for one, two in pairs)
+    found = human.at_most(len(pairs), differ, delta, settled=False)
+    return {"doubled": found.doubled, "differ": differ, "at_most": found.at_most, "risk": found.delta}
