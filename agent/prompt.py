@@ -117,7 +117,7 @@ def person_recipe(task: Task) -> str:
 
 
 def second_recipe(recipe: str) -> str:
-    """The recipe under which a second person answers what is asked under `recipe`: nothing but a comparison reads it."""
+    """The recipe under which a second person answers what is asked under `recipe`; only a comparison reads it."""
     return _sha(["second", recipe])
 
 

@@ -37,16 +37,13 @@ def _human(c: Certificate) -> list[str]:
     if not told:
         return []
     if "waiting" in told:
-        return [
-            f"How far people differ from one another is not measured yet: {told['waiting']:,} second answers are open."
-        ]
+        return [f"How far people differ is not measured yet: {told['waiting']:,} second answers are open."]
     high = math.ceil(1000 * told["at_most"] - 1e-9) / 10
     floor = max(0.0, _floored(c.wrong_at_most, c.items) - high)
-    return [
-        f"People make mistakes, too: of {told['doubled']:,} audited items that two of them answered they differ on "
-        f"{told['differ']:,}, so on at most {high:.1f} % of all. Against what people agree on at least {floor:.1f} % of all "
-        "labels are right; a mistake that two people share is not seen by this."
-    ]
+    twice = f"of {told['doubled']:,} audited items that two of them answered they differ on {told['differ']:,}"
+    against = f"Against what people agree on at least {floor:.1f} % of all labels are right"
+    share = "a mistake that two people share is not seen by this"
+    return [f"People make mistakes, too: {twice}, so on at most {high:.1f} % of all. {against}; {share}."]
 
 
 def _classes(c: Certificate) -> list[str]:
