@@ -23,10 +23,8 @@ from eval import _log
 from eval._ballots import Ballot, load, majority
 
 ALT = ("llm_alt_cebab_aspects", "llm_alt_mtbench", "votes_alt_10k_prompts", "votes_alt_summeval")
-CSS = tuple(
-    f"llm_css_{name}"
-    for name in ("discourse", "emotion", "figurative", "humor", "politeness", "stance_trump", "tempowic")
-) + ("llm_css_toxicity_forecast",)
+TASKS = "discourse emotion figurative humor politeness stance_trump tempowic toxicity_forecast"
+CSS = tuple(f"llm_css_{name}" for name in TASKS.split())
 SETS = (*ALT, *CSS, "llm_babe", "llm_fpb")
 TUNED = ("llm_css_discourse", "llm_css_figurative", "llm_css_humor", "llm_css_tempowic", "votes_alt_10k_prompts")
 """Looked at, with llm_mmlu and toe_preference and simulated worlds, when the spreads of agent/posterior were chosen."""
@@ -41,7 +39,7 @@ Row = dict[str, tuple[float, float] | None]
 
 def measure(ballot: Ballot, seeds: int, peers: Mapping[str, NDArray[np.int64]]) -> Row:
     """Column -> mean and standard deviation over draws of the accuracy, in percent."""
-    n, many = ballot.votes.shape
+    n = len(ballot.truth)
     layout = Layout(("label",), (ballot.labels,))
     sources = [posterior.cast(name, ballot.votes[:, j], layout) for j, name in enumerate(ballot.annotators)]
     one_hot = np.eye(len(ballot.labels), dtype=np.float32)[ballot.truth]
@@ -85,7 +83,7 @@ def table(rows: Mapping[str, Row], seeds: int) -> list[str]:
     """The table, its goals and how it came about, as lines of Markdown."""
     columns = ["majority", "best single", *PEERS.values(), *OURS]
     out = [
-        f"Accuracy in percent against people's (or the set's gold) label on the items not shown; {PEOPLE} labels shown,",
+        f"Accuracy in percent against people's (or the set's gold) label of the items not shown; {PEOPLE} shown,",
         f"mean ± sd over {seeds} draws. ° looked at when ours was tuned.",
         "",
         "| set | items | LLMs | " + " | ".join(columns) + " | gain over majority | over the better of the two |",
@@ -107,16 +105,24 @@ def table(rows: Mapping[str, Row], seeds: int) -> list[str]:
     fresh = [gains[name] for name in unseen if name in ALT]
     worst = min(edges, key=edges.__getitem__)
     least = min(unseen, key=edges.__getitem__)
-    out += [
+    return out + _words(alt, fresh, (worst, edges[worst]), (least, edges[least]), list(edges.values()))
+
+
+def _words(
+    alt: list[float], fresh: list[float], worst: tuple[str, float], least: tuple[str, float], edges: list[float]
+) -> list[str]:
+    """The goals, and what was tuned where."""
+    tuned = ", ".join(TUNED)
+    new = f"{np.mean(fresh):+.2f}" if fresh else "–"
+    return [
         "",
-        f"Mean gain over majority on the Alt-Test sets: {np.mean(alt):+.2f} (goal +7); on those not tuned on: "
-        f"{np.mean(fresh) if fresh else float('nan'):+.2f}.",
-        f"Worst against the better of majority and best single: {edges[worst]:+.2f} on {worst} (goal −0.5); among sets "
-        f"not tuned on {edges[least]:+.2f} on {least}. Mean over all sets {np.mean(list(edges.values())):+.2f}.",
-        f"Spreads of the pool were chosen on {', '.join(TUNED)}, llm_mmlu, toe_preference and simulated worlds; the "
-        "other sets were not looked at. llm_babe: zero-shot and 4-shot of each model. Peers with their own settings.",
+        f"Mean gain over majority on the Alt-Test sets: {np.mean(alt):+.2f} (goal +7); on those not tuned on: {new}.",
+        f"Worst against the better of majority and best single: {worst[1]:+.2f} on {worst[0]} (goal −0.5); among sets",
+        f"not tuned on: {least[1]:+.2f} on {least[0]}. Mean over all sets: {np.mean(edges):+.2f}.",
+        f"The pool's spreads were chosen on {tuned},",
+        "llm_mmlu, toe_preference and simulated worlds, before the other sets were looked at. llm_babe: zero-shot and",
+        "4-shot of each model. Peers run with their own settings and see no people's label.",
     ]
-    return out
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -23,6 +23,9 @@ STUDENT = 0.5
 VOTE = float(np.log(4.0))
 """How much likelier a hard vote makes its choice before anybody checked: the odds of a coin right in four of five."""
 
+FIRST = 20.0
+"""Imaginary votes for every choice alike: what a machine says of a handful of items is not yet its habit."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -38,13 +41,18 @@ class Source:
 
 
 def cast(name: str, votes: Ints, layout: Layout, role: Role = "machine") -> Source:
-    """A source from hard votes. `votes`: (n,) or (n, atoms) choice of each atom, -1 where silent."""
+    """A source from hard votes, batch-calibrated (`calibrate.batch`): what a machine says of most items is little news.
+
+    Args:
+        votes: (n,) or (n, atoms) choice of each atom, -1 where silent.
+    """
     named = votes.reshape(len(votes), -1)
     logs = np.zeros((len(named), layout.width), np.float32)
     heard = np.asarray((named >= 0).all(axis=1))
     spoke = np.flatnonzero(heard)
     for a, s in enumerate(layout.slices):
         logs[spoke, s.start + named[spoke, a]] = VOTE
+    logs[spoke] -= logs[spoke].sum(axis=0, dtype=np.float64) / (len(spoke) + FIRST)
     return Source(name, logs, heard, role)
 
 
