@@ -13,15 +13,16 @@ import pytest
 from cli_room import LADDER, call, good, with_ladder, with_pool
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from review_room import furnish
 from scipy.stats import hypergeom
 
-from agent import config
+from agent import config, prompt
 from agent.certify import walk, wrong_at_most
 from agent.certify.needed import POWER, audits_needed
 from agent.cli import audits, raters
 from agent.cli.people import stands
 from agent.loop.people import Share, split
-from agent.types import Task
+from agent.types import Answer, Call, Task
 
 
 @pytest.fixture
@@ -200,7 +201,26 @@ def test_one_vote_an_item_says_nothing_of_agreement(here: Path) -> None:
     assert good("plan")["people"]["agree"] is None
 
 
-def test_the_plan_makes_no_run_and_reads_the_answers_of_several_in_one(here: Path) -> None:
+def test_second_answers_in_the_ledger_are_held_against_the_first(tmp_path: Path) -> None:
+    room = furnish(tmp_path, counts={"audit": 40})
+    recipe = prompt.person_recipe(config.the_task(room.config))
+    second = prompt.second_recipe(recipe)
+    items = list(room.purpose)
+    again = [Call(prompt.key(second, i, 0), second, i, "person", 1, "audit", turn=1) for i in items[:32]]
+    room.store.reserve(again, None)
+    for number, item in enumerate(items):
+        room.store.record_now(prompt.key(recipe, item, 0), Answer("billing", who="ada"))
+        if number < 32:
+            said = Answer("billing" if number % 4 else "other", who="bob")
+            room.store.record_now(prompt.key(second, item, 0), said if number else Answer("", unsure=True, who="bob"))
+    found = raters.consent(room.config)
+    # 31 items that both could tell; bob says otherwise on 7 of them
+    assert found is not None and (found.items, found.people) == (31, 2) and found.pairs[0] == pytest.approx(24 / 31)
+    assert "ledger" in found.where
+    room.store.close()
+
+
+def test_the_plan_makes_no_run_and_needs_some_items(here: Path) -> None:
     with_ladder(here)
     read = config.load("tutelage.toml")
     assert raters.consent(read) is None and not (here / "tutelage-run").exists()

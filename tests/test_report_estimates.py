@@ -47,3 +47,13 @@ def test_status_and_report_tell_what_the_audit_estimates(ready: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert "## Estimates" in (ready / "tutelage-run/report.md").read_text()
     assert json.loads(json.dumps(found)) == found
+
+
+def test_of_several_labels_an_item_each_share_is_estimated_by_itself(ready: Path) -> None:
+    told = (ready / "tutelage.toml").read_text().replace("[task]", '[task]\nkind = "multi"')
+    (ready / "tutelage.toml").write_text(told)
+    call("run", "--people", "gold")
+    shares = good("status")["estimate"]["shares"]
+    assert set(shares) == {"billing", "technical"}
+    # Half of the items carry each label by gold, which answers for people.
+    assert all(share["low"] <= 0.5 <= share["high"] for share in shares.values())

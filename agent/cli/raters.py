@@ -6,7 +6,7 @@ that nothing is learnt of the machines' labels, of audited items neither.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -111,29 +111,30 @@ def _items(config: Config) -> Iterator[Item]:
 
 
 def _ledger(config: Config) -> Said:
-    """Answers of people in the ledger, by item and who gave them; nothing where there is no run yet."""
-    from agent import claim
+    """Answers of people in the ledger, by item and who gave them, where several did; nothing where there is no run."""
     from agent import config as settings
+    from agent import prompt
     from agent.cli.figures import opened, pool_of
     from agent.errors import UserError
 
     task, kind = settings.the_task(config), settings.kind(config)
-    by: dict[str, dict[str, tuple[int, Answer]]] = {}
+    recipe = prompt.person_recipe(task)
+    by: dict[str, dict[str, Answer]] = {}
     try:
         store = opened(config)
     except UserError:
         return {}
     with store:
         pool = pool_of(config, store)
-        for _, status, call, answer in store.events_since(0, [claim.person_recipe(config)]):
+        for _, status, call, answer in store.events_since(0, [recipe, prompt.second_recipe(recipe)]):
             if status == "ok" and answer.who:
-                by.setdefault(call.item, {})[answer.who] = (call.sample, answer)
-        several: Mapping[str, dict[str, tuple[int, Answer]]] = {i: a for i, a in by.items() if len(a) > 1}
+                by.setdefault(call.item, {})[answer.who] = answer
         out: Said = {}
-        for one, answers in several.items():
-            item = pool.item(pool.position(one))
-            read = {who: _value(kind, task, item, given) for who, (_, given) in answers.items()}
-            out[one] = {who: value for who, value in read.items() if value is not None}
+        for one, answers in by.items():
+            if len(answers) > 1:
+                item = pool.item(pool.position(one))
+                read = {who: _value(kind, task, item, given) for who, given in answers.items()}
+                out[one] = {who: value for who, value in read.items() if value is not None}
     return out
 
 

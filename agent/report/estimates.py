@@ -6,16 +6,17 @@ predicted everywhere (`agent.estimate.ppi`). What people said themselves is know
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from agent import claim, estimate
 from agent import config as settings
-from agent.claim.promise import Frozen
 from agent.claim.proof import audit_of
 from agent.config import Config
 from agent.pool import Pool
 from agent.report.figures import Estimated, Range
-from agent.types import Ints, Value
+from agent.types import Bools, Doubles, Ints, Task, Value
 
 
 def estimates(config: Config, pool: Pool, evidence: claim.Evidence) -> Estimated | None:
@@ -35,23 +36,36 @@ def estimates(config: Config, pool: Pool, evidence: claim.Evidence) -> Estimated
     mended = int(audit.wrong.sum())
     bad = [max(len(risk) * share - mended, 0.0) + frozen.lost for share in (found.value, found.low, found.high)]
     at, best, worst = (1 - some / n for some in bad)
-    shares = {label: _share(label, evidence, frozen, told, len(task.labels)) for label in task.labels}
+    given = _columns([evidence.labels[i] for i in frozen.order.tolist()], task)
+    said = _columns([evidence.audit[i] for i in told.tolist()], task)
+    known = _columns(list(evidence.said.values()), task)
+    shares = {
+        label: _share(
+            given(label), said(label), frozen.rank[told], risk / max(len(task.labels) - 1, 1), risk, known(label)
+        )
+        for label in task.labels
+    }
     return Estimated(Range(at, worst, best), shares, len(audit.rows), found.worth)
 
 
-def _share(label: str, evidence: claim.Evidence, frozen: Frozen, told: Ints, labels: int) -> Range:
-    """How many of all items that people or machines speak of people would give this label."""
-    given = np.array([_has(evidence.labels[i], label) for i in frozen.order.tolist()], bool)
-    ranks = frozen.rank[told]
-    said = np.array([_has(evidence.audit[i], label) for i in told.tolist()], bool)
-    gains, losses = np.where(given, 0.0, frozen.risk / max(labels - 1, 1)), np.where(given, frozen.risk, 0.0)
+def _share(given: Bools, said: Bools, ranks: Ints, gains: Doubles, losses: Doubles, known: Bools) -> Range:
+    """How many of the items that people or machines labeled people would give a label.
+
+    given: (U,) the machines' labels, in the order, are it. said: (s,) people say so of the audited ones, at `ranks`.
+    gains, losses: (U,) predicted chance that a label is to be added, or to go. known: people's own labels are it.
+    """
+    gains, losses = np.where(given, 0.0, gains), np.where(given, losses, 0.0)
     gained = estimate.ppi((said & ~given[ranks]).astype(float), gains[ranks], gains)
     lost = estimate.ppi((~said & given[ranks]).astype(float), losses[ranks], losses)
     found = estimate.corrected(float(given.mean()), gained, lost)
-    known = sum(_has(word, label) for word in evidence.said.values())
-    units, of = len(frozen.order), len(frozen.order) + len(evidence.said)
-    return Range(*((known + units * share) / of for share in (found.value, found.low, found.high)))
+    own, units = int(known.sum()), len(given)
+    return Range(*((own + units * share) / (units + len(known)) for share in (found.value, found.low, found.high)))
 
 
-def _has(value: Value | None, label: str) -> bool:
-    return value == label if isinstance(value, str) else label in (value or ())
+def _columns(values: Sequence[Value | None], task: Task) -> Callable[[str], Bools]:
+    """Label -> (n,) whether a value is it, or has it."""
+    if task.kind == "multi":
+        return lambda label: np.array([label in (value or ()) for value in values], bool)
+    number = {label: k for k, label in enumerate(task.labels)}
+    codes = np.array([number.get(str(value), -1) for value in values], np.int64)
+    return lambda label: codes == number[label]
