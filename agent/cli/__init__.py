@@ -16,6 +16,7 @@ from agent.cli.review import review
 from agent.cli.route import route
 from agent.cli.run import run
 from agent.cli.status import status
+from agent.cli.suspects import suspects
 
 __all__ = ["main"]
 
@@ -40,5 +41,5 @@ def main() -> None:
     """
 
 
-for verb in (init, doctor, plan, run, review, status, route, certify, export, predict, plugins):
+for verb in (init, doctor, plan, run, review, status, route, suspects, certify, export, predict, plugins):
     main.add_command(verb)
