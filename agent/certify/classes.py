@@ -1,7 +1,7 @@
 """Certificates of their own for classes that a user named (class: the label as frozen). Knows counts, no labels.
 
-    counted(population, audited, wrong, allowed, delta)   one look, exact
-    watched(tests, delta)                                 any time, from a running `strata.Test` of each `strata.part`
+    counted(population, audited, wrong, lost, allowed, delta)   one look, exact
+    watched(tests, lost, delta)         any time, from a running `strata.Test` of each `strata.part`
 
 95 % over all labels can hide 0 % on a class of 3 %. Of a uniform audit the part that falls in a class is a uniform
 sample of it, so each class has a test of its own; several claims need Holm's step-down (1979) to hold together.
@@ -9,8 +9,9 @@ sample of it, so each class has a test of its own; several claims need Holm's st
 Null of class c, fixed before the audit: T_c > allowed_c, of labels as frozen. Holm refuses the nulls one by one from
 the smallest p, the j-th at δ/(C − j + 1), until one resists. A class whose null fell had at most allowed_c wrong
 labels, so with k_c mended at most allowed_c − k_c are left. Let m classes stand. Each gets a bound U_c at δ/m, and
-U_c − k_c are left at most; where that is ≤ allowed_c the class is certified too, thanks to what was mended. All bounds
-hold together with 1 − δ (Holm's test turned into bounds: Guilbaud 2008, Strassburger and Bretz 2008).
+U_c − k_c are left at most; where that is ≤ allowed_c the class is certified too, thanks to what was mended. (Items that
+nobody could tell are wrong and not mended.) All bounds hold together with 1 − δ (Holm's test turned into bounds:
+Guilbaud 2008, Strassburger and Bretz 2008).
 
 Proof: let I be the classes whose null is true, and p*_c the p of the truth T_c. With chance ≥ 1 − δ no class of I has
 p*_c ≤ δ/|I|. Then no null of I falls, so m ≥ |I|. A bound U_c < T_c means p*_c ≤ δ/m ≤ δ/|I|, so c is not in I; but
@@ -19,6 +20,7 @@ then T_c ≤ allowed_c ≤ U_c, as a null that stands at δ/m leaves no bound be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -39,12 +41,13 @@ class Verdict:
     p: float
 
 
-def counted(population: Ints, audited: Ints, wrong: Ints, allowed: Ints, delta: float) -> list[Verdict]:
+def counted(population: Ints, audited: Ints, wrong: Ints, lost: Ints, allowed: Ints, delta: float) -> list[Verdict]:
     """One look at a uniform audit of all: exact hypergeometric tests, a class each.
 
     Args:
         population: (C,) frozen labels of each class. audited: (C,) of these drawn. wrong: (C,) of these found wrong, or
-            not answered. allowed: (C,) wrong labels that may be left. delta: for all classes together.
+            not answered. lost: (C,) of these not answered, so not mended. allowed: (C,) wrong labels that may be left,
+            fixed before the audit. delta: for all classes together.
     Raises:
         ValueError: counts that cannot be.
     """
@@ -58,26 +61,27 @@ def counted(population: Ints, audited: Ints, wrong: Ints, allowed: Ints, delta: 
     def left(c: int, risk: float) -> int:
         return wrong_at_most(int(population[c]), int(audited[c]), int(wrong[c]), risk) - int(wrong[c])
 
-    return _verdicts(p, wrong, allowed, left, delta)
+    return _verdicts(p, wrong, lost, allowed, left, delta)
 
 
-def watched(tests: Sequence[Test], delta: float) -> list[Verdict]:
-    """At any time, from one running test a class; delta: for all classes together."""
+def watched(tests: Sequence[Test], lost: Ints, delta: float) -> list[Verdict]:
+    """At any time, from one running test a class; lost: (C,) found wrong for want of an answer, so not mended."""
     p, found = np.array([test.p for test in tests]), np.array([test.found for test in tests])
     allowed = np.array([test.plan.allowed for test in tests])
-    return _verdicts(p, found, allowed, lambda c, risk: tests[c].left(risk), delta)
+    return _verdicts(p, found, lost, allowed, lambda c, risk: tests[c].left(risk), delta)
 
 
 def _verdicts(
-    p: Doubles, found: Ints | Doubles, allowed: Ints, left: Callable[[int, float], int], delta: float
+    p: Doubles, found: Ints | Doubles, lost: Ints, allowed: Ints, left: Callable[[int, float], int], delta: float
 ) -> list[Verdict]:
     fell = holm(p, delta)
     standing = int((~fell).sum())
-    bounds = [int(allowed[c] - found[c]) if fell[c] else left(c, delta / standing) for c in range(len(p))]
-    return [
-        Verdict(bound <= most, max(0, bound), float(chance))
-        for bound, most, chance in zip(bounds, allowed.tolist(), p, strict=True)
-    ]
+    verdicts = []
+    for c in range(len(p)):
+        rest = max(0, math.floor(allowed[c] - found[c])) if fell[c] else left(c, delta / standing)
+        most = rest + int(lost[c])
+        verdicts.append(Verdict(bool(most <= allowed[c]), most, float(p[c])))
+    return verdicts
 
 
 def holm(p: Doubles, delta: float) -> Bools:
