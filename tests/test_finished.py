@@ -262,6 +262,28 @@ def test_a_class_that_is_bad_is_not_hidden_by_the_others(here: Path, test: str) 
     assert "Classes" in call("certify", "labels.csv").stdout and good("certify", "labels.csv", "--verify")["verified"]
 
 
+def test_blocks_of_a_stream_share_the_risk_and_an_alarm_tells_of_drift(here: Path) -> None:
+    for week, wrong in ((1, 0.01), (2, 0.01), (3, 0.30)):
+        rows = rows_of(500, wrong, seed=week)
+        for row in rows:
+            row["confidence"] = 0.97
+        write(rows, f"week{week}.csv")
+    words = ["--gold-by", "column:truth", "--target", "0.85"]
+    first = good("certify", "week1.csv", *words)
+    second = good("certify", "week2.csv", *words[:2], "--after", "week1.csv")
+    third = good("certify", "week3.csv", *words[:2], "--after", "week2.csv")
+    spent = [found["commitment"]["risk_of_this_look"] for found in (first, second, third)]
+    assert spent[1] == pytest.approx(spent[0] / 4) and spent[2] == pytest.approx(spent[0] / 9)
+    assert [found["commitment"]["block"] for found in (first, second, third)] == [1, 2, 3]
+    assert not first["drift"]["alarm"] and not second["drift"]["alarm"] and third["drift"]["alarm"]
+    assert "Alarm" in call("certify", "week3.csv").stdout and "Block 2" in call("certify", "week2.csv").stdout
+    assert good("certify", "week3.csv", "--verify")["verified"]
+    write(rows_of(100, 0.0), "other.csv")
+    fork = call("certify", "other.csv", "--after", "week1.csv")
+    assert fork.exit_code == 2 and "followed by week2-certify already" in fork.stderr
+    assert call("certify", "other.csv", "--after", "week9.csv").exit_code == 2
+
+
 def bad_rows(**changes: Any) -> list[dict[str, Any]]:
     rows = rows_of(60, 0.0)
     for row in rows[3:5]:

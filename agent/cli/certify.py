@@ -57,6 +57,7 @@ _OPEN = click.FloatRange(0, 1, min_open=True, max_open=True)
 @click.option("--question", default="", help="FILE: what people are asked.")
 @click.option("--guidelines", default="", help="FILE: how people are to decide in doubtful cases.")
 @click.option("--labels", default="", metavar="A,B", help="FILE: further labels people may choose.")
+@click.option("--after", default="", metavar="FILE", help="FILE: the block before this one, where files are a stream.")
 @click.option("--again", is_flag=True, help="FILE: take another look, of a file or at terms that have changed.")
 @common
 @click.pass_context
@@ -64,7 +65,7 @@ def certify(
     context: click.Context, common: Common, file: str | None, verify: bool, accuracy: float | None,
     delta: float | None, test: str | None, classes: tuple[str, ...], now: bool, gold_by: str | None, label: str | None,
     text: tuple[str, ...], own: str | None, confidence: str | None, cluster: str | None, audit: int | None,
-    question: str, guidelines: str, labels: str, again: bool,
+    question: str, guidelines: str, labels: str, after: str, again: bool,
 ) -> None:  # fmt: skip
     """Say how good labels are, measured on items drawn at random and labeled blind by people.
 
@@ -88,7 +89,7 @@ def certify(
 
         told = finished.Told(
             file, accuracy, delta, test, gold_by or "people", label, text, own, confidence, cluster, audit,
-            question, guidelines, labels, classes, now, again,
+            question, guidelines, labels, classes, after, now, again,
         )  # fmt: skip
         context.exit(finished.verified(common, file) if verify else finished.certified(common, told))
     for name, given in (("--gold-by", gold_by), ("--label", label), ("--again", again), ("--audit", audit)):

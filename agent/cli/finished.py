@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ class Told:
     guidelines: str
     labels: str
     classes: tuple[str, ...]
+    after: str
     now: bool
     again: bool
 
@@ -48,7 +50,7 @@ def certified(common: Common, told: Told) -> int:
     terms = finished.Terms(
         Wanted(told.text, told.label, sure, told.cluster, told.own),
         told.target, told.delta, told.test, seed, told.audit, told.question, told.guidelines,
-        tuple(name.strip() for name in told.labels.split(",") if name.strip()), told.classes,
+        tuple(name.strip() for name in told.labels.split(",") if name.strip()), told.classes, told.after,
     )  # fmt: skip
     standing = finished.look(told.file, terms, told.gold, told.again, told.now)
     made, toml = standing.certificate, f"{standing.folder}/tutelage.toml"
@@ -73,6 +75,8 @@ def certified(common: Common, told: Told) -> int:
         "wrong": made.wrong,
         "not_told": made.missing,
         "open": standing.open,
+        "block": standing.committed.body["block"],
+        "drift": made.extra.get("drift"),
         "wrong_at_most": made.wrong_at_most if decided or not standing.committed.exact else None,
         "allowed": standing.committed.body["allowed"],
         "commitment": dict(standing.committed.body),
@@ -80,9 +84,19 @@ def certified(common: Common, told: Told) -> int:
         "corrections": {str(row + 1): value for row, value in sorted(standing.corrections.items())},
         "next": steps,
     }
+    stream = made.extra.get("drift", {})
+    words += _stream(stream, int(standing.committed.body["block"]))
     out = [*words, *_table(expected), *_mends(standing), *_way(standing, steps)]
     common.show(body, "\n".join([*out, *([str(body["path"])] if decided else [])]))
     return code
+
+
+def _stream(found: Mapping[str, Any], block: int) -> list[str]:
+    if found.get("alarm"):
+        evidence = f"evidence {found['highest']:.0f} : 1 over {many(found['blocks'], 'block')}"
+        mend = "ask the large model and people about this block, and measure the confidences anew"
+        return [f"Alarm: the labels are worse than their confidences say ({evidence}). Certificates hold; but {mend}."]
+    return [f"Block {block} of its stream: no sign that labels have become worse."] if found and block > 1 else []
 
 
 def _so_far(standing: Standing) -> list[str]:

@@ -13,6 +13,7 @@ from agent import config as settings
 from agent.claim.evidence import people_are
 from agent.claim.finished.folder import Room, ask, begin, begun, folder_of, opened
 from agent.claim.finished.standing import Standing, asked_of, members, stand
+from agent.claim.finished.stream import drift, follow
 from agent.claim.finished.terms import Committed, Terms, commit, item_id, wanted_of
 from agent.claim.paper import plain, write
 from agent.claim.promise import sha_of
@@ -45,9 +46,7 @@ def look(path: str, terms: Terms, gold: str = "people", again: bool = False, ear
         if (spent := _spent(room, made)) is not None:
             return stand(room, file, made, bool(spent["extra"]["early"]), int(spent["extra"]["answers_up_to"]))
         standing = _further(room, file, made, _recorded(room, file, gold), early and made.exact)
-        if said := people_are(room.store):
-            extra = {**standing.certificate.extra, "people_are": said}
-            standing = dataclasses.replace(standing, certificate=dataclasses.replace(standing.certificate, extra=extra))
+        standing = _noted(room, path, standing)
         _corrections(room, file, standing)
         if standing.certificate.met or standing.over or (early and made.exact):
             body = plain(standing.certificate)
@@ -55,6 +54,16 @@ def look(path: str, terms: Terms, gold: str = "people", again: bool = False, ear
                 room.store.add_certificate(standing.certificate.labels_sha256, body)
             write(body, folder_of(path) / "certificate.json")
         return standing
+
+
+def _noted(room: Room, path: str, standing: Standing) -> Standing:
+    """The standing with what else is known of it: who answered in people's place, what the stream says."""
+    extra = dict(standing.certificate.extra)
+    if said := people_are(room.store):
+        extra["people_are"] = said
+    if standing.committed.body["columns"]["confidence"] and extra["heard"]:
+        extra["drift"] = drift(path, standing.committed.body, extra["heard"])
+    return dataclasses.replace(standing, certificate=dataclasses.replace(standing.certificate, extra=extra))
 
 
 def _corrections(room: Room, file: Whole, standing: Standing) -> None:
@@ -87,7 +96,7 @@ def _committed(room: Room, path: str, terms: Terms, truth: str | None, again: bo
     earlier = room.store.commitments()
     if not earlier:
         file = whole(path, dataclasses.replace(terms.wanted, truth=truth))
-        return file, _promise(room, file, terms, 1, None)
+        return file, _promise(room, file, terms, 1, follow(path, terms.after) if terms.after else None)
     last = earlier[-1]["body"]
     if again:
         wanted = terms.wanted if terms.wanted.label or terms.wanted.text else wanted_of(last)
@@ -139,11 +148,11 @@ def _unchanged(path: str, file: Whole, terms: Terms, last: dict[str, Any], at: f
             f"{path} has changed since it was frozen ({when}): its sha256 is {file.sha256[:12]}…, not "
             f"{last['sha256'][:12]}…; the answers so far are about the other one. Put that back, or {mend}"
         )
-    told = {"target": terms.target, "delta": terms.delta, "test": terms.test, "seed": terms.seed}
-    told |= {"draws": terms.audit}
+    told: dict[str, Any] = {"target": terms.target, "delta": terms.delta, "test": terms.test, "seed": terms.seed}
+    told |= {"draws": terms.audit, "classes": list(terms.classes) or None}
     for name, value in told.items():
         if value is not None and value != last[name]:
-            called = "audit" if name == "draws" else name
+            called = {"draws": "audit", "classes": "class"}.get(name, name)
             raise DataError(
                 f"--{called} {value}: this look has committed to {last[name]} before it heard an answer; leave it out, "
                 f"or {mend}"

@@ -96,6 +96,7 @@ def stand(room: Room, whole: Whole, made: Committed, early: bool = False, upto: 
     texts = texts_of(whole, made, [int(u) for u in made.order[:put]])
     test = None if made.exact else strata.Test(made.plan)
     heard = missing = wrong = 0
+    losses: list[list[float]] = []
     corrections: dict[int, Value] = {}
     said: list[tuple[str, str]] = []
     who: set[str] = set()
@@ -117,12 +118,15 @@ def stand(room: Room, whole: Whole, made: Committed, early: bool = False, upto: 
                 elif kind.loss(task, whole.names[whole.label[row]], word.value) > 0:
                     corrections[row], bad = word.value, bad + 1
         wrong += bad
+        losses.append([round(float(made.units.risk[unit]), 6), bad / size])
         if test is not None:
             test.hear(unit, bad / size)
     people = ", ".join(sorted(who)) if len(who) <= 5 else f"{len(who)} people"
+    base = _certificate(made, heard, wrong, missing, test, seen, early)
     certificate = dataclasses.replace(
-        _certificate(made, heard, wrong, missing, test, seen, early),
+        base,
         classes=judge(parts_of(room, whole, made, words, early), made.body["target"], made.body["risk_of_this_look"]),
+        extra={**base.extra, "heard": losses},
         audit_sha256=certify.sha256_of(said),
         truth=people,
     )

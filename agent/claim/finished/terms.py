@@ -14,6 +14,7 @@ import numpy as np
 
 from agent import certify
 from agent.certify import strata
+from agent.certify.blocks import risk_of_block
 from agent.claim.classes import within
 from agent.data import Wanted, Whole
 from agent.errors import DataError
@@ -25,7 +26,8 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class Terms:
-    """What the user says; None: as was committed before, or the default. `audit`: questions of the exact test."""
+    """What the user says; None: as was committed before, or the default. `audit`: questions of the exact test. `after`:
+    the file of the stream's block before this one."""
 
     wanted: Wanted = field(default_factory=Wanted)
     target: float | None = None
@@ -37,6 +39,7 @@ class Terms:
     guidelines: str = ""
     labels: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    after: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,8 @@ def commit(
     before = earlier or {}
     target = _first(terms.target, before.get("target"), 0.95)
     delta, test = _first(terms.delta, before.get("delta"), 0.05), _first(terms.test, before.get("test"), "anytime")
-    seed, spent = _first(terms.seed, before.get("seed"), 0), certify.risk_of_look(delta, look)
+    seed, block = _first(terms.seed, before.get("seed"), 0), int(before.get("block", 1))
+    spent = certify.risk_of_look(risk_of_block(delta, block), look)
     units, allowed = units_of(whole), math.floor((1 - target) * whole.rows + 1e-9)
     if test == "exact" and units.size is not None:
         raise DataError("clusters are audited with the any-time test: leave out --test exact, or --cluster")
@@ -118,7 +122,7 @@ def commit(
     firsts = range(whole.rows) if units.rows is None or units.starts is None else units.rows[units.starts[:-1]].tolist()
     ids = [item_id(whole, row) for row in firsts]
     order = strata.order(plan, strata.chances(ids, seed))
-    draws = _draws(whole, target, spent, _first(terms.audit, before.get("draws"), None)) if test == "exact" else 0
+    draws = _draws(whole, target, spent, terms.audit or before.get("draws") or None) if test == "exact" else 0
     body = {
         "of": "file",
         "sha256": whole.sha256,
@@ -129,6 +133,8 @@ def commit(
         "target": target,
         "delta": delta,
         "look": look,
+        "block": block,
+        "after": before.get("after"),
         "risk_of_this_look": spent,
         "test": test,
         "seed": seed,

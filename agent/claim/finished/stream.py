@@ -1,0 +1,62 @@
+"""Files of one stream, block after block: what each may spend, and whether labels have become worse than they say.
+
+A block names the one before it, so that all certificates of a stream hold together (`agent.certify.blocks`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from agent.certify.blocks import Drift
+from agent.claim.finished.folder import folder_of, opened
+from agent.errors import DataError
+
+
+def follow(path: str, after: str) -> dict[str, Any]:
+    """The terms a block takes from the one before it, which notes by whom it is followed.
+
+    Raises:
+        DataError: there is no audit of that one, or another block follows it already.
+    """
+    own = folder_of(path).name
+    with opened(after) as room:
+        commitments = room.store.commitments()
+        if not commitments:
+            raise DataError(f"{after} has no audit yet that {path} could follow: certify it first")
+        followers = {str(o["followed_by"]) for o in room.store.outcomes() if "followed_by" in o}
+        if followers - {own}:
+            raise DataError(
+                f"{after} is followed by {', '.join(sorted(followers))} already, and two blocks of one number would "
+                "spend the same risk twice: name the stream's last block"
+            )
+        if own not in followers:
+            room.store.end_turn(-1, {"followed_by": own})
+        last = commitments[-1]["body"]
+        where = os.path.relpath(os.path.abspath(after), os.path.dirname(os.path.abspath(path)))
+        return {
+            "block": int(last["block"]) + 1,
+            "after": {"path": where, "sha256": last["sha256"]},
+            **{name: last[name] for name in ("target", "delta", "test")},
+        }
+
+
+def drift(path: str, body: Mapping[str, Any], heard: list[list[float]]) -> dict[str, Any]:
+    """Evidence that labels are worse than their confidences say, over all blocks up to this one.
+
+    heard: (predicted chance of error, share wrong) of each audited unit, in the order of the draw.
+    """
+    blocks, here, after = [heard], path, body["after"]
+    while after is not None:
+        here = os.path.join(os.path.dirname(here), after["path"])
+        with opened(here) as room:
+            found = [c["body"] for c in room.store.certificates()]
+            blocks.append(found[-1]["extra"].get("heard", []) if found else [])
+            after = room.store.commitments()[-1]["body"]["after"]
+    watch = Drift()
+    for block in reversed(blocks):
+        watch.block()
+        for predicted, wrong in block:
+            watch.hear(predicted, wrong)
+    return {"blocks": len(blocks), "evidence": watch.wealth, "highest": watch.highest, "alarm": watch.alarm}
