@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from agent import certify
-from agent.certify import gate, walk
+from agent.certify import gate, paced, walk
 from agent.types import Bools, Doubles, Ints
 
 Mode = Literal["exact", "anytime"]
@@ -247,6 +247,36 @@ def anytime(world: World, eps: float, delta: float, left: Left, runs: int, seed:
         taken += int(np.where(last >= 0, plan.cuts[last], 0).sum())
         false += int((last >= bad[0]).sum()) if len(bad) else 0
     return false, taken / runs / world.size
+
+
+def pacing(world: World, eps: float, delta: float, runs: int, seed: int = 0) -> tuple[int, float]:
+    """(false certificates, mean share accepted) of the paced walk, whose adversary may leave it at any place.
+
+    What is passed unseen only grows, so he leaves it at the end. Only the coins of wrong labels matter; the first
+    `WHOLE` walks are walked item by item as well.
+    """
+    rng = np.random.default_rng(seed)
+    plan, risk = planned(world, eps, delta, "exact", "people")
+    errors = np.asarray(world.wrong(plan, risk, rng), bool)
+    places, allowed = np.flatnonzero(errors), int(eps * world.size + 1e-9)
+    share = paced.shares(allowed, delta)
+    dense = np.append(share, 0.0)
+    coin = rng.random((runs, len(places)))
+    state, missed = np.zeros(runs, np.int64), np.zeros(runs, np.int64)
+    end = np.full(runs, world.size if len(share) else 0)
+    for column, place in enumerate(places.tolist()):
+        on = state < len(share)
+        hit = on & (coin[:, column] < dense[state])
+        missed += on & ~hit
+        state += hit
+        end[hit & (state == len(share))] = place
+    for run in range(min(runs, WHOLE)):
+        every = rng.random(world.size)
+        every[places] = coin[run]
+        length, audited = paced.walk(share, every, errors)
+        if len(share) and (length, int((errors & ~audited)[:length].sum())) != (end[run], missed[run]):
+            raise AssertionError(f"{world.name}: the walk item by item ends elsewhere than by wrong labels alone")
+    return int((missed > allowed).sum()), float(end.mean()) / world.size
 
 
 def boundary(plan: certify.Plan, delta: float) -> Ints:

@@ -1,11 +1,12 @@
 """False certificates in worlds made to break the promise. `python -m eval.certificate_validity [--speed]`.
 
-Nineteen worlds, 5,000 audits a case, GATE-X (one look) and GATE-S (looked at after every answer; the adversary stops
-when he has a false certificate), all the rest to people or left open, δ in {.05, .1, .2}, ε in {.02, .05, .1}: of each
-world the case that is highest above its δ, with the upper 99 % Clopper-Pearson bound. GATE-X spends its δ to the last
-bit where the rest goes to people, so that among hundreds of cases some bounds come out too high by chance: each such
-case is run again with ten times the audits and another seed, and that is what counts. Then real votes of LLMs, made
-systematically wrong, and what must fail. `--part N/M` runs every M-th world. Knows `agent.certify` and data sets.
+Nineteen worlds, 5,000 audits a case, GATE-X (one look), GATE-S (looked at after every answer; the adversary stops when
+he has a false certificate) and the paced walk (left wherever the adversary likes), all the rest to people or left open,
+δ in {.05, .1, .2}, ε in {.02, .05, .1}: of each world the case that is highest above its δ, with the upper 99 %
+Clopper-Pearson bound. Both walks spend their δ to the last bit, so that among hundreds of cases some bounds come out
+too high by chance: each such case is run again with ten times the audits and another seed, and that is what counts.
+Then real votes of LLMs, made systematically wrong, and what must fail. `--part N/M` runs every M-th world. Knows
+`agent.certify` and data sets.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 
 from agent import certify
 from eval import _log, _worlds
-from eval._worlds import WORLDS, Left, Mode, World, clopper
+from eval._worlds import WORLDS, Left, World, clopper
 
 DELTAS, SHARES = (0.05, 0.1, 0.2), (0.02, 0.05, 0.1)
 SLACK = 0.01
@@ -47,20 +48,25 @@ class Row:
         return self.upper <= self.delta + SLACK
 
 
-def case(world: World, mode: Mode, left: Left, runs: int, delta: float, eps: float) -> Row:
+def case(world: World, test: str, left: Left, runs: int, delta: float, eps: float) -> Row:
     """One case; run again with ten times the audits if its bound is above the goal."""
-    run, test = (_worlds.exact, "X") if mode == "exact" else (_worlds.anytime, "S")
-    false, taken = run(world, eps, delta, left, runs)
+
+    def run(audits: int, seed: int) -> tuple[int, float]:
+        if test == "paced":
+            return _worlds.pacing(world, eps, delta, audits, seed)
+        return (_worlds.exact if test == "X" else _worlds.anytime)(world, eps, delta, left, audits, seed)
+
+    false, taken = run(runs, 0)
     if clopper(false, runs) > delta + SLACK:
         runs *= 10
-        false, taken = run(world, eps, delta, left, runs, seed=1)
+        false, taken = run(runs, 1)
     return Row(world.name, test, left, runs, delta, eps, false / runs, clopper(false, runs), taken)
 
 
-def worst(world: World, mode: Mode, left: Left, runs: int, quick: bool) -> list[Row]:
+def worst(world: World, test: str, left: Left, runs: int, quick: bool) -> list[Row]:
     """The case of a world that is highest above its δ, in units of its own scatter, and every one above the goal."""
     rows = [
-        case(world, mode, left, runs, delta, eps)
+        case(world, test, left, runs, delta, eps)
         for delta in (DELTAS[:1] if quick else DELTAS)
         for eps in (SHARES[1:2] if quick else SHARES)
     ]
@@ -68,16 +74,15 @@ def worst(world: World, mode: Mode, left: Left, runs: int, quick: bool) -> list[
     return [hard, *(r for r in rows if not r.holds and r is not hard)]
 
 
-def invented(runs: int, part: tuple[int, int], quick: bool) -> Iterator[Row]:
+def invented(runs: int, part: tuple[int, int], quick: bool, tests: tuple[str, ...]) -> Iterator[Row]:
     """All worlds."""
     for number, world in enumerate(WORLDS):
         if number % part[1] != part[0]:
             continue
-        for left in ("people", "open"):
-            if world.whole and left == "open":
-                continue
-            for mode in ("exact", "anytime"):
-                yield from worst(world, mode, left, runs, quick)  # type: ignore[arg-type]
+        for test in tests:
+            yield from worst(world, test, "people", runs, quick)
+            if test != "paced" and not world.whole:
+                yield from worst(world, test, "open", runs, quick)
 
 
 def show(rows: list[Row], runs: int) -> list[str]:
@@ -94,8 +99,9 @@ def show(rows: list[Row], runs: int) -> list[str]:
             f"| {r.upper:.4f}{mark} | {goal} | {math.floor(1000 * r.taken) / 10} % |"
         )
     lines.append(
-        f"\nX: one look, S: after every answer. Of each world the case (δ, ε) highest above its δ; {runs:,} audits a "
-        "case, and ten times as many, with another seed, where the first bound came out above the goal."
+        f"\nX: one look; S: after every answer; paced: the walk of agent.certify.paced. Of each world the case (δ, ε) "
+        f"highest above its δ; {runs:,} audits a case, and ten times as many, with another seed, where the first bound "
+        "came out above the goal."
     )
     return lines
 
@@ -150,7 +156,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer audits, one δ and ε")
     parser.add_argument("--runs", type=int, default=0, help="audits per case (default 5,000; quick: 400)")
     parser.add_argument("--part", default="0/1", help="N/M: the N-th of M parts of the worlds")
-    parser.add_argument("--only", choices=["worlds", "votes", "contrast"], help="one part of the table")
+    parser.add_argument("--only", choices=["worlds", "paced", "votes", "contrast"], help="one part of the table")
     parser.add_argument("--speed", action="store_true", help="a million items instead")
     parser.add_argument("--json", type=Path, help="write the rows here as well")
     asked = parser.parse_args()
@@ -164,8 +170,9 @@ def main() -> None:
     runs = asked.runs or (400 if asked.quick else 5000)
     first, of = (int(n) for n in asked.part.split("/"))
     began, rows = time.process_time(), []
-    if asked.only in (None, "worlds"):
-        rows += list(invented(runs, (first, of), asked.quick))
+    if asked.only in (None, "worlds", "paced"):
+        tests = ("paced",) if asked.only == "paced" else ("X", "S", "paced")
+        rows += list(invented(runs, (first, of), asked.quick, tests))
     if asked.only in (None, "votes"):
         rows += [Row(*row) for row in votes.rows(runs, asked.quick)]
     if asked.only in (None, "contrast"):

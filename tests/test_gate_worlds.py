@@ -36,6 +36,11 @@ def test_looking_after_every_answer_is_fooled_no_more_often_than_delta(world: Wo
         assert _worlds.anytime(world, EPS, DELTA, left, RUNS)[0] <= limit(RUNS), left  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("world", WORLDS, ids=lambda w: w.name)
+def test_a_paced_walk_passes_too_many_errors_no_more_often_than_delta(world: World) -> None:
+    assert _worlds.pacing(world, EPS, DELTA, RUNS)[0] <= limit(RUNS)
+
+
 @pytest.mark.parametrize("name", ["one error too many, spread", "finished file, one too many"])
 def test_the_whole_risk_is_spent_where_it_is_hardest(name: str) -> None:
     # A test far below δ wastes people's labels. What K errors may cost is δ less one step of a discrete law: > δ / 2.
