@@ -15,6 +15,7 @@ import argparse
 import json
 import math
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -56,10 +57,11 @@ def case(world: World, test: str, left: Left, runs: int, delta: float, eps: floa
             return _worlds.pacing(world, eps, delta, audits, seed)
         return (_worlds.exact if test == "X" else _worlds.anytime)(world, eps, delta, left, audits, seed)
 
-    false, taken = run(runs, 0)
+    seed = zlib.crc32(f"{world.name} {test} {left} {delta} {eps}".encode())
+    false, taken = run(runs, seed)
     if clopper(false, runs) > delta + SLACK:
         runs *= 10
-        false, taken = run(runs, 1)
+        false, taken = run(runs, seed + 1)
     return Row(world.name, test, left, runs, delta, eps, false / runs, clopper(false, runs), taken)
 
 
