@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Bound = Literal["betting", "clt"]
-SHARES = (0.04, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25)
+SHARES = (0.04, 0.07, 0.1, 0.15, 0.2)
 """K as shares of the set, among which the best in hindsight is looked for."""
 
 

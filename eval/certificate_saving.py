@@ -13,6 +13,7 @@ import math
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,7 @@ class Cell:
         return f"{self.saved:.1f} ± {self.sd:.1f} ({self.violations:.1f})"
 
 
+@cache
 def load(name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Confidence of every item, and whether the machine's label is not people's."""
     import pyarrow.parquet as pq
@@ -89,14 +91,10 @@ def by_pace(risk: NDArray[np.float64], wrong: NDArray[np.bool_], eps: float, rng
     return unseen
 
 
-SHARES: dict[int, NDArray[np.float64]] = {}
-
-
+@cache
 def shares_of(allowed: int) -> NDArray[np.float64]:
     """`paced.shares`, once for each number."""
-    if allowed not in SHARES:
-        SHARES[allowed] = paced.shares(allowed, DELTA)
-    return SHARES[allowed]
+    return paced.shares(allowed, DELTA)
 
 
 def by_walk(risk: NDArray[np.float64], wrong: NDArray[np.bool_], eps: float, rng: np.random.Generator) -> Unseen:

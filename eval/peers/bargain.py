@@ -16,28 +16,32 @@ from BARGAIN import BARGAIN_A, Oracle, Proxy
 
 
 class Recorded(Proxy):
-    """The machine's answer is always "label"; its score is the recorded confidence."""
+    """The machine's answer is always "label"; its score is the recorded confidence. Looked up, without its threads."""
 
-    def __init__(self, score: list[float]) -> None:
-        super().__init__(verbose=False, max_workers=1)
+    def __init__(self, score: np.ndarray) -> None:
+        super().__init__(verbose=False)
         self.score = score
 
-    def proxy_func(self, record: str) -> tuple[str, float]:
-        """The answer and how sure it is."""
-        return "label", self.score[int(record)]
+    def get_preds_and_scores(self, indxs: np.ndarray, data_records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The answers and how sure they are."""
+        places = np.asarray(indxs, dtype=int)
+        return np.full(len(places), "label", dtype=object), self.score[places]
 
 
 class Person(Oracle):
     """Says whether the recorded answer is what people said."""
 
-    def __init__(self, right: list[bool]) -> None:
-        super().__init__(verbose=False, max_workers=1)
+    def __init__(self, right: np.ndarray) -> None:
+        super().__init__(verbose=False)
         self.right = right
 
-    def oracle_func(self, record: str, proxy_output: str) -> tuple[bool, str]:
-        """Right or not, and the person's answer."""
-        right = self.right[int(record)]
-        return right, "label" if right else "other"
+    def is_answer_correct(self, data_indxs: np.ndarray, data_records: np.ndarray, said: np.ndarray) -> np.ndarray:
+        """Right or not."""
+        return self.right[np.asarray(data_indxs, dtype=int)]
+
+    def get_pred(self, data_records: np.ndarray, indxs: np.ndarray) -> np.ndarray:
+        """People's answers."""
+        return np.where(self.right[np.asarray(indxs, dtype=int)], "label", "other").astype(object)
 
 
 def one(data: dict[str, object], seed: int) -> list[float]:
@@ -48,9 +52,7 @@ def one(data: dict[str, object], seed: int) -> list[float]:
     # Equal scores stand in a random order, as for every method of the table.
     score = np.empty(len(right))
     score[order] = np.linspace(1, 0, len(right))
-    process = BARGAIN_A(
-        Recorded(score.tolist()), Person(right.tolist()), data["target"], data["delta"], verbose=False, seed=seed
-    )
+    process = BARGAIN_A(Recorded(score), Person(right), data["target"], data["delta"], verbose=False, seed=seed)
     _, asked = process.process([str(i) for i in range(len(right))], return_oracle_usage=True)
     unseen = ~np.array(asked)
     return [float(unseen.mean()), float((unseen & ~right).mean())]
