@@ -167,7 +167,7 @@ def audits(
         plan = strata.plan(np.full(len(risk), 0.5) if uniform else risk, allowed, DELTA)
         most = min(MOST, len(risk))
         orders = np.stack([strata.order(plan, rng.random(len(risk)))[:most] for _ in wrong])
-        count, found = strata.rehearse(plan, wrong, orders, mended=mended)
+        count, found = strata.rehearse(plan, orders, np.take_along_axis(wrong, orders, 1), mended=mended)
         counts.append(np.where(count > most, MOST + 1, count))
         finds.append(found)
     return np.concatenate(counts).astype(float), np.concatenate(finds)

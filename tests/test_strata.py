@@ -119,7 +119,7 @@ def test_false_certificates_stay_below_delta_with_a_look_after_every_answer(name
         row[rng.choice(n, allowed + more, replace=False, p=where)] = True
     plan = strata.plan(risk, allowed, delta)
     orders = np.stack([strata.order(plan, rng.random(n))[:most] for _ in range(runs)])
-    answers, found = strata.rehearse(plan, wrong, orders)
+    answers, found = strata.rehearse(plan, orders, np.take_along_axis(wrong, orders, 1))
     false = (answers <= most) & (allowed + more - found > allowed)
     # Binomial with chance ≤ δ: above δ + 3.1 standard deviations once in a thousand.
     assert false.mean() <= delta + 3.1 * math.sqrt(delta * (1 - delta) / runs)
@@ -136,7 +136,7 @@ def test_strata_save_answers_where_risks_are_true_and_cost_few_where_they_are_no
     def median(risk: Doubles) -> float:
         plan = strata.plan(risk, allowed, 0.05)
         orders = np.stack([strata.order(plan, rng.random(n))[:most] for _ in range(runs)])
-        return float(np.median(strata.rehearse(plan, wrong, orders)[0]))
+        return float(np.median(strata.rehearse(plan, orders, np.take_along_axis(wrong, orders, 1))[0]))
 
     uniform, good, level = median(np.full(n, 0.5)), median(risk), median(strata.shifted(risk, np.ones(n), 700.0))
     # Measured .66 and .68 of uniform; medians of 150 scatter by about a tenth.

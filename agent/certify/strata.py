@@ -265,10 +265,10 @@ class Test:
         return self.wrong_at_most <= self.plan.allowed
 
 
-def rehearse(plan: Plan, wrong: Bools, orders: Ints, *, mended: bool = True) -> tuple[Ints, Doubles]:
+def rehearse(plan: Plan, orders: Ints, wrong: Bools, *, mended: bool = True) -> tuple[Ints, Doubles]:
     """Many audits at once of known worlds: after how many answers each certifies, and wrong labels found by then.
 
-    Args: wrong: (runs, n) whether each unit is wrong in a run's world. orders: (runs, most) units in drawn order.
+    Args: orders: (runs, most) units in drawn order. wrong: (runs, most) whether each of them is wrong.
         mended: whether what was found counts as mended; if not, the claim is about the labels as frozen.
     Returns: (runs,) answers, `most` + 1 where it did not; (runs,) found.
     """
@@ -277,7 +277,7 @@ def rehearse(plan: Plan, wrong: Bools, orders: Ints, *, mended: bool = True) -> 
     bets, live = Bets(plan.game(), runs), np.arange(runs)
     for t in range(most):
         unit = orders[live, t]
-        bets.hear(plan.stratum[unit], wrong[live, unit].astype(np.float64), plan.size[unit])
+        bets.hear(plan.stratum[unit], wrong[live, t].astype(np.float64), plan.size[unit])
         found[live] = bets.found
         left = np.minimum(bets.bound(plan.delta) - bets.found, bets.mass.sum(1)) if mended else bets.bound(plan.delta)
         done = left <= plan.allowed + 1e-6
@@ -297,7 +297,6 @@ def forecast(plan: Plan, risk: Doubles, seed: int, runs: int = 100, most: int = 
     """
     rng = np.random.default_rng(seed)
     most = min(most, len(risk))
-    wrong = rng.random((runs, len(risk))) < risk
     orders = np.stack([order(plan, rng.random(len(risk)))[:most] for _ in range(runs)])
-    answers, _ = rehearse(plan, wrong, orders)
+    answers, _ = rehearse(plan, orders, rng.random(orders.shape) < risk[orders])
     return int(np.quantile(answers, 0.5)), int(np.quantile(answers, 0.9))
