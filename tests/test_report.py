@@ -112,7 +112,8 @@ ESTIMATED = Estimated(
     231.7,
 )
 PART = {
-    "labels": 2100, "people": 590, "left_open": 858, "all": False, "prefix": 1600, "audited": 120, "wrong": 4
+    "claim": "prefix", "labels": 2100, "people": 590, "left_open": 858, "all": False, "prefix": 1600, "audited": 120,
+    "wrong": 4,
 }  # fmt: skip
 
 EMPTY = Figures(name="", labels={}, rows=0, items=0, accepted=0, unsure=0, waiting=0)
@@ -425,14 +426,27 @@ def test_an_estimate_that_predictions_did_not_sharpen_says_nothing_of_them() -> 
     assert "180 random answers. This" in told and words.estimate(FULL) == ""
 
 
-def test_the_certified_part_is_told_where_it_is_not_all() -> None:
-    some = replace(FULL, certificate=replace(CERTIFICATE, accepted=PART))
-    assert "Of these, 2,100 are certified" in words.part(some) and "the other 858" in words.part(some)
-    assert words.part(some).replace("\u00a0", " ") in page.markdown(some).replace("\u00a0", " ")
-    none = replace(FULL, certificate=replace(CERTIFICATE, accepted={**PART, "prefix": 0}))
-    assert "No part of the machines' labels" in words.part(none)
-    assert words.part(replace(FULL, certificate=replace(CERTIFICATE, accepted={**PART, "all": True}))) == ""
-    assert words.part(FULL) == "" == words.part(EMPTY)
+def test_what_else_is_certified_is_told_in_the_certificates_own_words() -> None:
+    classes = (
+        {
+            "class": "Barrier",
+            "certified": True,
+            "wrong_at_most": 4,
+            "labels": 90,
+            "audited": 60,
+            "wrong": 0,
+            "missing": 0,
+        },
+    )
+    human = {"doubled": 40, "differ": 2, "at_most": 0.21, "risk": 0.01}
+    some = replace(FULL, certificate=replace(CERTIFICATE, accepted=PART, classes=classes, human=human))
+    told = words.further(some)
+    assert told[0].startswith("At least 85 % of these 2,100 labels are") and "858 are left open" in told[0]
+    assert any(line.startswith("Barrier: 85 % certified") for line in told) and "they differ on 2" in told[-1]
+    for draw in (page.html, page.markdown):
+        text = " ".join("".join(outline(draw(some)).words).split())
+        assert "858 are left open" in text and "they differ on 2" in text and "Barrier: 85 % certified" in text
+    assert words.further(FULL) == [] == words.further(EMPTY)
 
 
 def test_json_has_the_estimates() -> None:

@@ -182,19 +182,11 @@ def argument(figures: Figures) -> str:
     )
 
 
-def part(figures: Figures) -> str:
-    """What is certified of a part of the labels, where it is not all of them; empty where there is nothing to add."""
-    got = figures.certificate
-    if got is None or not got.accepted or got.accepted["all"]:
-        return ""
-    told = got.accepted
-    if not told["prefix"]:
-        return f"No part of the machines' labels is proved to reach {trimmed(got.target)}."
-    return (
-        f"Of these, {count(told['labels'])} are certified to agree in at least {trimmed(got.target)}, at the same "
-        f"confidence by itself: {count(told['people'])} that people gave, and those that machines are surest of. "
-        f"People's answers to the other {count(told['left_open'])} would certify them all."
-    )
+def further(figures: Figures) -> list[str]:
+    """What else is certified, in the certificate's own words: a part where not all is, classes, people's mistakes."""
+    from agent.claim.words import lines
+
+    return [] if figures.certificate is None else [line.strip() for line in lines(figures.certificate)[1:]]
 
 
 def estimate(figures: Figures) -> str:
