@@ -96,6 +96,15 @@ def test_what_lies_behind_goes_to_people_where_that_is_said(tmp_path: Path) -> N
         wrong, count = wrong_among(config, store, pool, truth, certified=True)
         assert count == part["labels"] and wrong <= 60, "of all 600 a tenth may be wrong, and all others are people's"
         assert claim.verify(config, store, pool, config.folder / "certificate.json") == []
+        assert (
+            claim.verify(
+                settings.load(tmp_path / "tutelage.toml", ["goal.left=open", "goal.test=anytime"]),
+                store,
+                pool,
+                config.folder / "certificate.json",
+            )
+            == []
+        ), "as it was made, whatever is said now"
         open_part = claim.make(settings.load(tmp_path / "tutelage.toml", ["goal.left=open"]), store, pool, 0.9).accepted
         assert part["labels"] > open_part["labels"] - 60
 

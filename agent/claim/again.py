@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from agent.claim.drawn import check_draw
 from agent.claim.evidence import gather
@@ -32,9 +34,10 @@ def verify(config: Config, store: Store, pool: Pool, path: Path) -> list[str]:
         problems.append(f"the ledger knows no look number {look}")
     elif all((c["labels_sha256"], c["audit_sha256"]) != sealed for c in known):
         problems.append(f"look {look} of the ledger was at other labels or other answers")
+    committed = next((c for c in store.commitments() if c["look"] == look), None)
+    config = _as_promised(config, committed["body"] if committed else {})
     evidence = gather(config, store, pool, turn, upto)
     body = promise(config, freeze(config, pool, evidence), evidence, pool, accuracy, delta, look)
-    committed = next((c for c in store.commitments() if c["look"] == look), None)
     if committed is None:
         problems.append(f"the ledger holds no commitment for look {look}")
     elif committed["sha256"] != sha_of(committed["body"]):
@@ -47,6 +50,15 @@ def verify(config: Config, store: Store, pool: Pool, path: Path) -> list[str]:
         if name != "extra" and claimed.get(name) != value:
             problems.append(f"{name}: the file says {_short(claimed.get(name))}, the ledger gives {_short(value)}")
     return problems
+
+
+def _as_promised(config: Config, body: Mapping[str, Any]) -> Config:
+    """What the user may choose of a certificate, as it was chosen when it was made."""
+    if not body:
+        return config
+    left = "people" if body["claim"] == "walk" else "open"
+    chosen = {"test": body["test"], "left": left, "classes": tuple(body["classes"])}
+    return config.model_copy(update={"goal": config.goal.model_copy(update=chosen)})
 
 
 def _short(value: object) -> str:
