@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 ITEMS = 2_000
 """Recorded items that are looked at: enough for an interval of two points."""
+LOOKED = 20_000
+"""Items that are looked through for such as several people answered."""
 RATERS = 50
 """People of one item that are looked at."""
 FEW = 20
@@ -87,7 +90,7 @@ def of_file(config: Config, items: Iterator[Item]) -> Said:
     task, kind = settings.the_task(config), settings.kind(config)
     answer: Callable[[Item, int], Answer] = plugins.load("oracles", "person").recorded(recorded, task, 0)
     out: Said = {}
-    for item in items:
+    for item in islice(items, LOOKED):
         found: dict[str, Value] = {}
         for sample in range(RATERS):
             given = answer(item, sample)
