@@ -16,7 +16,7 @@ from agent.certify import gate
 from eval import _worlds
 from eval._worlds import WORLDS, World
 
-DELTA, EPS, RUNS = 0.1, 0.05, 1500
+DELTA, EPS, RUNS = 0.1, 0.05, 1000
 NAMED = {world.name: world for world in WORLDS}
 
 

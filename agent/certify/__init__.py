@@ -9,7 +9,8 @@ that distribution: the largest T for which seeing as few as k wrong would still 
 Pearson's construction for a finite population). The k errors found are mended, so at most T − k remain.
 
 One look costs δ. Labels that changed after a look are another claim: look j is charged δ·6/(π²j²), which sums to δ.
-Thresholds: `gate` (prefixes, credit), `walk` (exact, the rest to people), `anytime` (bets), `plan` (where to cut).
+Rooms for a part of the labels: `gate` (prefixes and credit, the theorem), `walk` (exact, all the rest to people),
+`paced` (the walk by coins, denser as errors are found), `anytime` (bets), `plan` (where to cut and how many to audit).
 """
 
 from __future__ import annotations
