@@ -233,11 +233,14 @@ def main() -> None:
     """Measure, print, log."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few seeds, ε = 0.05 only")
+    parser.add_argument("--set", choices=SETS, help="only this one")
+    parser.add_argument("--eps", type=float, choices=LEVELS, help="only this one")
     parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
     options = parser.parse_args()
     cells, words = [], []
-    for name in SETS:
-        for eps in (0.05,) if options.quick else LEVELS:
+    levels = (options.eps,) if options.eps else (0.05,) if options.quick else LEVELS
+    for name in (options.set,) if options.set else SETS:
+        for eps in levels:
             got, said = row(name, eps, options.quick, 20)
             cells += got
             words += said
