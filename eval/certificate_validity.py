@@ -2,11 +2,11 @@
 
 Nineteen worlds, 5,000 audits a case, GATE-X (one look), GATE-S (looked at after every answer; the adversary stops when
 he has a false certificate) and the paced walk (left wherever the adversary likes), all the rest to people or left open,
-δ in {.05, .1, .2}, ε in {.02, .05, .1}: of each world the case that is highest above its δ, with the upper 99 %
-Clopper-Pearson bound. Both walks spend their δ to the last bit, so that among hundreds of cases some bounds come out
-too high by chance: each such case is run again with ten times the audits and another seed, and that is what counts.
-Then real votes of LLMs, made systematically wrong, and what must fail. `--part N/M` runs every M-th world. Knows
-`agent.certify` and data sets.
+δ = .05 with ε in {.02, .05, .1} and ε = .05 with δ in {.1, .2}: of each world the case that is highest above its δ,
+with the upper 99 % Clopper-Pearson bound. Both walks spend their δ to the last bit, so that among hundreds of cases
+some bounds come out too high by chance: each such case is run again with ten times the audits and another seed, and
+that is what counts. Then real votes of LLMs, made systematically wrong, and what must fail. `--part N/M --json FILE`
+runs every M-th world, `--join FILES` makes one table of them. Knows `agent.certify` and data sets.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from agent import certify
 from eval import _log, _worlds
 from eval._worlds import WORLDS, Left, World, clopper
 
-DELTAS, SHARES = (0.05, 0.1, 0.2), (0.02, 0.05, 0.1)
+CASES = ((0.05, 0.05), (0.05, 0.02), (0.05, 0.1), (0.1, 0.05), (0.2, 0.05))
+"""(δ, ε); the first alone where it has to be quick."""
 SLACK = 0.01
 
 
@@ -67,11 +68,7 @@ def case(world: World, test: str, left: Left, runs: int, delta: float, eps: floa
 
 def worst(world: World, test: str, left: Left, runs: int, quick: bool) -> list[Row]:
     """The case of a world that is highest above its δ, in units of its own scatter, and every one above the goal."""
-    rows = [
-        case(world, test, left, runs, delta, eps)
-        for delta in (DELTAS[:1] if quick else DELTAS)
-        for eps in (SHARES[1:2] if quick else SHARES)
-    ]
+    rows = [case(world, test, left, runs, delta, eps) for delta, eps in (CASES[:1] if quick else CASES)]
     hard = max(rows, key=lambda r: (r.rate - r.delta) / math.sqrt(r.delta * (1 - r.delta) / r.audits))
     return [hard, *(r for r in rows if not r.holds and r is not hard)]
 
@@ -160,6 +157,7 @@ def main() -> None:
     parser.add_argument("--part", default="0/1", help="N/M: the N-th of M parts of the worlds")
     parser.add_argument("--only", choices=["worlds", "paced", "votes", "contrast"], help="one part of the table")
     parser.add_argument("--speed", action="store_true", help="a million items instead")
+    parser.add_argument("--join", type=Path, nargs="*", help="one table of what parts wrote with --json")
     parser.add_argument("--json", type=Path, help="write the rows here as well")
     asked = parser.parse_args()
     if asked.speed:
@@ -171,6 +169,13 @@ def main() -> None:
 
     runs = asked.runs or (400 if asked.quick else 5000)
     first, of = (int(n) for n in asked.part.split("/"))
+    if asked.join:
+        kept = [json.loads(path.read_text()) for path in asked.join]
+        lines = show([Row(**row) for part in kept for row in part["rows"]], runs)
+        lines.append(f"{sum(part['cpu_s'] for part in kept):.0f} CPU seconds.")
+        print("\n".join(lines))
+        _log.append("certificate_validity", lines, asked.quick)
+        return
     began, rows = time.process_time(), []
     if asked.only in (None, "worlds", "paced"):
         tests = ("paced",) if asked.only == "paced" else ("X", "S", "paced")
@@ -180,11 +185,12 @@ def main() -> None:
     if asked.only in (None, "contrast"):
         rows += [Row(*row) for row in votes.contrasts(runs)]
     lines = show(rows, runs)
-    lines.append(f"{time.process_time() - began:.0f} CPU seconds.")
+    spent = time.process_time() - began
+    lines.append(f"{spent:.0f} CPU seconds.")
     print("\n".join(lines))
     if asked.json:
-        asked.json.write_text(json.dumps([asdict(r) for r in rows], indent=1))
-    _log.append(f"certificate_validity --part {asked.part}" if of > 1 else "certificate_validity", lines, asked.quick)
+        asked.json.write_text(json.dumps({"cpu_s": spent, "rows": [asdict(r) for r in rows]}, indent=1))
+    _log.append("certificate_validity", lines, asked.quick or of > 1 or asked.only is not None)
 
 
 if __name__ == "__main__":
