@@ -9,8 +9,8 @@ import pytest
 from cli_room import call, good
 from test_loop import LADDER, project, run
 
+from agent import claim, loop
 from agent import config as settings
-from agent import loop
 from agent.loop import explain
 from agent.store import Store
 
@@ -132,3 +132,27 @@ def test_without_a_run_the_way_to_one_is_named(tmp_path: Path) -> None:
     path = project(tmp_path)
     said = call("route", "-c", str(path))
     assert said.exit_code == 2 and "tutelage run" in said.stderr
+
+
+def test_where_the_audit_does_not_certify_the_plan_is_tightened_while_there_are_minutes(tmp_path: Path) -> None:
+    """What people say of audited items, which nothing is decided by, differs from all that is known of the others."""
+    goal = "person_minutes = 40\npilot = 40\naudit = 60"
+    folders = [tmp_path / "first", tmp_path / "then"]
+    for folder in folders:
+        folder.mkdir()
+    config, first = run(project(folders[0], n=300, goal=goal), "goal.accuracy=0.85")
+    with Store.open(config.store_url) as store:
+        names = dict(zip(store.item_ids(), store.names(), strict=True))
+        cards = store.asked(claim.person_recipe(config))
+        audited = [names[call.item] for call in cards if call.purpose == "audit"]
+    turned = set(audited[::3])
+    path = project(folders[1], n=300, goal=goal)
+    said = [(f"m{i}", ("billing", "technical")[(i + (f"m{i}" in turned)) % 2]) for i in range(300)]
+    (folders[1] / "people.csv").write_text("id,annotator,label\n" + "".join(f"{i},p,{name}\n" for i, name in said))
+    path.write_text(path.read_text().replace('people = "gold"', 'people = "people.csv"'))
+    config, then = run(path, "goal.accuracy=0.85")
+    assert first.code == then.code == 0
+    with Store.open(config.store_url) as store:
+        looks = [c["body"] for c in store.certificates()]
+    assert 1 < len(looks) <= 6 and not looks[0]["met"], "a look is paid for: few are taken"
+    assert then.summary["people"] > first.summary["people"], "what is not certified is asked about further"

@@ -94,6 +94,8 @@ class Ground:
     """What each machine's answer and another vote of it do to the predicted error, and what that was learnt from."""
     outlook: Any = None
     """What the rule last said (`loop.worth.Outlook`); None where items climb by bars."""
+    bears: float = 1.0
+    """The share of the planned wrong labels that is left of the plan: halved where the audit did not certify it."""
     looked_at: float = 1.0
     """Expected error at the last look at a certificate."""
     values: dict[bytes, Any] = field(default_factory=dict)

@@ -145,7 +145,7 @@ def bearable(ground: Ground) -> float:
     goal, n = ground.config.goal, ground.n
     bears = (1 - goal.accuracy) * n
     needed = _needed(n, people.share(ground).audit, goal.accuracy, goal.delta)
-    return KAPPA * bears if needed is None else min(KAPPA * bears, (1 - needed) * n)
+    return ground.bears * (KAPPA * bears if needed is None else min(KAPPA * bears, (1 - needed) * n))
 
 
 @lru_cache(maxsize=8)
