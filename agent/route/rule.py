@@ -229,16 +229,22 @@ def _search(at: Callable[[float], Solved], limits: Limits, unit: float) -> Solve
 
 
 def _points(ladder: Ladder, items: Items) -> tuple[Items, Doubles, Ints]:
-    """Items as they are, or counted in cells of like error: rows, how many items each stands for, each item's row."""
+    """Items that are alike in one row, those of many in cells of like error: rows, how many items each stands for, each
+    item's row."""
     n, count = len(items.error), len(ladder.options)
-    if n <= POINTS:
-        return items, np.ones(n), np.arange(n)
-    cell = (np.log(np.clip(items.error, SMALL, 1.0) / SMALL) / np.log(1 / SMALL) * CELLS).astype(np.int64)
-    mask = items.open_to @ (1 << np.arange(count, dtype=np.int64))
-    key = (items.state * (1 << count) + mask) * (CELLS + 1) + cell
-    _, first, back, weight = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
-    mean = np.bincount(back, items.error) / weight
-    return Items(mean, items.state[first], items.open_to[first]), weight.astype(np.float64), back
+    told = items.state * (1 << count) + items.open_to @ (1 << np.arange(count, dtype=np.int64))
+    error = items.error
+    if n > POINTS:
+        error = np.floor(np.log(np.clip(error, SMALL, 1.0) / SMALL) / np.log(1 / SMALL) * CELLS)
+    order = np.lexsort((error, told))
+    new = np.ones(n, bool)
+    new[1:] = (np.diff(told[order]) != 0) | (np.diff(error[order]) != 0)
+    back = np.empty(n, np.int64)
+    back[order] = np.cumsum(new) - 1
+    first = order[new]
+    weight = np.bincount(back, minlength=len(first)).astype(np.float64)
+    mean = np.bincount(back, items.error, minlength=len(first)) / np.maximum(weight, 1)
+    return Items(mean, items.state[first], items.open_to[first]), weight, back
 
 
 def _summed(
