@@ -56,7 +56,7 @@ def majority(votes: Ints, choices: int) -> Floats:
 
 
 def dawid_skene(
-    votes: Ints, choices: int, smoothing: float = 0.01, steps: int = 100, tolerance: float = 1e-5
+    votes: Ints, choices: int, smoothing: float = 0.01, steps: int = 100, tolerance: float = 1e-4
 ) -> tuple[Floats, Doubles]:
     """Dawid and Skene (1979): who is believed follows from who agrees with whom; no people's label is needed.
 
@@ -67,6 +67,7 @@ def dawid_skene(
         votes: (n, J) choice numbers, -1 where an annotator said nothing. choices: k.
         smoothing: imaginary votes in each cell of each annotator's confusion matrix, > 0.
         steps: rounds at most; the end comes sooner where the likelihood of a vote grows by less than `tolerance`.
+            Where annotators err together the likeliest model is not the truest one: going on does not help.
     Returns:
         (n, k) posterior, and (J, k, k) the chance that annotator j names choice v of an item that is c, at [j, c, v].
     Raises:

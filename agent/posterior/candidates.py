@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agent import calibrate
 from agent.posterior import fit
-from agent.posterior.sources import Doubles, Source, design, starts, tally
+from agent.posterior.sources import Doubles, Source, centred, design, starts, tally
 from agent.types import Floats, Ints, Layout
 
 SINGLE, MAJORITY, SHARED, NEAREST, FULL = "best single", "majority", "shared", "near best single", "full"
 
-SURE, LOUD, FREE, LEAN, CONFUSED = 0.5, 1.0, 0.25, 0.5, 0.25
+SURE, LOUD, FREE, LEAN, CONFUSED = 0.5, 1.0, 0.25, 0.35, 0.25
 """Spreads of: one source's exponent, all exponents together, each one apart, leanings, class-conditional terms. Chosen
 on simulated worlds and on recorded votes; eval/votes.py says on which."""
 PER_CHOICE, WIDEST = 5, 1_000
@@ -28,7 +29,8 @@ PER_CHOICE, WIDEST = 5, 1_000
 @dataclass(frozen=True)
 class Answered:
     """The answered rows. `terms`: (m, J, width); `votes`: (m, width) tally or None; `truth`: (m, width);
-    `weights`: (F, m), the last row all of them; `start`: (J,); `machines`: numbers of those that are."""
+    `weights`: (F, m), the last row all of them; `start`: (J,); `machines`: numbers of those that are; `habit`:
+    (J, width) what each source says on the whole."""
 
     terms: Doubles
     votes: Doubles | None
@@ -36,6 +38,7 @@ class Answered:
     weights: Doubles
     start: Doubles
     machines: Ints
+    habit: Doubles
     layout: Layout
 
 
@@ -55,7 +58,8 @@ def answered(sources: Sequence[Source], rows: Ints, truth: Doubles, weights: Dou
     machines = np.flatnonzero([s.role == "machine" for s in sources])
     terms = design(sources, rows, layout).astype(np.float64)
     votes = tally(sources, rows, layout).astype(np.float64) if len(machines) > 2 else None
-    return Answered(terms, votes, truth, weights, starts(sources), machines, layout)
+    habit = np.stack([_habit(s, layout) for s in sources])
+    return Answered(terms, votes, truth, weights, starts(sources), machines, habit, layout)
 
 
 def candidates(data: Answered) -> Mapping[str, Fitted]:
@@ -115,13 +119,27 @@ def _scaled(data: Answered, term: Doubles, spread: float = SURE) -> tuple[Double
 
 
 def _pooled(data: Answered, start: Doubles) -> Fitted:
-    """One exponent a source, drawn towards `start` (F or 1, J), and leanings, drawn towards none."""
+    """One exponent a source, drawn towards `start` (F, J), and leanings, drawn towards log shares."""
     many, width = data.terms.shape[1], data.layout.width
     terms = data.terms[None]
+    # A source whose calibration knows the shares already speaks for them: only what is missing is added.
+    lean = np.stack([_leaning(data.truth * v[:, None], data.layout) for v in data.weights]) - start @ data.habit
     scale = np.concatenate([np.full(many, FREE), np.full(width, LEAN)])
-    begin = np.concatenate([start, np.zeros((len(start), width))], axis=1)
+    begin = np.concatenate([start, lean], axis=1)
     theta = fit.exponents(terms, data.truth, data.weights, begin, scale, data.layout)
     return Fitted(fit.logits(theta, terms), theta[-1, :many], theta[-1, many:])
+
+
+def _habit(source: Source, layout: Layout) -> Doubles:
+    """A source's mean opinion, (width,)."""
+    spoke = np.flatnonzero(source.heard)
+    mean = source.logs[spoke].mean(axis=0, dtype=np.float64) if len(spoke) else np.zeros(layout.width)
+    return centred(mean, layout)
+
+
+def _leaning(said: Doubles, layout: Layout) -> Doubles:
+    """Log shares of the choices as people's answers show them, as far as these are surely not even. (width,)."""
+    return centred(np.log(calibrate.shares(said.astype(np.float32), layout)), layout).astype(np.float64)
 
 
 def _class_by_class(data: Answered, pooled: Fitted) -> Fitted:

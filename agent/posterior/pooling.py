@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.posterior import fit
-from agent.posterior.candidates import FULL, SHARED, Fitted, answered, blend, candidates, say
+from agent.posterior.candidates import FULL, MAJORITY, NEAREST, SHARED, SINGLE, Fitted, answered, blend, candidates, say
 from agent.posterior.risk import error, recalibrate
 from agent.posterior.sources import Doubles, Source, starts
 from agent.types import Floats, Ints, Layout
@@ -28,8 +28,8 @@ FOLDS, FINE, FINE_UPTO = 5, 10, 200
 CAUTION = 0.75
 """By how much of the log-likelihood of held-out rows ways are told apart: these rows' answers are not independent of
 what each way was fitted on."""
-BEFORE = {SHARED: 4.0, FULL: 4.0}
-"""How much more a way is believed than another, 1, before anybody answered."""
+BEFORE = {SINGLE: 4.0, NEAREST: 4.0, SHARED: 4.0, FULL: 4.0, MAJORITY: 1.0}
+"""How far a way is believed before anybody answered, beside the others."""
 NOTHING = 0.01
 """A way that is believed less is not counted."""
 BLOCK = 1 << 15
@@ -111,7 +111,7 @@ def _unfitted(sources: Sequence[Source], layout: Layout) -> Pooled:
 def _trust(scores: Mapping[str, float], m: int) -> Mapping[str, float]:
     """Way -> how far it is believed: exp(−caution · log-loss of all held-out rows), times what it was before."""
     least = min(scores.values())
-    raw = {name: BEFORE.get(name, 1.0) * np.exp(-CAUTION * m * (loss - least)) for name, loss in scores.items()}
+    raw = {name: BEFORE[name] * np.exp(-CAUTION * m * (loss - least)) for name, loss in scores.items()}
     kept = {name: value for name, value in raw.items() if value >= NOTHING * sum(raw.values())}
     return {name: float(value / sum(kept.values())) for name, value in kept.items()}
 

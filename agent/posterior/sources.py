@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from agent.types import Bools, Floats, Ints, Layout
 
 Doubles = NDArray[np.float64]
+Real = TypeVar("Real", np.float32, np.float64)
 Role = Literal["student", "machine", "neighbours"]
 
 STUDENT = 0.5
@@ -63,7 +64,7 @@ def starts(sources: Sequence[Source]) -> Doubles:
     return np.array([worth[s.role] for s in sources])
 
 
-def centred(rows: Floats, layout: Layout) -> Floats:
+def centred(rows: NDArray[Real], layout: Layout) -> NDArray[Real]:
     """Rows less their mean inside each atom. (..., width) -> (..., width)."""
     out = np.empty_like(rows)
     for s in layout.slices:
