@@ -24,7 +24,7 @@ DRAWN = "return sorted(range(len(ids)), key=keys.__getitem__)"
 CREDIT = "(int(plan.credit[cut]) if plan.limit is None else wrong)"
 LEFT = "left = most - int(seen.mended[cut])"
 TRUTHS = "np.minimum(np.floor(share * least), least - 1)"
-PACE = "1 - _after(law, middle).sum() > delta"
+PACE = ":= _share(unseen, allowed)).sum() <= delta"
 # name: (file, what stands there, what stands there in the mutant)
 MUTANTS = {
     "audit drawn in the order of ids": ("draw.py", DRAWN, "return sorted(range(len(ids)), key=ids.__getitem__)"),
@@ -46,7 +46,7 @@ MUTANTS = {
     ),
     "the walk counts one error too few": ("walk.py", LAW, LAW.replace("allowed + 1 + k", "allowed + 2 + k")),
     "bets at better than fair odds": ("anytime.py", TRUTHS, "np.minimum(np.floor(2 * share * least), least + 3)"),
-    "a pace for three times the risk": ("paced.py", PACE, PACE.replace("> delta", "> 3 * delta")),
+    "a pace for three times the risk": ("paced.py", PACE, PACE.replace("<= delta", "<= 3 * delta")),
     "bets that are not averaged": ("anytime.py", "capital = total / len(STAKES)", "capital = total"),
 }
 
