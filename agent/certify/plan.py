@@ -185,8 +185,8 @@ def _walk(risk: Doubles, allowed: int, delta: float, draws: int | None, share: f
     size = int(reach[row, 0])
     count = min(int(np.ceil(fraction[row, column] * size)), size) if draws is None else min(draws, size)
     limit = may_find(size, count, allowed, delta)
-    if draws is None and share is None and limit >= 0:
-        count = fewest_draws(size, limit, allowed, delta)
+    if draws is None and share is None:
+        count = fewest_draws(size, limit, allowed, delta)  # none at all where no audit that pays would prove a thing
     cuts = np.unique(np.linspace(min(allowed, size) or 1, size, min(CUTS, size)).astype(np.int64))
     return Plan(cuts, np.full(len(cuts), allowed), count, np.zeros(len(cuts), np.int64), 0.0, limit)
 
