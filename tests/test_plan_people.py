@@ -188,6 +188,13 @@ def test_a_target_that_people_themselves_do_not_reach_is_called_so(here: Path) -
     assert "97 % is out of reach: two people say the same in" in text and "write goal.accuracy = 0.8" in text
 
 
+def test_recorded_votes_lie_beside_the_configuration(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded(here, 1.0)
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    assert good("plan", "-c", "../tutelage.toml")["people"]["agree"]["items"] == 60
+
+
 def test_people_of_one_mind_leave_the_target_alone(here: Path) -> None:
     recorded(here, 1.0)
     text = call("plan").stdout

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agent.cli.raters import of_file
 from agent.cli.reach import agreement, below, labels, reach, stands
 from agent.errors import ConfigError
 
@@ -225,6 +226,8 @@ def _paces(ground: Ground) -> dict[str, float]:
 
 def _measure(ground: Ground, work: Sequence[tuple[Machine, Jobs]], paces: dict[str, float], count: int) -> Piloted:
     said = {m.rung.name: labels(ground, m, [ground.pool.position(call.item) for call, _ in jobs]) for m, jobs in work}
+    # Of people's pilot items alone: what is recorded of audited ones is not looked at.
+    recorded = of_file(ground.config, (ground.pool.item(i) for i in rows(ground, count)[0]))
     found: dict[str, Measured] = {}
     for order, (machine, jobs) in enumerate(work):
         one = _one(ground, machine, jobs, paces.get(machine.rung.name, 0.0))
@@ -232,7 +235,7 @@ def _measure(ground: Ground, work: Sequence[tuple[Machine, Jobs]], paces: dict[s
         others.pop(machine.rung.name)
         stays = below(ground, order)
         comes = None if order == 0 else below(ground, order - 1)
-        may = stands(ground, machine, rows(ground, count)[0])
+        may = stands(ground, machine, recorded)
         found[machine.rung.name] = dataclasses.replace(
             one, with_others=others, stays=stays or 0.0, comes=comes, stands=may
         )

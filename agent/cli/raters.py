@@ -6,7 +6,7 @@ that nothing is learnt of the machines' labels, of audited items neither.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -79,7 +79,7 @@ def table(said: Said) -> tuple[Ints, list[str], dict[Value, int]]:
     return votes, people, numbers
 
 
-def of_file(config: Config, items: Iterator[Item]) -> Said:
+def of_file(config: Config, items: Iterable[Item]) -> Said:
     """Recorded votes of these items, as long as there are several an item; nothing where nobody is recorded."""
     from agent import config as settings
     from agent import plugins
@@ -88,7 +88,9 @@ def of_file(config: Config, items: Iterator[Item]) -> Said:
     if recorded in (None, "gold"):
         return {}
     task, kind = settings.the_task(config), settings.kind(config)
-    answer: Callable[[Item, int], Answer] = plugins.load("oracles", "person").recorded(recorded, task, 0)
+    answer: Callable[[Item, int], Answer] = plugins.load("oracles", "person").recorded(
+        str(config.root / recorded), task, 0
+    )
     out: Said = {}
     for item in islice(items, LOOKED):
         found: dict[str, Value] = {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from agent.cli.raters import Said
     from agent.loop.ground import Ground, Machine
 
 
@@ -84,16 +85,13 @@ def reach(ground: Ground) -> Reach:
     return Reach((int(right.sum()), len(pilot)), covers, tuple(risk.round(4).tolist()))
 
 
-def stands(ground: Ground, machine: Machine, pilot: Sequence[int]) -> dict[str, Any] | None:
-    """The Alt-Test: may this machine stand in for one of the people whose votes are recorded? None: too few are.
-
-    Of people's pilot items alone: what is recorded of audited ones is not looked at.
-    """
+def stands(ground: Ground, machine: Machine, recorded: Said) -> dict[str, Any] | None:
+    """The Alt-Test: may this machine stand in for one of the people whose votes are recorded? None: too few are."""
     from agent import agreement as tests
-    from agent.cli.raters import of_file, table
+    from agent.cli.raters import table
 
     heard = ground.board.machine[machine.rung.name].any
-    said = of_file(ground.config, (ground.pool.item(i) for i in pilot if heard[i]))
+    said = {item: votes for item, votes in recorded.items() if heard[ground.pool.position(item)]}
     if not said:
         return None
     votes, _, numbers = table(said)
