@@ -47,7 +47,8 @@ class Cell:
     seeds: int
 
     def __str__(self) -> str:
-        return f"{self.saved:.1f} ± {self.sd:.1f} ({self.violations:.1f})"
+        saved = math.floor(10 * self.saved) / 10  # never rounded up
+        return f"{saved:.1f} ± {self.sd:.1f} ({self.violations:.1f})"
 
 
 @cache
@@ -214,8 +215,8 @@ Percent of the set that no person labeled, mean ± sd over seeds (violations in 
 of Waudby-Smith and Ramdas; its CLT bound promises nothing at these sizes (see violations). GATE-S has a pilot of 60
 (200 of 10,000), whose labels count as people's; GATE-X and the paced walk have none. The paced walk uses δ up exactly:
 5.0 is what is to be expected of it wherever errors do not run out, with a standard error of 0.5 here. Its constants
-were chosen on six recorded sets (llm_mmlu with five models, votes_mrpc), not on these two; which procedure is planned
-at all was decided with figures of all eight in view.""".strip()
+were chosen on six recorded sets (llm_mmlu with five models, votes_mrpc), not on these two; that this procedure was
+taken at all was decided with figures of all eight in view.""".strip()
 
 
 def table(cells: list[Cell]) -> list[str]:

@@ -222,7 +222,7 @@ def table(rows: list[Row]) -> list[str]:
         goal = f"≥ {GOAL:g}" if r.method.startswith("ours") else ""
         source = "–" if math.isnan(r.source) else f"{r.source:.1f}"
         lines.append(
-            f"| {r.method} | {r.coverage:.1f} ± {r.sd:.1f} | {goal} | {r.agreement:.1f} | {r.test:.1f} | {source} "
+            f"| {r.method} | {math.floor(10 * r.coverage) / 10:.1f} ± {r.sd:.1f} | {goal} | {r.agreement:.1f} | {r.test:.1f} | {source} "
             f"| {r.seeds} |"
         )
     return lines
