@@ -221,8 +221,9 @@ def table(rows: list[Row]) -> list[str]:
     for r in rows:
         goal = f"≥ {GOAL:g}" if r.method.startswith("ours") else ""
         source = "–" if math.isnan(r.source) else f"{r.source:.1f}"
+        coverage = math.floor(10 * r.coverage) / 10  # never rounded up
         lines.append(
-            f"| {r.method} | {math.floor(10 * r.coverage) / 10:.1f} ± {r.sd:.1f} | {goal} | {r.agreement:.1f} | {r.test:.1f} | {source} "
+            f"| {r.method} | {coverage:.1f} ± {r.sd:.1f} | {goal} | {r.agreement:.1f} | {r.test:.1f} | {source} "
             f"| {r.seeds} |"
         )
     return lines
