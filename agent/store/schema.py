@@ -66,6 +66,10 @@ def _seq() -> Column[int]:
     return Column("seq", Number, primary_key=True)
 
 
+def _look() -> Column[int]:
+    return Column("look", Number, primary_key=True, autoincrement=False)
+
+
 def _text(name: str, index: bool = False, unique: bool = False) -> Column[str]:
     return Column(name, Text, nullable=False, index=index, unique=unique)
 
@@ -127,15 +131,9 @@ decisions = Table(
     "decisions", tables, _seq(), _number("turn"), _text("item"), _text("action"), _text("by"), _text("value"),
     _float("confidence"), _text("why"),
 )  # fmt: skip
-certificates = Table(
-    "certificates", tables, Column("look", Number, primary_key=True, autoincrement=False), _text("labels_sha256"),
-    _text("body"), _float("at"),
-)  # fmt: skip
+certificates = Table("certificates", tables, _look(), _text("labels_sha256"), _text("body"), _float("at"))
 # What was frozen, in what order, by which plan, before an answer of the audit was used.
-commitments = Table(
-    "commitments", tables, Column("look", Number, primary_key=True, autoincrement=False), _text("sha256"),
-    _text("body"), _float("at"),
-)  # fmt: skip
+commitments = Table("commitments", tables, _look(), _text("sha256"), _text("body"), _float("at"))
 leases = Table("leases", tables, Column("key", Text, primary_key=True), _text("who"), _float("until"))
 
 APPEND_ONLY = tuple(table.name for table in tables.sorted_tables if table.name != "leases")
