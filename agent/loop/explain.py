@@ -25,6 +25,7 @@ class Look:
     def __init__(self, config: Config) -> None:
         self.ground: Ground = open_ground(config, None, None, False, look=True)
         ground = self.ground
+        ground.budget = config.goal.budget
         try:
             forming.begin(ground)
             ground.board.refresh(ground.store, ground.recipes)

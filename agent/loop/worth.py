@@ -196,7 +196,8 @@ def words(outlook: Outlook) -> str:
 
 
 def _usd_left(ground: Ground) -> float:
-    return np.inf if ground.budget.usd is None else max(ground.budget.usd - ground.store.spend().usd, 0.0)
+    spent = sum(took.usd for took in ground.board.took.values())  # the ledger keeps the budget, this only plans for it
+    return np.inf if ground.budget.usd is None else max(ground.budget.usd - spent, 0.0)
 
 
 def _ladder(
