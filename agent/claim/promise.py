@@ -6,6 +6,7 @@ those predictions and on how many items are audited, which is no secret: they we
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -97,7 +98,9 @@ def _plan(config: Config, frozen: Frozen, n: int, drawn: int, accuracy: float, d
             whole, np.floor([eps * (frozen.people + units) + 1e-9]).astype(np.int64), drawn, none, eps
         )
     share = drawn / units if units else 0.0
-    return "prefix", plan(frozen.risk, n, eps, delta, people=frozen.people, mode=test, left="open", share=share)
+    chosen = plan(frozen.risk, n, eps, delta, people=frozen.people, mode=test, left="open", share=share)
+    # Errors counted on and not found would have to be looked for, and nobody is asked any more: count on none.
+    return "prefix", dataclasses.replace(chosen, credit=np.zeros_like(chosen.credit))
 
 
 def _all_will_do(frozen: Frozen, n: int, drawn: int, accuracy: float, delta: float) -> bool:

@@ -111,11 +111,20 @@ def _prefix(body: Mapping[str, Any], frozen: Frozen, audit: Audit) -> tuple[int,
         for rank, loss in zip(ranks.tolist(), (wrong | missing).tolist(), strict=True):
             bets.hear(rank, float(loss))
         last = bets.accepted
+    eps = 1 - float(body["target"])
+    answered = np.sort(frozen.rank[audit.rows[~audit.missing]])
     for cut in range(last, -1, -1):
         # Every earlier cut was accepted too; one whose audit found fewer errors than were counted on is passed over.
-        settled = gate.settle(plan, cut, seen, frozen.risk, gate.bound(plan, cut, seen, delta if once else None))
-        if not settled.owed:
-            return settled.accepted, settled.wrong_at_most, int(seen.drawn[cut]), int(seen.wrong[cut])
+        most = gate.bound(plan, cut, seen, delta if once else None)
+        settled = gate.settle(plan, cut, seen, frozen.risk, most)
+        size, left = settled.accepted, settled.wrong_at_most
+        if settled.owed:
+            # What people answered behind the cut is delivered as well, and right: so much more may be wrong.
+            size, left = int(plan.cuts[cut]), most - int(seen.mended[cut])
+            behind = len(answered) - int(np.searchsorted(answered, size))
+            if left > eps * (frozen.people + size + behind) + 1e-9:
+                continue
+        return size, left, int(seen.drawn[cut]), int(seen.wrong[cut])
     return 0, 0, 0, 0
 
 
