@@ -1,9 +1,11 @@
 """Which labels are likely wrong, whoever gave them. Arrays only; knows no annotators by name and no people.
 
 Two questions. *Which?* Every source that did not give the label is asked how much likelier the label is to it than the
-best other choice; the log margins are added, which is a product of experts with equal say, so no label of a person is
-needed (`suspicion`). *How many?* Confident learning (Northcutt, Jiang & Chuang 2021, arXiv 1911.00068): an item counts
-for the choice whose probability reaches the mean probability of that choice over items labeled so (`confident_joint`).
+best other choice; the log margins are added, a product of experts that needs no person's label (`suspicion`). What a
+learned source says of every item is taken off it first, else whatever is rare is suspect (batch calibration, Zhou et
+al. 2023, arXiv 2309.17249), and a source that cannot foretell the labels has less say (`centred`). *How many?*
+Confident learning (Northcutt, Jiang & Chuang 2021, arXiv 1911.00068): an item counts for the choice whose probability
+reaches the mean probability of that choice over items labeled so (`confident_joint`).
 """
 
 from __future__ import annotations
@@ -52,6 +54,35 @@ def suspicion(given: Ints, sources: Sequence[Floats], heard: Sequence[Bools], la
         spoke |= ears
     worst = np.where(given >= 0, -total, -np.inf).max(axis=1)
     return np.asarray(np.where(spoke & (given >= 0).any(axis=1), worst, -np.inf), np.float64)
+
+
+def centred(given: Ints, logs: Floats, layout: Layout) -> Floats:
+    """A learned source without its leaning, with as much say as it has shown, one at the most.
+
+    Its say in an atom is the exponent w of [0, 1] under which p^w gives the labels the greatest likelihood: 0 for who
+    knows nothing of them. Meant for sources whose word on an item does not rest on that item's own label.
+
+    Args:
+        given: (n, atoms) choice numbers, -1 for none. logs: (n, width) log-probabilities. n ≥ 1.
+    Returns:
+        (n, width) log-probabilities up to a constant a row and atom.
+    """
+    from scipy.optimize import minimize_scalar
+
+    out = np.empty(logs.shape, np.float32)
+    for a, s in enumerate(layout.slices):
+        block, labeled = np.asarray(logs[:, s], np.float64), np.flatnonzero(given[:, a] >= 0)
+        seen, named = block[labeled], given[labeled, a]
+
+        def cost(w: float, seen: Doubles = seen, named: Ints = named) -> float:
+            z = w * seen
+            top = z.max(axis=1, keepdims=True)
+            whole = np.log(np.exp(z - top).sum(axis=1)) + top[:, 0]
+            return float((whole - z[np.arange(len(named)), named]).sum())
+
+        say = minimize_scalar(cost, bounds=(0.0, 1.0), method="bounded").x if len(labeled) else 1.0
+        out[:, s] = say * (block - block.mean(axis=0))
+    return out
 
 
 def votes(counts: Floats, layout: Layout) -> Floats:

@@ -61,6 +61,33 @@ def test_a_label_nobody_else_spoke_of_is_not_suspicious_and_no_label_is_none() -
     assert found[1] == found[2] == -np.inf
 
 
+def test_a_rare_label_is_not_suspect_because_it_is_rare() -> None:
+    draw = np.random.default_rng(4)
+    truth = (draw.random(4_000) < 0.05).astype(np.int64)
+    given = np.where(draw.random(4_000) < 0.05, 1 - truth, truth)[:, None]
+    layout = Layout(("label",), (("usual", "rare"),))
+    # A source that knows how rare the label is and little else.
+    says = np.stack([2.0 + draw.normal(0, 0.5, 4_000) - 0.5 * truth, np.zeros(4_000)], axis=1).astype(np.float32)
+    logs = np.log(layout.normalise(says))
+    everyone, right_and_rare = np.ones(4_000, bool), (given[:, 0] == 1) & (truth == 1)
+    wrong = given[:, 0] != truth
+    plain = suspects.suspicion(given, [logs], [everyone], layout)
+    cured = suspects.suspicion(given, [suspects.centred(given, logs, layout)], [everyone], layout)
+    # Uncured, every rare label that is right stands before the usual ones that are wrong.
+    assert (plain[right_and_rare].min() > plain[wrong & (given[:, 0] == 0)]).mean() > 0.9
+    assert (cured[right_and_rare].min() > cured[wrong & (given[:, 0] == 0)]).mean() < 0.5
+
+
+def test_a_source_that_knows_nothing_of_the_labels_has_no_say() -> None:
+    given, _, sources = world(5)
+    noise = np.log(ONE.normalise(np.random.default_rng(6).normal(0, 2, (len(given), 3)).astype(np.float32)))
+    assert np.abs(suspects.centred(given, noise, ONE)).max() < 0.2
+    kept, whole = suspects.centred(given, sources[0], ONE), sources[0] - sources[0].mean(axis=0)
+    say = float((kept * whole).sum() / (whole * whole).sum())
+    assert 0.3 < say <= 1.0
+    assert np.allclose(kept, say * whole, atol=1e-3), "the same say everywhere"
+
+
 def test_a_label_of_several_parts_is_as_suspicious_as_its_worst_part() -> None:
     logs = np.log(np.array([[0.9, 0.1, 0.2, 0.8]], np.float32))
     found = suspects.suspicion(np.array([[0, 0]]), [logs], [np.array([True])], TWO)
