@@ -58,19 +58,22 @@ def rows(runs: int, quick: bool) -> Iterator[Line]:
         except FileNotFoundError:
             continue
         world = World(name, len(risk), lambda p, r, g, w=wrong: w, risk=lambda place, r=risk: r)  # type: ignore[misc]
-        for left in ("people", "open"):
-            for test, run in (("X", _worlds.exact), ("S", _worlds.anytime)):
-                cases = []
-                for eps in (0.05, 0.1, 0.2):
-                    false, taken = run(world, eps, 0.05, left, runs)  # type: ignore[arg-type]
-                    more = runs
-                    if clopper(false, runs) > 0.06:
-                        more = 10 * runs
-                        false, taken = run(world, eps, 0.05, left, more, seed=1)  # type: ignore[arg-type]
-                    cases.append((false / more, eps, clopper(false, more), taken, more))
-                rate, eps, upper, taken, more = max(cases)
-                shown = f"{name}, one class flipped ({wrong.mean():.0%} wrong)"
-                yield shown, test, left, more, 0.05, eps, rate, upper, taken
+        for test, left in (("X", "people"), ("X", "open"), ("S", "people"), ("S", "open"), ("paced", "people")):
+            cases = []
+            for eps in (0.05, 0.1, 0.2):
+                false, taken, more = *_run(world, test, left, eps, runs, 0), runs  # type: ignore[arg-type]
+                if clopper(false, runs) > 0.06:
+                    false, taken, more = *_run(world, test, left, eps, 10 * runs, 1), 10 * runs  # type: ignore[arg-type]
+                cases.append((false / more, eps, clopper(false, more), taken, more))
+            rate, eps, upper, taken, more = max(cases)
+            shown = f"{name}, one class flipped ({wrong.mean():.0%} wrong)"
+            yield shown, test, left, more, 0.05, eps, rate, upper, taken
+
+
+def _run(world: World, test: str, left: _worlds.Left, eps: float, runs: int, seed: int) -> tuple[int, float]:
+    if test == "paced":
+        return _worlds.pacing(world, eps, 0.05, runs, seed)
+    return (_worlds.exact if test == "X" else _worlds.anytime)(world, eps, 0.05, left, runs, seed)
 
 
 def contrasts(runs: int) -> Iterator[Line]:
