@@ -49,6 +49,8 @@ def test_rounds_end_and_freeze_where_nothing_is_left_behind_the_prefix() -> None
 def test_a_sure_pool_is_frozen_at_once_and_a_hopeless_one_keeps_what_is_free() -> None:
     sure = rounds.next_round(np.full(1_000, 0.002), np.zeros(1_000, bool), 1_000, 0.05, 0.05, 100, 0)
     assert len(sure.rows) == 0 and sure.aim.saved > 800
+    first = rounds.next_round(risks(1_000, 4, 6.0), np.zeros(1_000, bool), 1_000, 0.05, 0.05, 100, 0)
+    assert len(first.rows) == 100  # nobody has taught anything yet
     spoken = np.ones(1_000, bool)
     spoken[:50] = False  # as many as may be wrong: they need nobody
     free = rounds.next_round(np.full(1_000, 0.9), spoken, 1_000, 0.05, 0.05, 100, 0)

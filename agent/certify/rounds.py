@@ -43,14 +43,18 @@ SURELY = 0.8
 """Only what lies behind the prefix in so many of these cases is people's already, and may be asked of them early."""
 OFFSET, SLOPE = 1.0, 0.3
 """How far, in log-odds, predicted risks may be wrong as a whole and in their spread."""
+LEARN = 150
+"""People's answers before which nothing is frozen: the next ones teach more than they cost, ..."""
+SURE = 0.8
+"""... unless so much of what is left needs nobody already."""
 LEAST = 0.3
 """Of a round: when less is left behind the prefix, no round is worth its wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What is expected of an audit now. length: of the prefix, at most, as good as surely; draws: audits in all that is left; most: errors that may
-    be found; saved: labels that people need not give."""
+    """What is expected of an audit now. length: of the prefix, longer as good as never; draws: audits in all that is
+    left; most: errors that may be found; saved: labels that people need not give."""
 
     length: int
     draws: int
@@ -127,11 +131,14 @@ def next_round(
     rng = np.random.default_rng(seed)
     left = np.flatnonzero(~np.asarray(spoken, bool))
     order = left[np.lexsort((rng.random(len(left)), risk[left]))]
-    goal = aim(risk[order], int(np.floor(eps * n + 1e-9)), delta)
+    allowed = int(np.floor(eps * n + 1e-9))
+    goal = aim(risk[order], allowed, delta)
     behind = len(order) - goal.length
+    if n - len(left) < LEARN and goal.saved < SURE * len(order) and len(order) > allowed:
+        behind = max(behind, size)
     if behind <= LEAST * size:
         return Round(np.zeros(0, np.int64), np.zeros(0), goal)
-    count = min(size, behind)
+    count = min(size, behind, len(order))
     random = min(round(explore * count), count - 1)
     sure = order[len(order) - (count - random) :][::-1]
     others = order[: len(order) - (count - random)]
