@@ -73,7 +73,7 @@ def prices(look: Look) -> dict[str, Any]:
         row["would_be_asked"] = int(((routes.action == ASK) & (routes.rung == number)).sum())
         rows.append(row)
     out: dict[str, Any] = {"items": ground.n, "rungs": rows, "by": "bars" if outlook is None else "the rule"}
-    out["expected_wrong_now"] = float((1 - look.belief.confidence.astype(np.float64)).sum())
+    out["expected_wrong_now"] = float(look.belief.error.astype(np.float64).sum())
     out["unsure"] = int((routes.action == ABSTAIN).sum())
     if outlook is not None:
         solved, limits = outlook.solved, outlook.limits
@@ -91,7 +91,7 @@ def item(look: Look, row: int) -> dict[str, Any]:
     found = ground.pool.item(row)
     out: dict[str, Any] = {"item": found.id, "id": found.name, "said": _said(look, row)}
     out["believed"] = _label(ground, belief.posterior[row])
-    out["chance_wrong"] = float(1 - belief.confidence[row])
+    out["chance_wrong"] = float(belief.error[row])
     out["action"] = decisions.ACTIONS[action]
     again = routes.again is not None and bool(routes.again[row])
     out["rung"] = None if rung == route.NOBODY else ground.rungs[rung] + " again" * again
@@ -167,7 +167,7 @@ def share(chance: float) -> str:
 def why(look: Look, row: int, actions: list[dict[str, Any]]) -> str:
     """The decision in plain words."""
     ground, belief, outlook = look.ground, look.belief, look.outlook
-    wrong, action = float(1 - belief.confidence[row]), int(look.routes.action[row])
+    wrong, action = float(belief.error[row]), int(look.routes.action[row])
     again = look.routes.again is not None and bool(look.routes.again[row])
     name = ground.rungs[int(look.routes.rung[row])] + " again" * again
     if ground.board.spoken[row]:

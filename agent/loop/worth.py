@@ -170,7 +170,6 @@ def outlook(ground: Ground, belief: Belief, said: Bools, open_to: Bools) -> Outl
     ladder, asked = _ladder(ground, learnt)
     board, queued = ground.board, people.queued(ground)
     rows = np.flatnonzero(~board.spoken & ~board.doubtful & ~queued)
-    error = (1 - belief.confidence).astype(np.float64)
     state, able = np.zeros(ground.n, np.int64), np.zeros((ground.n, len(asked)), bool)
     for number, (column, again) in enumerate(asked):
         name = ground.rungs[column]
@@ -180,6 +179,8 @@ def outlook(ground: Ground, belief: Belief, said: Bools, open_to: Bools) -> Outl
             able[:, number] = may_vote_again(ground, ground.machine(name))
             heard = board.machine[name].votes > board.word[name]
         state[heard] = number + 1
+    # A bar that somebody wrote down is held against the probability that is told, all else against the errors seen.
+    error = np.where(np.isnan(ladder.bars[state]), belief.error, 1 - belief.confidence).astype(np.float64)
     items = route.Items(error[rows], state[rows], able[rows])
     left = max(people.share(ground).total - people.purposes(ground).total(), 0)
     wrong = bearable(ground) - float(error[board.doubtful].sum())
