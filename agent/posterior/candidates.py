@@ -81,6 +81,8 @@ def candidates(data: Answered) -> Mapping[str, Fitted]:
     out[SHARED] = _pooled(data, loud[:, None] * data.start)
     if many > 1:
         near = np.zeros((len(chosen), many))
+        taught = np.setdiff1d(np.arange(many), data.machines)
+        near[:, taught] = data.start[taught]
         near[np.arange(len(chosen)), chosen] = worth
         out[NEAREST] = _pooled(data, near)
     choices = max(s.stop - s.start for s in data.layout.slices)

@@ -29,7 +29,8 @@ CAUTION = 0.75
 """By how much of the log-likelihood of held-out rows ways are told apart: these rows' answers are not independent of
 what each way was fitted on."""
 BEFORE = {SINGLE: 4.0, NEAREST: 4.0, SHARED: 4.0, FULL: 4.0, MAJORITY: 1.0}
-"""How far a way is believed before anybody answered, beside the others."""
+"""How far a way is believed before anybody answered, beside the others. Where fewer than three machines spoke, there is
+no crowd that a single one stands out from: the ways of the single source then count 1."""
 NOTHING = 0.01
 """A way that is believed less is not counted."""
 BLOCK = 1 << 15
@@ -111,7 +112,9 @@ def _unfitted(sources: Sequence[Source], layout: Layout) -> Pooled:
 def _trust(scores: Mapping[str, float], m: int) -> Mapping[str, float]:
     """Way -> how far it is believed: exp(−caution · log-loss of all held-out rows), times what it was before."""
     least = min(scores.values())
-    raw = {name: BEFORE[name] * np.exp(-CAUTION * m * (loss - least)) for name, loss in scores.items()}
+    crowd = MAJORITY in scores
+    before = {name: BEFORE[name] if crowd or name in (SHARED, FULL) else 1.0 for name in scores}
+    raw = {name: before[name] * np.exp(-CAUTION * m * (loss - least)) for name, loss in scores.items()}
     kept = {name: value for name, value in raw.items() if value >= NOTHING * sum(raw.values())}
     return {name: float(value / sum(kept.values())) for name, value in kept.items()}
 
