@@ -94,7 +94,7 @@ def plain(wrong: NDArray[np.bool_], null: int) -> NDArray[np.int64]:
         eta = np.minimum(rho, q)
         logs += np.where(wrong[:, t, None], np.log(eta / q), np.log((1 - eta) / (1 - q)))
         found += wrong[:, t]
-        sure = (np.exp(logs).mean(1) >= 1 / DELTA) & (answers > MOST)
+        sure = (np.exp(np.minimum(logs, 600)).mean(1) >= 1 / DELTA) & (answers > MOST)
         answers[sure] = t + 1
     return answers
 
