@@ -29,7 +29,7 @@ from eval.votes import PYTHON, peer
 SHOWN = (0, 20, 50, 150, 300)
 SETS = ("llm_alt_cebab_aspects", "llm_css_politeness", "llm_babe", "llm_fpb", "votes_alt_summeval")
 CROWD = ("llm_babe", "votes_alt_summeval")
-SEEDS, QUICK = 50, 3
+SEEDS, QUICK = 20, 3
 SIZE = {False: 1_000_000, True: 100_000}
 
 
