@@ -282,6 +282,8 @@ def test_blocks_of_a_stream_share_the_risk_and_an_alarm_tells_of_drift(here: Pat
     fork = call("certify", "other.csv", "--after", "week1.csv")
     assert fork.exit_code == 2 and "followed by week2-certify already" in fork.stderr
     assert call("certify", "other.csv", "--after", "week9.csv").exit_code == 2
+    older = call("certify", "week1.csv", "--again", "--target", "0.5")
+    assert older.exit_code == 2 and "followed by week2-certify" in older.stderr
 
 
 def bad_rows(**changes: Any) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ def certified(common: Common, told: Told) -> int:
     standing = finished.look(told.file, terms, told.gold, told.again, told.now)
     made, toml = standing.certificate, f"{standing.folder}/tutelage.toml"
     decided = made.met or standing.over or bool(made.extra["early"])
-    more = decided and standing.open and not standing.proved  # of classes that are not certified yet
+    more = made.met and standing.open and not standing.proved  # of classes that are not certified yet
     code = DONE if standing.proved else WAITING if more or not decided else UNCERTIFIED
     words = lines(made) if decided else _so_far(standing)
     expected = {} if decided or standing.heard else _expected(standing)

@@ -13,7 +13,7 @@ from agent import config as settings
 from agent.claim.evidence import people_are
 from agent.claim.finished.folder import Room, ask, begin, begun, folder_of, opened
 from agent.claim.finished.standing import Standing, asked_of, members, stand
-from agent.claim.finished.stream import drift, follow
+from agent.claim.finished.stream import drift, follow, followed
 from agent.claim.finished.terms import Committed, Terms, commit, item_id, wanted_of
 from agent.claim.paper import plain, write
 from agent.claim.promise import sha_of
@@ -96,8 +96,13 @@ def _committed(room: Room, path: str, terms: Terms, truth: str | None, again: bo
     earlier = room.store.commitments()
     if not earlier:
         file = whole(path, dataclasses.replace(terms.wanted, truth=truth))
-        return file, _promise(room, file, terms, 1, follow(path, terms.after) if terms.after else None)
+        before = follow(path, terms.after) if terms.after else None
+        return file, _promise(room, file, terms, 1 + int(before["look"]) if before else 1, before)
     last = earlier[-1]["body"]
+    if again and (other := followed(room)):
+        raise DataError(
+            f"{path} is followed by {other}, whose look is the next: certify the file anew as its last block"
+        )
     if again:
         wanted = terms.wanted if terms.wanted.label or terms.wanted.text else wanted_of(last)
         file = whole(path, dataclasses.replace(wanted, truth=truth))

@@ -1,6 +1,7 @@
 """Files of one stream, block after block: what each may spend, and whether labels have become worse than they say.
 
-A block names the one before it, so that all certificates of a stream hold together (`agent.certify.blocks`).
+A block names the one before it, and the looks of a stream are counted through, look j at δ·6/(π²j²): so all its
+certificates hold together (`agent.certify.blocks`, where each block is looked at once).
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.certify.blocks import Drift
-from agent.claim.finished.folder import folder_of, opened
+from agent.claim.finished.folder import Room, folder_of, opened
 from agent.errors import DataError
 
 
 def follow(path: str, after: str) -> dict[str, Any]:
-    """The terms a block takes from the one before it, which notes by whom it is followed.
+    """The terms a block takes from the one before it, which notes by whom it is followed: looks are counted on.
 
     Raises:
         DataError: there is no audit of that one, or another block follows it already.
@@ -25,21 +26,26 @@ def follow(path: str, after: str) -> dict[str, Any]:
         commitments = room.store.commitments()
         if not commitments:
             raise DataError(f"{after} has no audit yet that {path} could follow: certify it first")
-        followers = {str(o["followed_by"]) for o in room.store.outcomes() if "followed_by" in o}
-        if followers - {own}:
+        if (other := followed(room)) not in ("", own):
             raise DataError(
-                f"{after} is followed by {', '.join(sorted(followers))} already, and two blocks of one number would "
-                "spend the same risk twice: name the stream's last block"
+                f"{after} is followed by {other} already, and two blocks of one number would spend the same risk "
+                "twice: name the stream's last block"
             )
-        if own not in followers:
+        if not other:
             room.store.end_turn(-1, {"followed_by": own})
         last = commitments[-1]["body"]
         where = os.path.relpath(os.path.abspath(after), os.path.dirname(os.path.abspath(path)))
         return {
+            "look": int(last["look"]),
             "block": int(last["block"]) + 1,
             "after": {"path": where, "sha256": last["sha256"]},
             **{name: last[name] for name in ("target", "delta", "test")},
         }
+
+
+def followed(room: Room) -> str:
+    """The folder of the block that follows; empty where none does."""
+    return next((str(o["followed_by"]) for o in room.store.outcomes() if "followed_by" in o), "")
 
 
 def drift(path: str, body: Mapping[str, Any], heard: list[list[float]]) -> dict[str, Any]:

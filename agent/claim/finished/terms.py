@@ -14,7 +14,6 @@ import numpy as np
 
 from agent import certify
 from agent.certify import strata
-from agent.certify.blocks import risk_of_block
 from agent.claim.classes import within
 from agent.data import Wanted, Whole
 from agent.errors import DataError
@@ -103,7 +102,8 @@ def commit(
 ) -> Committed:
     """The promise of one look at this file. Deterministic: `verify` makes it again from the file and the terms.
 
-    questions: the hash of what people are asked. earlier: a promise whose terms hold where none are told.
+    questions: the hash of what people are asked. look: its number in the file's whole stream. earlier: a promise whose
+    terms hold where none are told.
 
     Raises:
         DataError: the terms do not go with the file.
@@ -112,7 +112,7 @@ def commit(
     target = _first(terms.target, before.get("target"), 0.95)
     delta, test = _first(terms.delta, before.get("delta"), 0.05), _first(terms.test, before.get("test"), "anytime")
     seed, block = _first(terms.seed, before.get("seed"), 0), int(before.get("block", 1))
-    spent = certify.risk_of_look(risk_of_block(delta, block), look)
+    spent = certify.risk_of_look(delta, look)
     units, allowed = units_of(whole), math.floor((1 - target) * whole.rows + 1e-9)
     if test == "exact" and units.size is not None:
         raise DataError("clusters are audited with the any-time test: leave out --test exact, or --cluster")
