@@ -1,6 +1,6 @@
 """What it costs to bring the expected errors down to the goal: by prices, by fixed bars, by agreement.
 
-    python -m eval.routing [--quick] [--seeds 200] [--json FILE]
+    python -m eval.routing [--quick] [--only SET] [--seeds 200] [--json FILE]
 
 Recorded answers of a cheap LLM, a dear one, (banking77) the dear one in another prompt, then people, who are the
 source's labels. The cheap one speaks of every item; each seed draws a pilot of 150 items that all were asked about,
@@ -140,7 +140,7 @@ def by_rule(world: World, found: Predicted, bears: float, steady: bool = False) 
         follows[0, 1] = False  # another vote is asked of whom one was asked before
     ladder = route.Ladder(tuple(options), follows, np.full(count + 1, np.nan))
     at, usd = np.zeros(n, np.int64), np.zeros(n)
-    for _ in range(2 * stages):
+    for _ in range(stages * n):
         items = route.Items(found.error[at, np.arange(n)], at, np.ones((n, count), bool))
         action = static(ladder, items, bears) if steady else route.solve(ladder, items, route.Limits(bears)).action
         machine = (action != route.STOP) & (action < count - 1)
@@ -148,7 +148,7 @@ def by_rule(world: World, found: Predicted, bears: float, steady: bool = False) 
             return Climb(np.where(action == count - 1, stages, at), usd)
         at[machine] = action[machine] + 1
         usd[machine] += world.prices[at[machine]]
-    raise AssertionError("more rounds than there are rungs")
+    raise AssertionError("every round asks about something, so there cannot be more")
 
 
 def static(ladder: route.Ladder, items: route.Items, bears: float) -> Ints:
@@ -254,13 +254,14 @@ def table(runs: dict[tuple[str, float], list[dict[str, dict[str, float]]]], size
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="400 items of one set, 10 seeds")
+    parser.add_argument("--only", choices=sorted(SETS), help="one set: both take ten minutes")
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     seeds = 10 if arguments.quick else arguments.seeds
     runs: dict[tuple[str, float], list[dict[str, dict[str, float]]]] = {}
     sizes = {}
-    for name in ["llm_fpb"] if arguments.quick else list(SETS):
+    for name in ["llm_fpb"] if arguments.quick else [arguments.only] if arguments.only else list(SETS):
         found = load(name, 400 if arguments.quick else None)
         right = " → ".join(f"{100 * (said == found.truth).mean():.1f}" for said in found.labels)
         sizes[name] = f"{name}, {len(found.truth):,} items ({right} % right)"
