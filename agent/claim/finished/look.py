@@ -44,7 +44,8 @@ def look(path: str, terms: Terms, gold: str = "people", again: bool = False, ear
     with opened(path) as room:
         file, made = _committed(room, path, terms, truth, again)
         if (spent := _spent(room, made)) is not None:
-            return stand(room, file, made, bool(spent["extra"]["early"]), int(spent["extra"]["answers_up_to"]))
+            upto = int(spent["extra"]["answers_up_to"])
+            return _noted(room, path, stand(room, file, made, bool(spent["extra"]["early"]), upto))
         standing = _further(room, file, made, _recorded(room, file, gold), early and made.exact)
         standing = _noted(room, path, standing)
         _corrections(room, file, standing)
