@@ -1,4 +1,4 @@
-"""The ways of pooling that compete: best single source, majority, shared exponents, class by class. Believes none.
+"""The ways of pooling that compete: one source, a crowd, shared exponents, class by class. Believes none of them.
 
 Each is fitted under all weightings of the answered rows at once; the last weighting is all of them.
 """
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from agent import calibrate
 from agent.posterior import fit
+from agent.posterior.crowd import Crowd
 from agent.posterior.sources import Doubles, Source, centred, design, starts, tally
 from agent.types import Floats, Ints, Layout
 
 SINGLE, MAJORITY, SHARED, NEAREST, FULL = "best single", "majority", "shared", "near best single", "full"
+ALIKE, CROWD = "all alike", "crowd"
 
 SURE, LOUD, FREE, LEAN, CONFUSED = 0.5, 1.0, 0.25, 0.35, 0.25
 """Spreads of: one source's exponent, all exponents together, each one apart, leanings, class-conditional terms. Chosen
@@ -28,12 +30,13 @@ PER_CHOICE, WIDEST = 5, 1_000
 
 @dataclass(frozen=True)
 class Answered:
-    """The answered rows. `terms`: (m, J, width); `votes`: (m, width) tally or None; `truth`: (m, width);
-    `weights`: (F, m), the last row all of them; `start`: (J,); `machines`: numbers of those that are; `habit`:
-    (J, width) what each source says on the whole."""
+    """The answered rows. `terms`: (m, J, width); `votes`: (m, width) tally or None; `crowd`: (m, width) or None, what
+    votes say by themselves; `truth`: (m, width); `weights`: (F, m), the last row all of them; `start`: (J,);
+    `machines`: numbers of those that are; `habit`: (J, width) what each source says on the whole."""
 
     terms: Doubles
     votes: Doubles | None
+    crowd: Doubles | None
     truth: Doubles
     weights: Doubles
     start: Doubles
@@ -53,13 +56,16 @@ class Fitted:
     confused: Sequence[Doubles] = field(default_factory=tuple)
 
 
-def answered(sources: Sequence[Source], rows: Ints, truth: Doubles, weights: Doubles, layout: Layout) -> Answered:
+def answered(
+    sources: Sequence[Source], rows: Ints, truth: Doubles, weights: Doubles, layout: Layout, crowd: Crowd | None = None
+) -> Answered:
     """The answered rows made ready."""
     machines = np.flatnonzero([s.role == "machine" for s in sources])
     terms = design(sources, rows, layout).astype(np.float64)
     votes = tally(sources, rows, layout).astype(np.float64) if len(machines) > 2 else None
     habit = np.stack([_habit(s, layout) for s in sources])
-    return Answered(terms, votes, truth, weights, starts(sources), machines, habit, layout)
+    said = None if crowd is None else crowd.says(sources, rows, layout).astype(np.float64)
+    return Answered(terms, votes, said, truth, weights, starts(sources), machines, habit, layout)
 
 
 def candidates(data: Answered) -> Mapping[str, Fitted]:
@@ -72,12 +78,15 @@ def candidates(data: Answered) -> Mapping[str, Fitted]:
     logits, worth = _scaled(data, singles[:, chosen].transpose(1, 0, 2)[:, :, None])
     only[chosen[-1]] = worth[-1]
     out[SINGLE] = Fitted(logits, only, np.zeros(width), SINGLE)
-    if data.votes is not None:
-        each = np.zeros(many)
-        logits, power = _scaled(data, data.votes[None, :, None])
-        each[data.machines] = power[-1]
-        out[MAJORITY] = Fitted(logits, each, np.zeros(width), MAJORITY)
-    _, loud = _scaled(data, np.tensordot(data.start, data.terms, axes=([0], [1]))[None, :, None], LOUD)
+    for name, term, spread in ((MAJORITY, data.votes, SURE), (CROWD, data.crowd, LOUD)):
+        if term is not None:
+            each = np.zeros(many)
+            logits, power = _scaled(data, term[None, :, None], spread)
+            each[data.machines] = power[-1]
+            out[name] = Fitted(logits, each, np.zeros(width), name)
+    logits, loud = _scaled(data, np.tensordot(data.start, data.terms, axes=([0], [1]))[None, :, None], LOUD)
+    if data.crowd is not None:
+        out[ALIKE] = Fitted(logits, loud[-1] * data.start, np.zeros(width))
     out[SHARED] = _pooled(data, loud[:, None] * data.start)
     if many > 1:
         near = np.zeros((len(chosen), many))
@@ -100,16 +109,21 @@ def alone(terms: NDArray[Any], start: Doubles) -> NDArray[Any]:
 
 def best(data: Answered, singles: Doubles) -> Ints:
     """(F,) the source that was right oftenest on each weighting's rows; the likelier one where two were."""
-    right = np.zeros(singles.shape[:2])
-    for s in data.layout.slices:
-        block, truth = singles[..., s], data.truth[:, s]
-        top = block == block.max(axis=2, keepdims=True)
-        right += (top * truth[:, None]).sum(axis=2) / top.sum(axis=2)
+    right = hits(singles, data.truth[:, None], data.layout)
     _, logs = fit.softmax(singles, data.layout)
     likely = (logs * data.truth[:, None]).sum(axis=2)
     score = data.weights @ right + 1e-4 * (data.weights @ likely)
     out: Ints = score.argmax(axis=1)
     return out
+
+
+def hits(logits: Doubles, truth: Doubles, layout: Layout) -> Doubles:
+    """Of how many atoms the likeliest choice is right, ties drawn. (..., width), (..., width) -> (...)."""
+    right = 0.0
+    for s in layout.slices:
+        top = logits[..., s] == logits[..., s].max(axis=-1, keepdims=True)
+        right = right + (top * truth[..., s]).sum(axis=-1) / top.sum(axis=-1)
+    return np.asarray(right)
 
 
 def _scaled(data: Answered, term: Doubles, spread: float = SURE) -> tuple[Doubles, Doubles]:
@@ -156,7 +170,7 @@ def _class_by_class(data: Answered, pooled: Fitted) -> Fitted:
 def blend(found: Mapping[str, Fitted], trust: Mapping[str, float]) -> list[Fitted]:
     """As few candidates as have the same logits together: those on the same terms become one."""
     out = []
-    for of in (SINGLE, MAJORITY, SHARED):
+    for of in (SINGLE, MAJORITY, CROWD, SHARED):
         parts = [(found[name], share) for name, share in trust.items() if found[name].of == of]
         if not parts:
             continue
@@ -175,13 +189,17 @@ def blend(found: Mapping[str, Fitted], trust: Mapping[str, float]) -> list[Fitte
     return out
 
 
-def say(found: Sequence[Fitted], sources: Sequence[Source], rows: slice, layout: Layout) -> Floats:
+def say(
+    found: Sequence[Fitted], sources: Sequence[Source], rows: slice, layout: Layout, crowd: Crowd | None = None
+) -> Floats:
     """The sum of the candidates' logits on rows of the pool, (m, width)."""
     terms = design(sources, rows, layout)
     out = np.zeros((len(terms), layout.width), np.float32)
     for one in found:
         if one.of == MAJORITY:
             out += np.float32(one.exponents.max(initial=0.0)) * tally(sources, rows, layout)
+        elif one.of == CROWD and crowd is not None:
+            out += np.float32(one.exponents.max(initial=0.0)) * crowd.says(sources, rows, layout)
         elif one.of == SINGLE:
             which = int(one.exponents.argmax())
             out += np.float32(one.exponents[which]) * alone(terms, starts(sources))[:, which]

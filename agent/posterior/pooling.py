@@ -2,8 +2,8 @@
 
 The pool is logarithmic: P(y_i = k) ∝ exp(b_k + Σ_j w_j log p_ijk) (Genest & Zidek 1986; Heskes 1998). How it is fitted
 is settled on rows held out: every way is believed as far as it foretold what people said there (stacking by
-pseudo-likelihood, Yao et al. 2018), so that a rich way has to show that it is better than a simple one, and a simple
-one that it is better than a rich one.
+pseudo-likelihood, Yao et al. 2018) and named it, so that a rich way has to show that it is better than a simple one,
+and a simple one that it is better than a rich one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.posterior import fit
-from agent.posterior.candidates import FULL, MAJORITY, NEAREST, SHARED, SINGLE, Fitted, answered, blend, candidates, say
+from agent.posterior.candidates import (
+    ALIKE,
+    CROWD,
+    FULL,
+    MAJORITY,
+    NEAREST,
+    SHARED,
+    SINGLE,
+    Fitted,
+    answered,
+    blend,
+    candidates,
+    hits,
+    say,
+)
+from agent.posterior.crowd import Crowd, crowd
 from agent.posterior.risk import error, recalibrate
 from agent.posterior.sources import Doubles, Source, starts
 from agent.types import Floats, Ints, Layout
@@ -25,10 +40,11 @@ LEAST = 10
 """People's answers below which nothing is fitted."""
 FOLDS, FINE, FINE_UPTO = 5, 10, 200
 """Folds of the cross-validation, and of a small one: what is left to learn from should be nearly all."""
-CAUTION = 0.75
-"""By how much of the log-likelihood of held-out rows ways are told apart: these rows' answers are not independent of
-what each way was fitted on."""
-BEFORE = {SINGLE: 4.0, NEAREST: 4.0, SHARED: 4.0, FULL: 4.0, MAJORITY: 1.0}
+CAUTION, PLAIN = 0.3, 0.3
+"""By how much of the log-likelihood of held-out rows ways are told apart, and by each of them that is named rightly.
+Little of the first: these rows' answers are not independent of what each way was fitted on, and one way may be likelier
+than another on the whole and yet name fewer labels, which is what is delivered."""
+BEFORE = {SINGLE: 8.0, NEAREST: 8.0, SHARED: 4.0, FULL: 4.0, ALIKE: 4.0, CROWD: 4.0, MAJORITY: 1.0}
 """How far a way is believed before anybody answered, beside the others. Where fewer than three machines spoke, there is
 no crowd that a single one stands out from: the ways of the single source then count 1."""
 NOTHING = 0.01
@@ -76,16 +92,18 @@ def pool(
     worth = worth / worth.mean()
     folds = _folds(len(rows), seed)
     held_out = np.where(folds == np.arange(folds.max() + 2)[:, None], 0.0, worth)
-    found = candidates(answered(sources, rows, truth, held_out, layout))
+    votes = crowd(sources, layout, seed)
+    found = candidates(answered(sources, rows, truth, held_out, layout, votes))
     held = {name: one.logits[folds, np.arange(len(rows))] for name, one in found.items()}
     scores = {
         name: float(-(fit.softmax(z, layout)[1] * truth).sum(axis=1) @ worth / len(rows)) for name, z in held.items()
     }
-    trust = _trust(scores, len(rows))
+    named = {name: float(hits(z, truth, layout) @ worth) for name, z in held.items()}
+    trust = _trust(scores, named, len(rows))
     unseen = np.asarray(np.sum([share * held[name] for name, share in trust.items()], axis=0))
     temperature = _temperature(unseen, truth, worth, layout)
     together = blend(found, trust)
-    posterior = _everywhere(together, sources, layout, temperature)
+    posterior = _everywhere(together, sources, layout, temperature, votes)
     risk = error(posterior, layout.slices)
     posterior[rows] = layout.normalise((temperature * unseen).astype(np.float32))
     guess = error(posterior[rows], layout.slices)
@@ -109,12 +127,14 @@ def _unfitted(sources: Sequence[Source], layout: Layout) -> Pooled:
     return Pooled(posterior, error(posterior, layout.slices), UNTOUCHED, {}, {UNTOUCHED: 1.0}, weights, 1.0)
 
 
-def _trust(scores: Mapping[str, float], m: int) -> Mapping[str, float]:
-    """Way -> how far it is believed: exp(−caution · log-loss of all held-out rows), times what it was before."""
-    least = min(scores.values())
+def _trust(scores: Mapping[str, float], named: Mapping[str, float], m: int) -> Mapping[str, float]:
+    """Way -> how far it is believed: exp(plain · held-out rows named rightly − caution · their log-loss), times what it
+    was before."""
+    merit = {name: PLAIN * named[name] - CAUTION * m * loss for name, loss in scores.items()}
+    most = max(merit.values())
     crowd = MAJORITY in scores
     before = {name: BEFORE[name] if crowd or name in (SHARED, FULL) else 1.0 for name in scores}
-    raw = {name: before[name] * np.exp(-CAUTION * m * (loss - least)) for name, loss in scores.items()}
+    raw = {name: before[name] * np.exp(value - most) for name, value in merit.items()}
     kept = {name: value for name, value in raw.items() if value >= NOTHING * sum(raw.values())}
     return {name: float(value / sum(kept.values())) for name, value in kept.items()}
 
@@ -144,11 +164,13 @@ def _wrong(posterior: Floats, truth: Doubles, layout: Layout) -> Doubles:
     return out
 
 
-def _everywhere(found: Sequence[Fitted], sources: Sequence[Source], layout: Layout, temperature: float) -> Floats:
+def _everywhere(
+    found: Sequence[Fitted], sources: Sequence[Source], layout: Layout, temperature: float, votes: Crowd | None = None
+) -> Floats:
     """The posterior of all rows, block by block."""
     n = len(sources[0].logs)
     out = np.empty((n, layout.width), np.float32)
     for begin in range(0, n, BLOCK):
         rows = slice(begin, begin + BLOCK)
-        out[rows] = layout.normalise(np.float32(temperature) * say(found, sources, rows, layout))
+        out[rows] = layout.normalise(np.float32(temperature) * say(found, sources, rows, layout, votes))
     return out
