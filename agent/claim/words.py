@@ -23,6 +23,8 @@ def sentence(c: Certificate) -> str:
 
 def lines(c: Certificate) -> list[str]:
     """The claim, and what is certified of a part where it is not met for all."""
+    if c.commitment.get("test") == "walk":
+        return [of_walk(c)]
     if c.commitment.get("of") == "file":
         return [of_file(c), *_classes(c), *_human(c)]
     part, out = c.accepted, [sentence(c)]
@@ -75,6 +77,30 @@ def of_file(c: Certificate) -> str:
         f"would have said,{once} with {_percent(1 - c.delta)} % confidence: {c.audited:,} drawn at random were "
         f"answered, {c.wrong:,} of the labels checked were wrong{missing}, look {c.look}. "
         f"The target of {_percent(c.target)} % {verdict}."
+    )
+
+
+def of_walk(c: Certificate) -> str:
+    """What is certified of a finished file whose rest people label."""
+    walked, people = c.accepted, str(c.extra.get("people_are", ""))
+    truth = f" ({people})" if people.startswith("simulated") else f" ({c.truth})" if c.truth else ""
+    confidence = f"with {_percent(1 - c.delta)} % confidence"
+    made_of = (
+        f"{walked['people']:,} are people's, {walked['machine']:,} the file's own, the surest; {c.audited:,} drawn "
+        f"by chance among the surest were answered, {c.wrong:,} of these were wrong"
+        f"{f' ({c.missing:,} of them because nobody could tell)' if c.missing else ''}, look {c.look}"
+    )
+    if not c.met and walked["left_open"]:
+        return (
+            f"Once people{truth} have labeled the other {walked['left_open']:,}, at least "
+            f"{_floored(walked['wrong_at_most'], c.items)} % of the {c.items:,} labels are what they said or would "
+            f"have said, {confidence}: {made_of}."
+        )
+    verdict = "is met" if c.met else "is not met"
+    nobody = f" {walked['left_open']:,} that no person labeled count as wrong." if walked["left_open"] else ""
+    return (
+        f"At least {_floored(c.wrong_at_most, c.items)} % of the {c.items:,} labels are what the people{truth} said or "
+        f"would have said, {confidence}: {made_of}.{nobody} The target of {_percent(c.target)} % {verdict}."
     )
 
 

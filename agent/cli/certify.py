@@ -45,7 +45,7 @@ _OPEN = click.FloatRange(0, 1, min_open=True, max_open=True)
 @click.option(
     "--now",
     is_flag=True,
-    help="Take the exact test's look now, though questions to people are open and count as wrong.",
+    help="Take the exact test's look now, though open questions count as wrong; with --left people: leave the walk.",
 )
 @click.option("--gold-by", metavar="WHO", help="FILE: people, column:NAME, or a file of recorded votes.")
 @click.option("--label", metavar="COLUMN", help="FILE: the column of the labels.")
@@ -58,6 +58,11 @@ _OPEN = click.FloatRange(0, 1, min_open=True, max_open=True)
 @click.option("--guidelines", default="", help="FILE: how people are to decide in doubtful cases.")
 @click.option("--labels", default="", metavar="A,B", help="FILE: further labels people may choose.")
 @click.option("--after", default="", metavar="FILE", help="FILE: the block before this one, where files are a stream.")
+@click.option(
+    "--left",
+    type=click.Choice(["open", "people"]),
+    help="What becomes of labels that are not certified: people label them, or not; goal.left when not given.",
+)
 @click.option("--again", is_flag=True, help="FILE: take another look, of a file or at terms that have changed.")
 @common
 @click.pass_context
@@ -65,7 +70,7 @@ def certify(
     context: click.Context, common: Common, file: str | None, verify: bool, accuracy: float | None,
     delta: float | None, test: str | None, classes: tuple[str, ...], now: bool, gold_by: str | None, label: str | None,
     text: tuple[str, ...], own: str | None, confidence: str | None, cluster: str | None, audit: int | None,
-    question: str, guidelines: str, labels: str, after: str, again: bool,
+    question: str, guidelines: str, labels: str, after: str, left: str | None, again: bool,
 ) -> None:  # fmt: skip
     """Say how good labels are, measured on items drawn at random and labeled blind by people.
 
@@ -83,18 +88,21 @@ def certify(
       tutelage certify --accuracy 0.9
       tutelage certify --verify
       tutelage certify labels.parquet --gold-by people --target 0.95
+      tutelage certify labels.parquet --gold-by people --left people
     """
     if file is not None:
         from agent.cli import finished
 
         told = finished.Told(
             file, accuracy, delta, test, gold_by or "people", label, text, own, confidence, cluster, audit,
-            question, guidelines, labels, classes, after, now, again,
+            question, guidelines, labels, classes, after, now, again, left,
         )  # fmt: skip
         context.exit(finished.verified(common, file) if verify else finished.certified(common, told))
     for name, given in (("--gold-by", gold_by), ("--label", label), ("--again", again), ("--audit", audit)):
         if given:
             raise UserError(f"{name} is for a finished file: name it, as in  tutelage certify labels.parquet {name}")
+    if left:
+        common.overrides.append(f"goal.left={left}")
     _run(context, common, verify, accuracy, delta, test, classes, now)
 
 

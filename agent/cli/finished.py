@@ -38,6 +38,7 @@ class Told:
     after: str
     now: bool
     again: bool
+    left: str | None
 
 
 def certified(common: Common, told: Told) -> int:
@@ -50,14 +51,18 @@ def certified(common: Common, told: Told) -> int:
     terms = finished.Terms(
         Wanted(told.text, told.label, sure, told.cluster, told.own),
         told.target, told.delta, told.test, seed, told.audit, told.question, told.guidelines,
-        tuple(name.strip() for name in told.labels.split(",") if name.strip()), told.classes, told.after,
+        tuple(name.strip() for name in told.labels.split(",") if name.strip()), told.classes, told.after, told.left,
     )  # fmt: skip
     standing = finished.look(told.file, terms, told.gold, told.again, told.now)
     made, toml = standing.certificate, f"{standing.folder}/tutelage.toml"
-    decided = made.met or standing.over or bool(made.extra["early"])
+    if isinstance(standing, finished.Along):
+        from agent.cli import rest
+
+        return rest.show(common, told.file, standing)
+    decided = standing.decided
     more = made.met and standing.open and not standing.proved  # of classes that are not certified yet
     code = DONE if standing.proved else WAITING if more or not decided else UNCERTIFIED
-    words = lines(made) if decided else _so_far(standing)
+    words = lines(made) if decided else so_far(standing)
     expected = {} if decided or standing.heard else _expected(standing)
     steps = (
         []
@@ -85,13 +90,14 @@ def certified(common: Common, told: Told) -> int:
         "next": steps,
     }
     stream = made.extra.get("drift", {})
-    words += _stream(stream, int(standing.committed.body["block"]))
-    out = [*words, *_table(expected), *_mends(standing), *_way(standing, steps)]
+    words += stream_lines(stream, int(standing.committed.body["block"]))
+    out = [*words, *_table(expected), *_mends(standing), *waiting(standing, steps)]
     common.show(body, "\n".join([*out, *([str(body["path"])] if decided else [])]))
     return code
 
 
-def _stream(found: Mapping[str, Any], block: int) -> list[str]:
+def stream_lines(found: Mapping[str, Any], block: int) -> list[str]:
+    """Whether labels have become worse than their confidences say."""
     if found.get("alarm"):
         evidence = f"evidence {found['highest']:.0f} : 1 over {many(found['blocks'], 'block')}"
         mend = "ask the large model and people about this block, and measure the confidences anew"
@@ -99,17 +105,22 @@ def _stream(found: Mapping[str, Any], block: int) -> list[str]:
     return [f"Block {block} of its stream: no sign that labels have become worse."] if found and block > 1 else []
 
 
-def _so_far(standing: Standing) -> list[str]:
+def frozen(body: Mapping[str, Any]) -> str:
+    """What was frozen, in a line."""
+    columns = body["columns"]
+    parts = [f"labels in {columns['label']!r}", f"text in {', '.join(map(repr, columns['text']))}"]
+    parts += [f"{name} in {columns[name]!r}" for name in ("confidence", "cluster") if columns[name]]
+    return f"Frozen: {body['rows']:,} rows, {'; '.join(parts)}; sha256 {body['sha256'][:12]}…"
+
+
+def so_far(standing: Standing) -> list[str]:
+    """Where an audit stands before it is decided."""
     body, made = standing.committed.body, standing.certificate
     if not standing.heard:
-        columns = body["columns"]
-        parts = [f"labels in {columns['label']!r}", f"text in {', '.join(map(repr, columns['text']))}"]
-        parts += [f"{name} in {columns[name]!r}" for name in ("confidence", "cluster") if columns[name]]
-        frozen = f"Frozen: {body['rows']:,} rows, {'; '.join(parts)}; sha256 {body['sha256'][:12]}…"
         promised = (
             f"the order of the audit (seed {body['seed']}), the target of {100 * body['target']:.4g} %, the risk of"
         )
-        return [frozen, f"Committed, look {body['look']}: {promised} {100 * body['delta']:.4g} %."]
+        return [frozen(body), f"Committed, look {body['look']}: {promised} {100 * body['delta']:.4g} %."]
     missing = f", {made.missing:,} could not be told" if made.missing else ""
     head = f"Not certified yet: {many(standing.heard, 'answer')}, {made.wrong:,} wrong{missing}."
     if standing.committed.exact:
@@ -120,9 +131,9 @@ def _so_far(standing: Standing) -> list[str]:
 
 def _expected(standing: Standing) -> dict[float, tuple[int, int]]:
     """Questions by how right the labels may be: median and 90th of 100."""
-    from agent.claim.finished import forecast
+    from agent.claim.finished import Committed, forecast
 
-    if standing.committed.exact:
+    if not isinstance(standing.committed, Committed) or standing.committed.exact:
         return {}
     target = float(standing.committed.body["target"])
     return forecast(standing.committed, [round(1 - (1 - target) * share, 4) for share in LIKELY])
@@ -144,7 +155,8 @@ def _mends(standing: Standing) -> list[str]:
     return [f"{many(found, 'wrong label')} found; the claim counts them as mended: see {where}"] if found else []
 
 
-def _way(standing: Standing, steps: list[str]) -> list[str]:
+def waiting(standing: Standing, steps: list[str]) -> list[str]:
+    """The next steps."""
     if not steps:
         return []
     waits = many(standing.open, "question waits", "questions wait")

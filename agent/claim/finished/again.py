@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+from agent.claim.finished.along import Along, hear
+from agent.claim.finished.deliver import differs
 from agent.claim.finished.folder import opened
-from agent.claim.finished.standing import stand
-from agent.claim.finished.terms import Terms, commit, wanted_of
+from agent.claim.finished.paced import promised
+from agent.claim.finished.terms import Terms, wanted_of
 from agent.claim.paper import plain
 from agent.claim.promise import sha_of
 from agent.data import whole
@@ -38,11 +40,14 @@ def verify(path: str) -> list[str]:
         frozen = whole(path, wanted_of(body))
         if frozen.sha256 != body["sha256"]:
             return [*problems, f"{path} is not the file that was certified: its sha256 is another"]
-        made = commit(frozen, Terms(), room.questions, look, body)
+        made = promised(frozen, Terms(), room.questions, look, body)
         for name, value in made.body.items():
             if body.get(name) != value:
                 problems.append(f"{name}: look {look} committed to {body.get(name)!r}, the file gives {value!r}")
-        derived = plain(stand(room, frozen, made, early, upto).certificate)
+        standing = hear(room, frozen, made, early, upto)
+        derived = plain(standing.certificate)
+        if isinstance(standing, Along):
+            problems += differs(room, frozen, standing)
         if not any({**c["body"], "extra": 0} == {**derived, "extra": 0} for c in room.store.certificates()):
             problems.append("the ledger holds no such certificate")
         for name, value in derived.items():

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from agent import certify, prompt
 from agent import config as settings
-from agent.claim.finished.terms import Committed, Terms, item_id
+from agent.claim.finished.terms import Promise, Terms, item_id
 from agent.config import Config
 from agent.data import Whole, beside
 from agent.errors import ConfigError, DataError
 from agent.pool import Pool
 from agent.store import Store
-from agent.types import Call, Item, Part
+from agent.types import Call, Item, Part, Stream
 
 MOST_LABELS = 1_000
 
@@ -123,7 +123,7 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def cards_of(whole: Whole, made: Committed, texts: dict[int, tuple[str, ...]], unit: int) -> dict[str, list[int]]:
+def cards_of(whole: Whole, made: Promise, texts: dict[int, tuple[str, ...]], unit: int) -> dict[str, list[int]]:
     """The questions of a unit: item -> the rows it answers for. Rows of one text in a unit are one question."""
     by_text: dict[tuple[str, ...], list[int]] = {}
     for row in made.units.rows_of(unit).tolist():
@@ -131,14 +131,19 @@ def cards_of(whole: Whole, made: Committed, texts: dict[int, tuple[str, ...]], u
     return {item_id(whole, rows[0]): rows for rows in by_text.values()}
 
 
-def texts_of(whole: Whole, made: Committed, units: Sequence[int]) -> dict[int, tuple[str, ...]]:
+def texts_of(whole: Whole, made: Promise, units: Sequence[int]) -> dict[int, tuple[str, ...]]:
     """Row -> its texts, of all rows of these units."""
     rows = [row for unit in units for row in made.units.rows_of(unit).tolist()]
     return dict(zip(rows, whole.texts(rows), strict=True))
 
 
-def ask(room: Room, whole: Whole, made: Committed, units: Sequence[int]) -> int:
-    """Put questions about these units into the queue, in this order; those that are there already stay. How many."""
+def ask(
+    room: Room, whole: Whole, made: Promise, units: Sequence[int], purpose: Stream = "audit", sample: int = 0
+) -> int:
+    """Put questions about these units into the queue, in this order; those that are there already stay. How many.
+
+    sample: 1 to put a question once more that nobody could tell.
+    """
     texts = texts_of(whole, made, units)
     first = {item: rows[0] for unit in units for item, rows in cards_of(whole, made, texts, unit).items()}
     known = set(room.pool.ids)
@@ -153,5 +158,5 @@ def ask(room: Room, whole: Whole, made: Committed, units: Sequence[int]) -> int:
         shard, _ = room.pool.append(entries)
         room.store.add_items(list(new), names, os.path.basename(room.pool.path(shard)))
     recipe = room.recipe
-    calls = [Call(prompt.key(recipe, item, 0), recipe, item, "person", purpose="audit", turn=-1) for item in first]
+    calls = [Call(prompt.key(recipe, item, sample), recipe, item, "person", sample, purpose, turn=-1) for item in first]
     return len(room.store.reserve(calls, None))

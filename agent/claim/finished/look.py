@@ -11,10 +11,14 @@ from typing import Any
 from agent import certify
 from agent import config as settings
 from agent.claim.evidence import people_are
+from agent.claim.finished.along import Along, hear
+from agent.claim.finished.along import put as put_along
+from agent.claim.finished.deliver import deliver
 from agent.claim.finished.folder import Room, ask, begin, begun, folder_of, opened
-from agent.claim.finished.standing import Standing, asked_of, members, stand
+from agent.claim.finished.paced import Paced, promised
+from agent.claim.finished.standing import Standing, asked_of, members
 from agent.claim.finished.stream import drift, follow, followed
-from agent.claim.finished.terms import Committed, Terms, commit, item_id, wanted_of
+from agent.claim.finished.terms import Committed, Terms, item_id, wanted_of
 from agent.claim.paper import plain, write
 from agent.claim.promise import sha_of
 from agent.data import Whole, whole
@@ -33,7 +37,7 @@ def look(path: str, terms: Terms, gold: str = "people", again: bool = False, ear
 
     gold: "people", who answer the queue; "column:NAME", or a file of recorded votes, which answer at once. again: one
     more look, at its own risk, because the file or the terms are others. early: the exact test's one look, although
-    questions are open: they count as wrong.
+    questions are open: they count as wrong; a walk is left where it stands, and people label the rest.
 
     Raises:
         DataError: the file is gone, has changed, or its columns are not what was committed.
@@ -45,16 +49,23 @@ def look(path: str, terms: Terms, gold: str = "people", again: bool = False, ear
         file, made = _committed(room, path, terms, truth, again)
         if (spent := _spent(room, made)) is not None:
             upto = int(spent["extra"]["answers_up_to"])
-            return _noted(room, path, stand(room, file, made, bool(spent["extra"]["early"]), upto))
-        standing = _further(room, file, made, _recorded(room, file, gold), early and made.exact)
+            return _noted(room, path, hear(room, file, made, bool(spent["extra"]["early"]), upto))
+        standing = _further(room, file, made, _recorded(room, file, gold), early and not _anytime(made))
         standing = _noted(room, path, standing)
         _corrections(room, file, standing)
-        if standing.certificate.met or standing.over or (early and made.exact):
+        if standing.decided:
             body = plain(standing.certificate)
             if not any(c["body"] == body for c in room.store.certificates()):
                 room.store.add_certificate(standing.certificate.labels_sha256, body)
             write(body, folder_of(path) / "certificate.json")
+        if isinstance(standing, Along) and standing.decided:
+            deliver(room, file, standing)
         return standing
+
+
+def _anytime(made: Committed | Paced) -> bool:
+    """Whether it is looked at after every answer, so that there is no early look."""
+    return isinstance(made, Committed) and not made.exact
 
 
 def _noted(room: Room, path: str, standing: Standing) -> Standing:
@@ -86,13 +97,13 @@ def _flat(value: Value) -> str:
     return value if isinstance(value, str) else "|".join(value)
 
 
-def _spent(room: Room, made: Committed) -> dict[str, Any] | None:
+def _spent(room: Room, made: Committed | Paced) -> dict[str, Any] | None:
     """The certificate for which the exact test's one look was taken."""
     bodies = [c["body"] for c in room.store.certificates() if c["body"]["look"] == made.body["look"]]
     return bodies[-1] if bodies and made.exact else None
 
 
-def _committed(room: Room, path: str, terms: Terms, truth: str | None, again: bool) -> tuple[Whole, Committed]:
+def _committed(room: Room, path: str, terms: Terms, truth: str | None, again: bool) -> tuple[Whole, Committed | Paced]:
     """The file and the promise it is under: the last one, or a new one, durable before any question is put."""
     earlier = room.store.commitments()
     if not earlier:
@@ -107,7 +118,7 @@ def _committed(room: Room, path: str, terms: Terms, truth: str | None, again: bo
     if again:
         wanted = terms.wanted if terms.wanted.label or terms.wanted.text else wanted_of(last)
         file = whole(path, dataclasses.replace(wanted, truth=truth))
-        fresh = commit(file, terms, room.questions, int(last["look"]) + 1, last)
+        fresh = promised(file, terms, room.questions, int(last["look"]) + 1, last)
         if _same(fresh.body, last):
             raise DataError(f"{path} and the terms are those of look {last['look']}: there is nothing to look at again")
         if fresh.body["sha256"] != last["sha256"]:
@@ -120,13 +131,13 @@ def _committed(room: Room, path: str, terms: Terms, truth: str | None, again: bo
             f"{room.folder / 'tutelage.toml'} was changed: its questions are not those that were committed. Put it "
             "back, or take another look with --again"
         )
-    made = commit(file, Terms(), room.questions, int(last["look"]), last)
+    made = promised(file, Terms(), room.questions, int(last["look"]), last)
     if dict(made.body) != last or sha_of(last) != earlier[-1]["sha256"]:
         raise Damaged(f"the commitment in {room.folder} is not what this file and its terms give: restore a copy of it")
     return file, made
 
 
-def _promise(room: Room, file: Whole, terms: Terms, number: int, earlier: dict[str, Any] | None) -> Committed:
+def _promise(room: Room, file: Whole, terms: Terms, number: int, earlier: dict[str, Any] | None) -> Committed | Paced:
     known = set(room.config.task.labels)
     used = {name for value in file.names for name in ([value] if isinstance(value, str) else value)}
     if strange := sorted(used - known):
@@ -134,13 +145,13 @@ def _promise(room: Room, file: Whole, terms: Terms, number: int, earlier: dict[s
             f"label {strange[0]!r} of {file.path} is none of those people are asked to choose from: add it under "
             f"[task.labels] of {room.folder / 'tutelage.toml'}"
         )
-    made = commit(file, terms, room.questions, number, earlier)
+    made = promised(file, terms, room.questions, number, earlier)
     room.store.add_commitment(number, sha_of(made.body), dict(made.body))
     return made
 
 
 def _same(fresh: Any, last: Any) -> bool:
-    own = {"look", "risk_of_this_look", "order_sha256", "strata"}
+    own = {"look", "risk_of_this_look", "order_sha256", "strata", "shares", "coins_sha256"}
     return {k: v for k, v in fresh.items() if k not in own} == {k: v for k, v in last.items() if k not in own}
 
 
@@ -155,12 +166,13 @@ def _unchanged(path: str, file: Whole, terms: Terms, last: dict[str, Any], at: f
             f"{last['sha256'][:12]}…; the answers so far are about the other one. Put that back, or {mend}"
         )
     told: dict[str, Any] = {"target": terms.target, "delta": terms.delta, "test": terms.test, "seed": terms.seed}
-    told |= {"draws": terms.audit, "classes": list(terms.classes) or None}
+    told |= {"draws": terms.audit, "classes": list(terms.classes) or None, "left": terms.left}
+    then = {"left": "open", "draws": 0, "classes": [], **last}
     for name, value in told.items():
-        if value is not None and value != last[name]:
+        if value is not None and value != then[name]:
             called = {"draws": "audit", "classes": "class"}.get(name, name)
             raise DataError(
-                f"--{called} {value}: this look has committed to {last[name]} before it heard an answer; leave it out, "
+                f"--{called} {value}: this look has committed to {then[name]} before it heard an answer; leave it out, "
                 f"or {mend}"
             )
     wanted = {"label": terms.wanted.label, "confidence": terms.wanted.confidence, "cluster": terms.wanted.cluster}
@@ -207,23 +219,29 @@ def _from_column(file: Whole) -> Answerer:
     return answer
 
 
-def _further(room: Room, file: Whole, made: Committed, answerer: Answerer | None, early: bool) -> Standing:
+def _further(room: Room, file: Whole, made: Committed | Paced, answerer: Answerer | None, early: bool) -> Standing:
     """Hear what there is; while the test is undecided and nothing is open, put further questions."""
     while True:
-        standing = stand(room, file, made, early)
+        standing = hear(room, file, made, early)
         _corrections(room, file, standing)
-        if standing.proved or standing.over or early or (standing.open and answerer is None):
+        over = standing.proved or standing.over or (early and made.exact)
+        if over or (standing.open and answerer is None):
             return standing
-        if not standing.open:
-            units = _next(room, file, made, standing)
-            if not units:
-                return standing
-            ask(room, file, made, units)
+        if not standing.open and not _put(room, file, made, standing):
+            return standing
         if answerer is None:
-            return stand(room, file, made, early)
+            return hear(room, file, made, early)
         for call in room.store.open_calls(annotator="person"):
             item = room.pool.item(room.pool.position(call.item))
             room.store.record_now(call.key, answerer(item, call.sample))
+
+
+def _put(room: Room, file: Whole, made: Committed | Paced, standing: Standing) -> int:
+    """Put the next questions; how many."""
+    if isinstance(made, Committed):
+        units = _next(room, file, made, standing)
+        return ask(room, file, made, units) if units else 0
+    return put_along(room, file, made, standing) if isinstance(standing, Along) else 0
 
 
 def _next(room: Room, file: Whole, made: Committed, standing: Standing) -> list[int]:

@@ -14,7 +14,7 @@ from agent import config as settings
 from agent.certify import strata
 from agent.claim.classes import Part, bears, differs, judge, within
 from agent.claim.finished.folder import Room, cards_of, texts_of
-from agent.claim.finished.terms import Committed, item_id
+from agent.claim.finished.terms import Committed, Promise, item_id
 from agent.data import Whole
 from agent.errors import Unparsable
 from agent.types import Certificate, Ints, Value
@@ -22,10 +22,11 @@ from agent.types import Certificate, Ints, Value
 
 @dataclass(frozen=True)
 class Word:
-    """What came of a question. value None: nobody could tell."""
+    """What came of a question. value None: nobody could tell. sample: 1 where it was put a second time."""
 
     value: Value | None
     who: str
+    sample: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Standing:
     is another."""
 
     certificate: Certificate
-    committed: Committed
+    committed: Promise
     folder: str
     heard: int
     asked: int
@@ -52,9 +53,15 @@ class Standing:
         """Whether no further answer can change anything: all that may be asked is answered."""
         return self.heard >= self.committed.most
 
+    @property
+    def decided(self) -> bool:
+        """Whether there is a certificate to write down."""
+        return self.certificate.met or self.over or bool(self.certificate.extra["early"])
 
-def words_of(room: Room, upto: int | None = None) -> tuple[dict[str, Word], int]:
-    """Item -> the last word on it, and the number of the last answer read. `upto`: read none after this number."""
+
+def words_of(room: Room, upto: int | None = None, first: bool = False) -> tuple[dict[str, Word], int]:
+    """Item -> the last word on it, and the number of the last answer read. `upto`: read none after this number.
+    `first`: only answers to questions as they were put the first time."""
     task, kind = settings.the_task(room.config), settings.kind(room.config)
     words: dict[str, Word] = {}
     seen = 0
@@ -62,6 +69,8 @@ def words_of(room: Room, upto: int | None = None) -> tuple[dict[str, Word], int]
         if upto is not None and seq > upto:
             break
         seen = seq
+        if first and call.sample:
+            continue
         if status != "ok":
             words.pop(call.item, None)
             continue
@@ -74,7 +83,7 @@ def words_of(room: Room, upto: int | None = None) -> tuple[dict[str, Word], int]
                 read = {}
             if read:
                 value = kind.value(task, {atom: max(d, key=d.__getitem__) for atom, d in read.items()})
-        words[call.item] = Word(value, answer.who)
+        words[call.item] = Word(value, answer.who, call.sample)
     return words, seen
 
 

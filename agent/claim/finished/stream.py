@@ -39,7 +39,7 @@ def follow(path: str, after: str) -> dict[str, Any]:
             "look": int(last["look"]),
             "block": int(last["block"]) + 1,
             "after": {"path": where, "sha256": last["sha256"]},
-            **{name: last[name] for name in ("target", "delta", "test")},
+            **{name: last[name] for name in ("target", "delta", "test", "left") if name in last},
         }
 
 

@@ -39,6 +39,7 @@ class Terms:
     labels: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     after: str = ""
+    left: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,10 @@ class Units:
 
 
 @dataclass(frozen=True)
-class Committed:
-    """A promise with all that follows from it: the plan of the audit, and the units in the order of the draw."""
+class Promise:
+    """What was promised, with what follows from it: units, and the order in which they are asked about."""
 
     body: Mapping[str, Any]
-    plan: strata.Plan
     units: Units
     order: Ints
 
@@ -78,6 +78,13 @@ class Committed:
     def most(self) -> int:
         """How many units may be asked about."""
         return int(self.body["draws"]) if self.exact else len(self.order)
+
+
+@dataclass(frozen=True)
+class Committed(Promise):
+    """The promise to test all labels as they are. order: the order of the draw."""
+
+    plan: strata.Plan
 
 
 def units_of(whole: Whole) -> Units:
@@ -109,9 +116,9 @@ def commit(
         DataError: the terms do not go with the file.
     """
     before = earlier or {}
-    target = _first(terms.target, before.get("target"), 0.95)
-    delta, test = _first(terms.delta, before.get("delta"), 0.05), _first(terms.test, before.get("test"), "anytime")
-    seed, block = _first(terms.seed, before.get("seed"), 0), int(before.get("block", 1))
+    target = first_of(terms.target, before.get("target"), 0.95)
+    delta, test = first_of(terms.delta, before.get("delta"), 0.05), first_of(terms.test, before.get("test"), "anytime")
+    seed, block = first_of(terms.seed, before.get("seed"), 0), int(before.get("block", 1))
     spent = certify.risk_of_look(delta, look)
     units, allowed = units_of(whole), math.floor((1 - target) * whole.rows + 1e-9)
     if test == "exact" and units.size is not None:
@@ -127,7 +134,7 @@ def commit(
         "of": "file",
         "sha256": whole.sha256,
         "rows": whole.rows,
-        "columns": _told(whole.wanted),
+        "columns": told(whole.wanted),
         "labels_sha256": labels_sha256(whole),
         "questions": questions,
         "target": target,
@@ -145,7 +152,7 @@ def commit(
         "draws": draws,
         "order_sha256": hashlib.sha256(order.astype("<i8").tobytes()).hexdigest(),
     }
-    return Committed(body, plan, units, order)
+    return Committed(body, units, order, plan)
 
 
 def _classes(whole: Whole, terms: Terms, before: Mapping[str, Any]) -> list[str]:
@@ -159,11 +166,13 @@ def _classes(whole: Whole, terms: Terms, before: Mapping[str, Any]) -> list[str]
     return named
 
 
-def _first(*values: Any) -> Any:
+def first_of(*values: Any) -> Any:
+    """The first that is told."""
     return next((value for value in values if value is not None), None)
 
 
-def _told(wanted: Wanted) -> dict[str, Any]:
+def told(wanted: Wanted) -> dict[str, Any]:
+    """The columns, as a promise names them."""
     found = dataclasses.asdict(wanted)
     del found["truth"]
     return json.loads(json.dumps(found))  # type: ignore[no-any-return]
