@@ -127,11 +127,11 @@ def _words(
         f"Mean gain over majority on the Alt-Test sets: {np.mean(alt):+.2f} (goal +7); on those not tuned on: {new}.",
         f"Worst against the better of majority and best single: {worst[1]:+.2f} on {worst[0]} (goal −0.5); among sets",
         f"not tuned on: {least[1]:+.2f} on {least[0]}. Mean over all sets: {np.mean(edges):+.2f}.",
-        f"The pool's spreads were chosen on {tuned},",
-        "llm_mmlu, toe_preference and simulated worlds. A first table (8 draws) showed losses on llm_fpb and",
-        "llm_alt_mtbench: since then votes are batch-calibrated, single sources trusted more and leanings begun at",
-        "people's shares; this was settled on the same sets and worlds, and on llm_alt_mtbench with other draws.",
-        "llm_babe: zero-shot and 4-shot of each model. Peers run with their own settings and see no people's label.",
+        f"The pool's spreads, and how far each way of pooling is believed, were chosen on {tuned},",
+        "llm_mmlu, toe_preference, votes_mrpc and simulated worlds, with draws other than these. Earlier tables of all",
+        "sets (8 and 200 draws) showed losses on llm_fpb, llm_alt_mtbench and llm_css_stance_trump; what was changed",
+        "since was settled on the sets named here. llm_babe: zero-shot and 4-shot of each model. Peers run with their",
+        "own settings and see no people's label.",
     ]
 
 

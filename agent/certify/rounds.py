@@ -72,20 +72,35 @@ class Round:
     aim: Aim
 
 
-def honest(seen: Doubles, wrong: Bools, risk: Doubles) -> Doubles:
+def honest(
+    seen: Doubles,
+    wrong: Bools | Doubles,
+    risk: Doubles,
+    weights: Doubles | None = None,
+    spread: tuple[float, float] = (OFFSET, SLOPE),
+) -> Doubles:
     """Risks held against answers to items that were drawn at random: a line in log-odds, drawn towards no change.
 
     Where people were asked about the least sure ones, all their answers together say how often unsure labels are wrong
     and little of sure ones. seen: (m,) risk of items drawn at random, predicted without their own answers; wrong: (m,)
-    whether the label was wrong; risk: (n,) of all. Returns (n,), in the same order of size as `risk`.
+    whether the label was wrong; risk: (n,) of all; weights: (m,) of the answers, 1 when None; spread: how far, in
+    log-odds, risks may be off as a whole and in their slope. Returns (n,), in the same order of size as `risk`.
     """
     x, y = _logit(seen), np.asarray(wrong, np.float64)
-    line, trust = np.array([0.0, 1.0]), np.array([OFFSET**-2, SLOPE**-2])
+    worth = np.ones(len(x)) if weights is None else weights
+    line, trust = np.array([0.0, 1.0]), np.array(spread) ** -2.0
     rows = np.stack([np.ones(len(x)), x], axis=1)
-    for _ in range(30):  # Newton; strictly convex, two numbers
+
+    def loss(line: Doubles) -> float:
+        z = rows @ line
+        return float(worth @ (np.logaddexp(0.0, z) - y * z) + trust @ (line - [0.0, 1.0]) ** 2 / 2)
+
+    for _ in range(50):  # Newton, the step halved until the loss does not grow; strictly convex, two numbers
         p = _expit(rows @ line)
-        slope = rows.T @ (y - p) - trust * (line - [0.0, 1.0])
-        step = np.linalg.solve((rows.T * (p * (1 - p))) @ rows + np.diag(trust), slope)
+        slope = rows.T @ (worth * (y - p)) - trust * (line - [0.0, 1.0])
+        step = np.linalg.solve((rows.T * (worth * p * (1 - p))) @ rows + np.diag(trust), slope)
+        while loss(line + step) > loss(line) and float(np.abs(step).max()) > 1e-9:
+            step = step / 2
         line = line + step
         if float(np.abs(step).max()) < 1e-9:
             break

@@ -9,18 +9,24 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.certify import rounds
 from agent.types import Floats
 
 Doubles = NDArray[np.float64]
 
-PRIOR = 40.0
-"""Imaginary answers that say the predicted error is right: with few real ones it is changed little."""
+SPREAD = (0.3, 0.2)
+"""How far, in log-odds, predicted errors may be off as a whole and in their slope: the pool's temperature was held
+against the same answers already. Isotonic regression with 40 to 400 imaginary answers (Ayer et al. 1955) foretold
+errors worse than no change at all, up to 300 answers (eval/LOG.md)."""
 KEEP = 1e-3
 """Share of the predicted error that is kept as it was, so that no two ranks fall together."""
 
 
-def recalibrate(predicted: Doubles, seen: Doubles, wrong: Doubles, weights: Doubles, prior: float = PRIOR) -> Doubles:
-    """Monotone regression of error on the rank of the predicted error (Ayer et al. 1955), with imaginary answers.
+def recalibrate(predicted: Doubles, seen: Doubles, wrong: Doubles, weights: Doubles) -> Doubles:
+    """A line in log-odds through what people's answers showed, drawn towards no change (Platt 1999, penalised).
+
+    Right on average only where the answers were drawn at random, or are weighed by the chance with which they were. Of
+    items sought out because they seemed doubtful, they say little about the others.
 
     Args:
         predicted: (n,) predicted chance of error of each item. seen: (m,) predicted for answered ones, by a fit that
@@ -30,20 +36,7 @@ def recalibrate(predicted: Doubles, seen: Doubles, wrong: Doubles, weights: Doub
     """
     if len(predicted) == 0 or len(seen) == 0:
         return predicted.astype(np.float64)
-    from scipy.optimize import isotonic_regression
-
-    imagined = np.quantile(predicted, (np.arange(int(prior)) + 0.5) / int(prior))
-    x = np.concatenate([seen, imagined])
-    y = np.concatenate([wrong, imagined])
-    v = np.concatenate([weights, np.ones(len(imagined))])
-    at, where = np.unique(x, return_inverse=True)
-    total = np.bincount(where, v)
-    level = isotonic_regression(np.bincount(where, v * y) / total, weights=total).x
-    # A step function would throw items of unlike confidence together: lines between the middles of the steps.
-    block = np.cumsum(np.concatenate([[0], np.diff(level) > 1e-12]))
-    mass = np.bincount(block, total)
-    middle, height = np.bincount(block, total * at) / mass, np.bincount(block, total * level) / mass
-    found = np.interp(predicted, np.concatenate([[0.0], middle]), np.concatenate([[min(height[0], 0.0)], height]))
+    found = rounds.honest(seen, wrong, predicted, weights, SPREAD)
     out: Doubles = np.clip((1 - KEEP) * found + KEEP * predicted, 0.0, 1.0)
     return out
 
