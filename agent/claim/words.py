@@ -90,7 +90,7 @@ def of_walk(c: Certificate) -> str:
         f"by chance among the surest were answered, {c.wrong:,} of these were wrong"
         f"{f' ({c.missing:,} of them because nobody could tell)' if c.missing else ''}, look {c.look}"
     )
-    if not c.met and walked["left_open"]:
+    if not c.met and walked["left_open"] > walked["given_up"]:
         return (
             f"Once people{truth} have labeled the other {walked['left_open']:,}, at least "
             f"{_floored(walked['wrong_at_most'], c.items)} % of the {c.items:,} labels are what they said or would "

@@ -85,7 +85,7 @@ def _along(room: Room, whole: Whole, made: Paced, early: bool, upto: int | None)
     waits[: now.accepted] &= heard[: now.accepted] & now.audited[: now.accepted]  # set aside: nobody could tell
     rest = made.order[np.flatnonzero(waits)[::-1]]
     lost = sum(row in last and last[row].sample > 0 for row in rest.tolist())
-    certificate = _certificate(made, now, first, last, spoken, wrong, rest, seen, early, len(differ))
+    certificate = _certificate(made, now, first, last, spoken, wrong, rest, lost, seen, early, len(differ))
     open_now = len(room.store.open_calls(annotator="person"))
     seconds = float(room.config.person.settings.seconds) if room.config.person else 0.0
     return Along(
@@ -124,7 +124,7 @@ def _differing(room: Room, whole: Whole, words: Mapping[int, Word]) -> dict[int,
 
 def _certificate(
     made: Paced, now: Way, first: Mapping[int, Word], last: Mapping[int, Word], spoken: Bools, wrong: Bools,
-    rest: Ints, seen: int, early: bool, mended: int,
+    rest: Ints, lost: int, seen: int, early: bool, mended: int,
 ) -> Certificate:  # fmt: skip
     """What may be said. Until a person has labeled them, the rows of the rest count as wrong."""
     body, rows = made.body, len(made.order)
@@ -172,6 +172,7 @@ def _certificate(
             "people": people,
             "machine": rows - len(rest) - people,
             "left_open": len(rest),
+            "given_up": lost,
             "errors_found": found,
             "errors_it_may_find": len(made.share),
             "wrong_at_most": bears,
