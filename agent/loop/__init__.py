@@ -341,7 +341,7 @@ def _settle(ground: Ground, last: Last, number: int, closing: bool, certified: b
     """
     board = ground.board
     board.refresh(ground.store, ground.recipes)
-    belief = believe(board, ground.student_says, measure.soft(ground), ground.person is not None)
+    belief = believe(board, ground.student_says, measure.soft(ground), ground.person is not None, ground.likest)
     routes = decisions.decide(ground, belief)
     covered = None
     if closing:

@@ -31,7 +31,8 @@ class Look:
             ground.board.refresh(ground.store, ground.recipes)
             turn.recall(ground)
             turn.teach_student(ground, lambda event: None, 0)
-            self.belief: Belief = believe(ground.board, ground.student_says, soft(ground), ground.person is not None)
+            people = ground.person is not None
+            self.belief: Belief = believe(ground.board, ground.student_says, soft(ground), people, ground.likest)
             self.routes: Routes = decisions.decide(ground, self.belief)
         except BaseException:
             ground.store.close()

@@ -84,6 +84,8 @@ class Ground:
     people_are: str
     order: Ints
     features: Any = None
+    likest: Ints | None = None
+    """(n, k) the likest other items of each, by the student's features; None before these are there."""
     ranker: Student | None = None
     """Ranks labels for shortlists where the ladder has no student."""
     student_says: np.ndarray[Any, Any] | None = None

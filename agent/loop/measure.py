@@ -119,6 +119,16 @@ def part_of(board: Board, rows: Ints) -> Board:
     return part
 
 
+def likest_of(graph: Ints | None, rows: Ints, n: int) -> Ints | None:
+    """Of each of these items the likest others among them, numbered as `rows` are; -1 where one is not among them."""
+    if graph is None:
+        return None
+    number = np.full(n + 1, -1, np.int64)
+    number[rows] = np.arange(len(rows))
+    out: Ints = number[graph[rows]]
+    return out
+
+
 def _heard(heard: Heard, rows: Ints) -> Heard:
     kept: dict[str, Any] = {
         name: None if (held := getattr(heard, name)) is None else held[rows] for name in vars(heard)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agent import ask, teach
+from agent import ask, posterior, teach
 from agent.belief import Belief, believe
 from agent.errors import Damaged, DataError
 from agent.loop import asks, forming, people, posting
@@ -101,6 +101,7 @@ def teach_student(ground: Ground, report: Report, turn: int) -> bool:
         return False
     if ground.features is None:
         ground.features = _read_pool(ground, student, report, turn)
+        ground.likest = posterior.nearest(ground.features)
     allowed = [m for m in ground.machines if m.traits.may_train_student]
     belief = believe(only(ground, allowed), None, soft(ground), ground.person is not None)
     lesson = teach.lesson(belief.machine, belief.machine_heard, board.words(), board.spoken, ground.layout)
@@ -135,7 +136,7 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
     out, board, store = Turned(), ground.board, ground.store
     board.refresh(store, ground.recipes)
     await asyncio.to_thread(learn, ground, report, number)
-    belief = believe(board, ground.student_says, soft(ground), ground.person is not None)
+    belief = believe(board, ground.student_says, soft(ground), ground.person is not None, ground.likest)
     routes = decide(ground, belief)
     written = write_decisions(ground, belief, routes, last, number, final=False)
     report(Event("decide", number, "", int((routes.action == ACCEPT).sum()), ground.n, numbers(ground, belief, routes)))

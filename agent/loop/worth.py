@@ -17,7 +17,7 @@ from agent.belief import Belief, believe
 from agent.board import Board
 from agent.loop import people
 from agent.loop.ground import Ground, Machine
-from agent.loop.measure import only, part_of, soft
+from agent.loop.measure import likest_of, only, part_of, soft
 from agent.types import Bools, Ints
 
 MACHINE_USD_PER_HOUR = 0.05
@@ -122,9 +122,9 @@ def _learn(ground: Ground, heard: Bools, before: Board, after: Board) -> route.S
     if int(use.sum()) < route.KNOWN:
         return None
     says = None if ground.student_says is None else ground.student_says[rows]
+    near, people_ = likest_of(ground.likest, rows, ground.n), ground.person is not None
     wrong = [
-        1 - believe(part_of(board, rows), says, soft(ground), ground.person is not None).unsaid[use]
-        for board in (before, after)
+        1 - believe(part_of(board, rows), says, soft(ground), people_, near).unsaid[use] for board in (before, after)
     ]
     return route.learn(wrong[0], wrong[1])
 

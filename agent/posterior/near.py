@@ -11,18 +11,22 @@ import numpy as np
 
 from agent.types import Floats, Ints, Layout
 
-EXACT = 20_000
-"""Items up to which all are compared with all; beyond, each is compared with so many drawn at random."""
+EXACT, FEWEST = 20_000, 2_000
+"""Items up to which all are compared with all. Beyond, each is compared with some drawn at random: with so many that no
+more pairs are looked at, and with that many at the fewest."""
 BLOCK = 2_048
 
 
 def nearest(features: Any, k: int = 10, seed: int = 0, exact: int = EXACT) -> Ints:
     """The `k` likest other items of each. features: (n, d), dense or scipy-sparse -> (n, k), -1 where there are fewer.
 
-    Beyond `exact` items, the likest among `exact` drawn at random.
+    Beyond `exact` items, the likest among some drawn at random.
     """
     n = features.shape[0]
-    known = np.arange(n) if n <= exact else np.sort(np.random.default_rng(seed).choice(n, exact, replace=False))
+    known = np.arange(n)
+    if n > exact:
+        many = max(min(FEWEST, exact), exact * exact // n)
+        known = np.sort(np.random.default_rng(seed).choice(n, many, replace=False))
     rows = _unit(features)
     anchors = rows[known].T
     if hasattr(anchors, "tocsc"):
