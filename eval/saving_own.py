@@ -1,8 +1,8 @@
 """Share of a set that needs no person's label, by scores of our own: `python -m eval.saving_own [--quick] [--json F]`.
 
-A run: a uniform pilot; rounds of people's labels for what would go to people anyway (`agent.certify.rounds`), all
-learned anew after each; labels and order frozen; an audit drawn from the rest; the walk (`agent.certify.walk`); people
-label what lies behind. Pilot, rounds, audit and the rest all count. Held against the set's own labels.
+A run: a uniform pilot; rounds of people's labels for what would go to people anyway, and stretches of the paced walk,
+all learned anew after each (`agent.certify.rounds`, `agent.certify.paced`); people label what the walk did not come to.
+Pilot, rounds, audits and the rest all count. Held against the set's own labels.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from agent.certify import rounds, walk
-from agent.types import Bools, Ints
+from agent.certify import paced, rounds
+from agent.types import Doubles
 from eval import _log, _scores
 
 DELTA = 0.05
@@ -45,61 +46,60 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Frozen:
-    """What the rounds end with. order: items left, surest first; wrong: (U,) in that order."""
+class Run:
+    """What a run ends with, shares of all items. saved: needs nobody; audited: by the walk."""
 
-    order: Ints
-    wrong: Bools
-    aim: rounds.Aim
+    saved: float
+    broken: bool
     rounds: int
+    audited: float
 
 
-def run_rounds(data: _scores.Pool, eps: float, seed: int) -> Frozen:
-    """Pilot and rounds until it is time to freeze."""
-    rng = np.random.default_rng(seed)
-    n = data.n
-    spoken, random, chance = np.zeros(n, bool), np.zeros(n, bool), np.ones(n)
-    first = rng.choice(n, min(PILOT, n // 5), replace=False)
-    spoken[first] = random[first] = True
-    chance[first] = len(first) / n
-    for number in range(n):
-        scored = _scores.score(data, spoken, chance)
-        risk = _scores.risk(data, scored, random)
-        turn = rounds.next_round(risk, spoken, n, eps, DELTA, round(ROUND * n), seed * 1_000 + number)
-        if len(turn.rows) == 0:
-            break
-        spoken[turn.rows] = True
-        chance[turn.rows] = turn.chances
-        random[turn.rows[turn.chances < 1]] = True
-    left = np.flatnonzero(~spoken)
-    order = left[np.lexsort((rng.random(len(left)), risk[left]))]
-    return Frozen(order, scored.label[order] != data.gold[order], turn.aim, number)
+@cache
+def shares_of(allowed: int) -> Doubles:
+    """`paced.shares`, once for each number."""
+    return paced.shares(allowed, DELTA)
 
 
-def certify(frozen: Frozen, n: int, eps: float, seed: int) -> tuple[float, int, int]:
-    """Share saved, wrong labels left, and audits answered."""
-    units, aim = len(frozen.order), frozen.aim
+def run(data: _scores.Pool, eps: float, seed: int) -> Run:
+    """From the pilot until nothing is open."""
+    n, rng = data.n, np.random.default_rng(seed)
     allowed = int(np.floor(eps * n + 1e-9))
-    if units <= allowed:
-        return units / n, int(frozen.wrong.sum()), 0
-    ranks = np.sort(np.random.default_rng([seed, 1]).choice(units, aim.draws, replace=False))
-    most = walk.may_find(units, aim.draws, allowed, DELTA)
-    end = int(walk.end_of(units, most, ranks, frozen.wrong[ranks]))
-    inside = ranks[ranks < end]
-    left = int(frozen.wrong[:end].sum()) - int(frozen.wrong[inside].sum())
-    return (end - len(inside)) / n, left, len(inside)
+    share, coin, found, number = shares_of(allowed), np.random.default_rng([seed, 1]).random(n), 0, 0
+    spoken, walked, free, chance = np.zeros(n, bool), np.zeros(n, bool), np.zeros(n, bool), np.ones(n)
+    first = rng.choice(n, min(PILOT, n // 5), replace=False)
+    spoken[first], chance[first] = True, len(first) / n
+    missed = audits = asked = 0
+    while True:
+        scored = _scores.score(data, spoken, chance)
+        risk = _scores.risk(data, scored, spoken & (chance < 1))
+        turn = rounds.next_step(
+            risk, spoken, walked, share, found, allowed, round(ROUND * n), seed * 1_000 + (number := number + 1)
+        )
+        wrong = scored.label[turn.rows] != data.gold[turn.rows]
+        if turn.kind == "people":
+            spoken[turn.rows], chance[turn.rows] = True, turn.chances
+            asked += 1
+        elif turn.kind == "walk":
+            length, audited = paced.walk(share[found:], coin[turn.rows], wrong)
+            heard, passed = turn.rows[audited], turn.rows[:length][~audited[:length]]
+            spoken[heard], chance[heard] = True, share[found]
+            walked[turn.rows], free[passed] = True, True
+            missed += int(wrong[:length][~audited[:length]].sum())
+            found += int(wrong[audited].sum())
+            audits += len(heard)
+        else:
+            free[turn.rows] = turn.kind == "free"
+            missed += int(wrong.sum()) if turn.kind == "free" else 0
+        if turn.kind in ("free", "end") or found >= len(share):
+            return Run(float(free.mean()), missed > allowed, asked, audits / n)
 
 
 def measure(data: _scores.Pool, eps: float, seeds: Sequence[int]) -> tuple[Line, list[tuple[float, bool]]]:
     """One row, and each seed's share saved and whether the promise was broken."""
-    began, each, counts, audits = time.process_time(), [], [], []
-    for seed in seeds:
-        frozen = run_rounds(data, eps, seed)
-        saved, left, audited = certify(frozen, data.n, eps, seed)
-        each.append((saved, left > np.floor(eps * data.n + 1e-9)))
-        counts.append(frozen.rounds)
-        audits.append(audited / data.n)
-    saved_, broken = np.array([s for s, _ in each]), np.array([b for _, b in each])
+    began = time.process_time()
+    each = [run(data, eps, seed) for seed in seeds]
+    saved_, broken = np.array([r.saved for r in each]), np.array([r.broken for r in each])
     spent = (time.process_time() - began) / len(each)
     line = Line(
         data.name,
@@ -108,11 +108,11 @@ def measure(data: _scores.Pool, eps: float, seeds: Sequence[int]) -> tuple[Line,
         100 * float(saved_.mean()),
         100 * float(saved_.std()),
         float(broken.mean()),
-        float(np.mean(counts)),
-        100 * float(np.mean(audits)),
+        float(np.mean([r.rounds for r in each])),
+        100 * float(np.mean([r.audited for r in each])),
         spent,
     )
-    return line, each
+    return line, [(r.saved, r.broken) for r in each]
 
 
 HEAD = (
@@ -171,7 +171,8 @@ def main() -> None:
     print("\n".join(table(lines)))
     if args.json:
         Path(args.json).write_text(json.dumps(runs, default=float), encoding="utf-8")
-    _log.append("saving_own", table(lines), args.quick)
+    if args.json != "-":
+        _log.append("saving_own", table(lines), args.quick)
 
 
 if __name__ == "__main__":

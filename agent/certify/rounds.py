@@ -1,72 +1,83 @@
-"""Whom to put to people next, so that the certificate needs the fewest of their labels in all; and when to freeze.
+"""Whom to put to people next, so that a certificate needs the fewest of their labels; and how far to walk meanwhile.
 
 Knows predicted risks, counts and seeds; no ledger, no people, no model.
 
 Most items of a hard pool go to people anyway: those behind the prefix that a certificate will accept. They cost the
 same whenever they are labeled, so they are labeled first, in rounds, and everything is learned anew after each round:
-labels of the items left, and their order, get better for nothing. The rounds are over when hardly anything is left
-behind the prefix. Then labels and order are frozen, the audit is drawn from the items without a person's label, and the
-prefix is walked (`agent.certify.walk`). No audit answer is used by a round and no answer of a round by the audit, so
-the promise rests on the walk alone, whatever was predicted here.
+labels of the items left, and their order, get better for nothing. Once hardly anything lies behind the prefix for sure,
+the paced walk (`agent.certify.paced`) takes a stretch of the surest items: their labels and their order are frozen, the
+coins that are due are put to people. Then all is learned anew again, what is still open gets new labels and a new
+order, and either end may be next: the riskiest items go to people as soon as they surely lie behind where the walk will
+stop. So both ends meet, and the less is left the better it is known where.
+
+Why the promise holds. The walk's theorem needs no order that was fixed beforehand: whenever it comes to an item, that
+item's label must have been settled without its coin. Here all that is learned comes from answers to other items, no
+coin in front of a stretch is looked at before the stretch is frozen, and an item that people labeled in a round has
+left the walk without its coin being looked at. Shares are fixed at the start. Predictions decide what it costs, never
+whether it holds.
 
 How a loop calls it, with the posterior's risks of all items (`agent.posterior.pool`, `.error`):
 
+    share, found = paced.shares(floor(eps n), delta), 0
     while True:
-        risk = honest(seen, wrong, risk_of_all)           # seen, wrong: the items drawn at random and answered
-        turn = next_round(risk, spoken, n, eps, delta, size=n // 10, seed=turn_number)
-        if len(turn.rows) == 0: break                     # freeze: order = risk ascending among ~spoken
-        ask people about turn.rows, log turn.chances; learn anew
-    the audit: turn.aim.draws of the items left, drawn uniformly; walk with may_find(left, draws, floor(eps n), delta)
+        risk = honest(seen, wrong, risk_of_all)      # seen, wrong: pilot, explored and audited items
+        step = next_step(risk, spoken, walked, share, found, allowed, size=n // 10, seed=step_number)
+        "people": ask about step.rows, log step.chances; "walk": freeze step.rows in this order, audit what is due by
+        share[found:], all of it is `walked`; "free": deliver them; "end": people label what is open
 
-Measured (eval/saving_own.py): a small uniform pilot (60) and next to no exploration need the fewest labels, since what
-is drawn at random lies mostly inside the prefix, where no label was needed. Source: ours; pool-based active learning by
-least confidence (Lewis & Gale 1994), with a price: only what people will be asked about anyway may be asked.
+Where a walk would save less than the errors allowed, people label all but so many items, which may all be wrong: that
+is settled before the first coin is looked at.
+
+Measured: eval/saving_own.py. Source: ours; pool-based active learning by least confidence (Lewis & Gale 1994), with a
+price: only what people will be asked about anyway may be asked.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from agent.certify.walk import may_find
 from agent.types import Bools, Doubles, Ints
 
 EXPLORE = 0.02
-"""Share of a round that is drawn uniformly from all that is left: what a later fit may be judged on."""
-SHARES = np.array([0.05, 0.07, 0.09, 0.11, 0.13, 0.15, 0.18, 0.21, 0.25, 0.3, 0.4])
-"""Of the items left, that are audited."""
+"""Share of a round that is drawn uniformly from all that is open: what a later fit may be judged on."""
 DOUBT = np.array([0.7, 1.0, 1.4])
-"""Factors by which predicted errors may be off; the saving is averaged over them, and over the luck of the draw."""
+"""Factors by which predicted errors may be off; where the walk ends is thought over with each, ..."""
 LUCK = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
-SURELY = 0.8
-"""Only what lies behind the prefix in so many of these cases is people's already, and may be asked of them early."""
+"""... and over the luck of the coins."""
+SURELY = 0.9
+"""Only what lies behind the end in so many of these cases is people's already, and may be asked of them early."""
+STRIDE, SHORTEST = 0.5, 0.02
+"""A stretch of the walk: so much of the way to its likely end, and at least so much of the pool."""
 OFFSET, SLOPE = 1.0, 0.3
 """How far, in log-odds, predicted risks may be wrong as a whole and in their spread."""
 LEARN = 150
 """People's answers before which nothing is frozen: the next ones teach more than they cost, ..."""
 SURE = 0.8
 """... unless so much of what is left needs nobody already."""
-LEAST = 0.3
-"""Of a round: when less is left behind the prefix, no round is worth its wait."""
+LEAST = 0.5
+"""Of a round: when less lies behind the end, no round is worth its wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What is expected of an audit now. length: of the prefix, longer as good as never; draws: audits in all that is
-    left; most: errors that may be found; saved: labels that people need not give."""
+    """Where the walk is expected to end, in items from here. surely: hardly ever later; likely: the median; saved:
+    items up to there that are not audited."""
 
-    length: int
-    draws: int
-    most: int
+    surely: int
+    likely: int
     saved: float
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """rows: items to put to people next, none when it is time to freeze; chances: with which each was picked, to be
-    logged; aim: what an audit would give now."""
+class Step:
+    """What to do next. rows: for "people" what to ask about, riskiest first; for "walk" the stretch to freeze, surest
+    first; for "free" what may be delivered unseen; for "end" what is open and is people's. chances: (rows,) with which
+    each was picked, to be logged."""
 
+    kind: Literal["people", "walk", "free", "end"]
     rows: Ints
     chances: Doubles
     aim: Aim
@@ -107,59 +118,76 @@ def honest(
     return _expit(line[0] + max(float(line[1]), 0.05) * _logit(risk))
 
 
-def aim(risk: Doubles, allowed: int, delta: float) -> Aim:
-    """The audit that is expected to save most. risk: (U,) of the items left, in their order; allowed: errors in all.
+def aim(risk: Doubles, share: Doubles) -> Aim:
+    """Where a walk with these shares still before it will end. risk: (U,) of the open items, in their order.
 
-    A prefix ends where one error more is found than may be: the f · Σ risk at which the (K + 1)st of rare events comes
-    is Gamma(K + 1).
+    Errors met while k have been found number 1 + a geometric one of mean (1 − f_k)/f_k. Their sum is taken as a gamma
+    variable of its mean and variance; the walk ends where the predicted errors reach it.
     """
     from scipy.stats import gamma
 
-    units, errors = len(risk), np.cumsum(np.asarray(risk, np.float64))
-    best = Aim(0, 0, -1, 0.0)
-    if units <= allowed:
-        return Aim(units, 0, 0, float(units))
-    for share in SHARES:
-        draws = int(np.ceil(share * units))
-        if (most := may_find(units, draws, allowed, delta)) < 0:
-            continue
-        passed = np.outer(gamma.ppf(LUCK, most + 1), 1.0 / (share * DOUBT))
-        ends = np.searchsorted(errors, passed)
-        if (saved := float(ends.mean()) * (1 - draws / units)) > best.saved:
-            best = Aim(int(np.quantile(ends, SURELY)), draws, most, saved)
-    return best
+    if not len(share) or not len(risk):
+        return Aim(0, 0, 0.0)
+    errors = np.cumsum(np.asarray(risk, np.float64))
+    mean, spread = float((1 / share).sum()), max(float(((1 - share) / share**2).sum()), 1e-9)
+    met = gamma.ppf(LUCK, mean * mean / spread, scale=spread / mean)
+    ends = np.searchsorted(errors, np.outer(met, 1 / DOUBT).ravel())
+    likely = int(np.median(ends))
+    state = np.minimum(np.searchsorted(np.cumsum(1 / share), errors[:likely]), len(share) - 1)
+    return Aim(int(np.quantile(ends, SURELY)), likely, float((1 - share[state]).sum()))
 
 
-def next_round(
-    risk: Doubles, spoken: Bools, n: int, eps: float, delta: float, size: int, seed: int, explore: float = EXPLORE
-) -> Round:
-    """The next items for people, riskiest first, and a few at random; none when it is time to freeze.
+def next_step(
+    risk: Doubles,
+    spoken: Bools,
+    walked: Bools,
+    share: Doubles,
+    found: int,
+    allowed: int,
+    size: int,
+    seed: int,
+    explore: float = EXPLORE,
+) -> Step:
+    """A round for people, a stretch for the walk, or the end.
 
     Args:
-        risk: (n,) predicted chance of error of each item's label. spoken: (n,) a person labeled it. n: labels delivered
-            in all. eps, delta: of the promise. size: items a round, ≥ 1. explore: share of them drawn at random.
+        risk: (n,) predicted chance of error of each item's label. spoken: (n,) a person labeled it, audits among them.
+        walked: (n,) the walk passed it, audited or not. share: from `paced.shares`. found: errors found by the walk,
+        skipped ones among them. allowed: wrong labels in all. size: items a round, ≥ 1. explore: share of a round drawn
+        at random from what the round leaves open.
     Raises:
         ValueError: sizes that do not fit.
     """
-    if not len(risk) == len(spoken) == n or size < 1:
-        raise ValueError(f"{len(risk)} risks and {len(spoken)} marks of {n} items, or a round of {size}: does not fit")
+    n = len(risk)
+    if not len(spoken) == len(walked) == n or size < 1:
+        raise ValueError(f"{n} risks, {len(spoken)} and {len(walked)} marks, or a round of {size}: does not fit")
     rng = np.random.default_rng(seed)
-    left = np.flatnonzero(~np.asarray(spoken, bool))
-    order = left[np.lexsort((rng.random(len(left)), risk[left]))]
-    allowed = int(np.floor(eps * n + 1e-9))
-    goal = aim(risk[order], allowed, delta)
-    behind = len(order) - goal.length
-    if n - len(left) < LEARN and goal.saved < SURE * len(order) and len(order) > allowed:
+    left = np.flatnonzero(~(np.asarray(spoken, bool) | np.asarray(walked, bool)))
+    order = left[np.lexsort((rng.random(len(left)), risk[left]))].astype(np.int64)
+    goal = aim(risk[order], share[found:])
+    begun = bool(np.any(walked))
+    if not begun and len(order) <= allowed:
+        return Step("free", order, np.ones(len(order)), goal)
+    if not len(order) or (found >= len(share) and begun):
+        return Step("end", order, np.ones(len(order)), goal)
+    hopeless = not begun and goal.saved <= allowed
+    behind = len(order) - (allowed if hopeless else goal.surely)
+    if int(np.sum(spoken)) < LEARN and not begun and goal.likely < SURE * len(order):
         behind = max(behind, size)
-    if behind <= LEAST * size:
-        return Round(np.zeros(0, np.int64), np.zeros(0), goal)
-    count = min(size, behind, len(order))
+    if behind > LEAST * size or hopeless:
+        return _asked(order, min(size, behind), explore, rng, goal)
+    stretch = order[: max(int(STRIDE * goal.likely), round(SHORTEST * n), 1)]
+    return Step("walk", stretch, np.ones(len(stretch)), goal)
+
+
+def _asked(order: Ints, count: int, explore: float, rng: np.random.Generator, goal: Aim) -> Step:
+    """The riskiest, and a few at random."""
+    count = min(count, len(order))
     random = min(round(explore * count), count - 1)
-    sure = order[len(order) - (count - random) :][::-1]
-    others = order[: len(order) - (count - random)]
-    drawn = rng.choice(others, size=random, replace=False)
-    chances = np.concatenate([np.ones(len(sure)), np.full(random, random / max(len(others), 1))])
-    return Round(np.concatenate([sure, drawn]).astype(np.int64), chances, goal)
+    sure, others = order[len(order) - (count - random) :][::-1], order[: len(order) - (count - random)]
+    drawn = rng.choice(others, size=min(random, len(others)), replace=False)
+    chances = np.concatenate([np.ones(len(sure)), np.full(len(drawn), len(drawn) / max(len(others), 1))])
+    return Step("people", np.concatenate([sure, drawn]).astype(np.int64), chances, goal)
 
 
 def _logit(p: Doubles) -> Doubles:
