@@ -44,7 +44,8 @@ def test_without_exploration_only_items_behind_the_walk_are_asked() -> None:
 
 
 def test_a_stretch_is_of_the_surest_and_both_ends_meet() -> None:
-    risk, spoken, walked, kinds = risks(1_000, 2), nobody(1_000), nobody(1_000), []
+    risk, spoken, walked = risks(1_000, 2), nobody(1_000), nobody(1_000)
+    kinds: list[str] = []
     while (step := rounds.next_step(risk, spoken, walked, SHARE, 0, 50, 100, len(kinds))).kind != "end":
         kinds.append(step.kind)
         open_still = ~(spoken | walked)
