@@ -21,8 +21,9 @@ Role = Literal["student", "machine", "neighbours"]
 
 STUDENT = 0.5
 """The student's exponent before people contradict it: it learned from the machines and may not count them twice."""
-VOTE = float(np.log(4.0))
-"""How much likelier a hard vote makes its choice before anybody checked: the odds of a coin right in four of five."""
+VOTE = 4.0
+"""Odds of a hard vote before anybody checked, those of a coin right in four of five: log(4 (k − 1)) over any one other
+of k choices."""
 
 FIRST = 20.0
 """Imaginary votes for every choice alike: what a machine says of a handful of items is not yet its habit."""
@@ -52,7 +53,7 @@ def cast(name: str, votes: Ints, layout: Layout, role: Role = "machine") -> Sour
     heard = np.asarray((named >= 0).all(axis=1))
     spoke = np.flatnonzero(heard)
     for a, s in enumerate(layout.slices):
-        logs[spoke, s.start + named[spoke, a]] = VOTE
+        logs[spoke, s.start + named[spoke, a]] = np.log(VOTE * max(s.stop - s.start - 1, 1))
     logs[spoke] -= logs[spoke].sum(axis=0, dtype=np.float64) / (len(spoke) + FIRST)
     return Source(name, logs, heard, role)
 
