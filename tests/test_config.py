@@ -142,6 +142,7 @@ def test_names_are_given_and_numbered() -> None:
         ("goal.accuracy=95", ["goal.accuracy = 95", "less than 1", "0.95"]),
         ("goal.budget_usd=inf", ["goal.budget_usd", "finite", "leave the key out"]),
         ("goal.budget_usd=-1", ["goal.budget_usd = -1", "0 or more"]),
+        ('goal={left="people", test="anytime"}', ["goal.left", "one look", 'goal.test = "exact"']),
         ("goal.pilot=2.5", ["goal.pilot = 2.5", "whole number"]),
         ("run.seed=true", ["run.seed = true", "whole number"]),
         ("task.labels=[]", ["task.labels", "no labels", "at least two"]),

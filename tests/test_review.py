@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from review_room import Room, furnish
 
-from agent import prompt
+from agent import certify, prompt
 from agent.errors import UserError
 from agent.review import Card, pending, show, terminal
 from agent.review.queue import written
@@ -57,6 +57,12 @@ def test_pilot_comes_first_and_the_rest_is_mixed_and_stays_in_place(room: Room) 
     assert [c.key for c in left if c.purpose == "audit"] == [
         c.key for c in calls if c.purpose == "audit" and c.key != audit.key
     ]
+
+
+def test_audit_cards_come_in_the_order_of_the_draw(room: Room) -> None:
+    for seed in range(5):
+        audit = [call.item for call in pending(room.store, seed) if call.purpose == "audit"]
+        assert audit == [room.pool.ids[i] for i in certify.draw(room.pool.ids, seed) if room.pool.ids[i] in audit]
 
 
 def test_cards_are_blind(room: Room) -> None:

@@ -6,7 +6,7 @@ import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from agent import egress
 from agent.types import Budget
@@ -129,6 +129,14 @@ class Goal(Strict):
     @classmethod
     def _listed(cls, classes: Any) -> Any:
         return tuple(classes) if isinstance(classes, list) else classes
+
+    @field_validator("left")
+    @classmethod
+    def _once(cls, left: str, others: ValidationInfo) -> str:
+        # The walk that this promise rests on is one look at the whole audit.
+        if left == "people" and others.data.get("test") == "anytime":
+            raise ValueError('"people" needs one look at all answers: write goal.test = "exact", or goal.left = "open"')
+        return left
 
     @field_validator("budget_usd", mode="before")
     @classmethod

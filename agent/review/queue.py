@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from agent import prompt
+from agent import certify, prompt
 from agent.errors import Unparsable, UserError
 from agent.store import Store
 from agent.types import Answer, Call, Item, Kind, Task, Value
@@ -51,16 +51,20 @@ class Card:
 def pending(store: Store, seed: int = 0, recipe: str | None = None) -> list[Call]:
     """Open calls to people in the order in which they are asked: pilot, then the rest mixed by `seed`.
 
-    Pilot and escalation keep their order of reservation. The place of a call does not change when others are answered.
+    Pilot and escalation keep their order of reservation, the audit that of the draw by `seed`: the any-time test hears
+    its answers up to the first that is missing. Answers to some do not change the order of the others of their stream.
     What belongs to no turn (-1) is the audit of a finished file, whose answers count in the order of the draw: so does
     that. `recipe`: only calls of this one. What a second person is to answer comes last, once the first has answered.
     """
     found = store.open_calls(annotator=PERSON)
     calls = [call for call in found if recipe in (None, call.recipe)]
     first = [call for call in calls if call.purpose == "pilot" or call.turn < 0]
-    rest = sorted((call for call in calls if call not in first), key=lambda call: _rank(seed, call.item))
-    chosen = iter([call for call in calls if call.purpose not in ("pilot", "audit")])
-    mixed = [call if call.purpose == "audit" else next(chosen) for call in rest]
+    others = [call for call in calls if call.purpose != "pilot" and call.turn >= 0]
+    chosen = iter([call for call in others if call.purpose != "audit"])
+    audit = [call for call in others if call.purpose == "audit"]
+    drawn = iter([audit[i] for i in certify.draw([call.item for call in audit], seed)])
+    places = sorted(others, key=lambda call: _rank(seed, call.item))
+    mixed = [next(drawn if call.purpose == "audit" else chosen) for call in places]
     return first + mixed + (_seconds(store, found, recipe) if recipe is not None else [])
 
 
