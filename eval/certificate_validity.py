@@ -5,8 +5,9 @@ he has a false certificate) and the paced walk (left wherever the adversary like
 δ = .05 with ε in {.02, .05, .1} and ε = .05 with δ in {.1, .2}: of each world the case that is highest above its δ,
 with the upper 99 % Clopper-Pearson bound. Both walks spend their δ to the last bit, so that among hundreds of cases
 some bounds come out too high by chance: each such case is run again with ten times the audits and another seed, and
-that is what counts. Then real votes of LLMs, made systematically wrong, and what must fail. `--part N/M --json FILE`
-runs every M-th world, `--join FILES` makes one table of them. Knows `agent.certify` and data sets.
+both figures are told. Then the stratified test of finished files, with worlds of its own (`_validity_strata`), real
+votes of LLMs, made systematically wrong, and what must fail. `--only strata` runs one of these parts, `--part N/M
+--json FILE` every M-th world, `--join FILES` makes one table of them. Knows `agent.certify` and data sets.
 """
 
 from __future__ import annotations
@@ -23,17 +24,20 @@ from pathlib import Path
 import numpy as np
 
 from agent import certify
-from eval import _log, _worlds
+from eval import _log, _validity_strata, _worlds
 from eval._worlds import WORLDS, Left, World, clopper
 
 CASES = ((0.05, 0.05), (0.05, 0.02), (0.05, 0.1), (0.1, 0.05), (0.2, 0.05))
 """(δ, ε); the first alone where it has to be quick."""
 SLACK = 0.01
+FEW = 5000
+"""Audits a case, below which nothing is logged as a result."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: the worst case of a world, or one contrast. rate: of false certificates."""
+    """A line of the table: the worst case of a world, or one contrast. rate: of false certificates. first: the bound
+    that came out too high before the case was run again with ten times the audits."""
 
     world: str
     test: str
@@ -44,44 +48,53 @@ class Row:
     rate: float
     upper: float
     taken: float
+    first: str = ""
 
     @property
     def holds(self) -> bool:
         return self.upper <= self.delta + SLACK
 
 
-def case(world: World, test: str, left: Left, runs: int, delta: float, eps: float) -> Row:
+def case(world: World | _validity_strata.World, test: str, left: Left, runs: int, delta: float, eps: float) -> Row:
     """One case; run again with ten times the audits if its bound is above the goal."""
 
     def run(audits: int, seed: int) -> tuple[int, float]:
+        if isinstance(world, _validity_strata.World):
+            return _validity_strata.audits(world, eps, delta, audits, seed)
         if test == "paced":
             return _worlds.pacing(world, eps, delta, audits, seed)
         return (_worlds.exact if test == "X" else _worlds.anytime)(world, eps, delta, left, audits, seed)
 
     seed = zlib.crc32(f"{world.name} {test} {left} {delta} {eps}".encode())
     false, taken = run(runs, seed)
+    first = ""
     if clopper(false, runs) > delta + SLACK:
+        first = f"{runs:,} audits: {false / runs:.4f}, at most {clopper(false, runs):.4f}"
         runs *= 10
         false, taken = run(runs, seed + 1)
-    return Row(world.name, test, left, runs, delta, eps, false / runs, clopper(false, runs), taken)
+    return Row(world.name, test, left, runs, delta, eps, false / runs, clopper(false, runs), taken, first)
 
 
-def worst(world: World, test: str, left: Left, runs: int, quick: bool) -> list[Row]:
+def worst(world: World | _validity_strata.World, test: str, left: Left, runs: int, quick: bool) -> list[Row]:
     """The case of a world that is highest above its δ, in units of its own scatter, and every one above the goal."""
     rows = [case(world, test, left, runs, delta, eps) for delta, eps in (CASES[:1] if quick else CASES)]
     hard = max(rows, key=lambda r: (r.rate - r.delta) / math.sqrt(r.delta * (1 - r.delta) / r.audits))
-    return [hard, *(r for r in rows if not r.holds and r is not hard)]
+    return [hard, *(r for r in rows if (r.first or not r.holds) and r is not hard)]
 
 
 def invented(runs: int, part: tuple[int, int], quick: bool, tests: tuple[str, ...]) -> Iterator[Row]:
     """All worlds."""
-    for number, world in enumerate(WORLDS):
-        if number % part[1] != part[0]:
-            continue
+    for world in WORLDS[part[0] :: part[1]]:
         for test in tests:
             yield from worst(world, test, "people", runs, quick)
             if test != "paced" and not world.whole:
                 yield from worst(world, test, "open", runs, quick)
+
+
+def finished(runs: int, part: tuple[int, int], quick: bool) -> Iterator[Row]:
+    """The stratified test of finished files, in all its worlds."""
+    for world in _validity_strata.WORLDS[part[0] :: part[1]]:
+        yield from worst(world, "strata", "people", runs, quick)
 
 
 def show(rows: list[Row], runs: int) -> list[str]:
@@ -95,12 +108,15 @@ def show(rows: list[Row], runs: int) -> list[str]:
         mark = "" if r.holds or r.test.startswith("must fail") else " ✗"
         lines.append(
             f"| {r.world} | {r.test} | {r.rest} | {r.audits:,} | {r.delta} | {r.eps} | {r.rate:.4f} "
-            f"| {r.upper:.4f}{mark} | {goal} | {math.floor(1000 * r.taken) / 10} % |"
+            f"| {r.upper:.4f}{mark}{f' (first: {r.first})' if r.first else ''} | {goal} "
+            f"| {math.floor(1000 * r.taken) / 10} % |"
         )
     lines.append(
         f"\nX: one look; S: after every answer; paced: the walk of agent.certify.paced. Of each world the case (δ, ε) "
         f"highest above its δ; {runs:,} audits a case, and ten times as many, with another seed, where the first bound "
-        "came out above the goal."
+        "came out above the goal (both are told). strata: the any-time test of finished files, looked at after every "
+        "answer; accepted: audits that ended before no certificate could be false any more; "
+        "classes: any false one of three."
     )
     return lines
 
@@ -127,7 +143,7 @@ def speed() -> list[str]:
         frozen = risk[order]
         wrong = rng.random(size) < frozen
         clock = time.process_time()
-        plan = certify.plan(frozen, size, eps, delta, mode=mode, left="people")  # type: ignore[arg-type]
+        plan = certify.plan(frozen, size, eps, delta, mode=mode, left="people")
         lap("plan")
         picked = certify.draw([ids[i] for i in order[: plan.cuts[-1]].tolist()], 2)
         places = np.array(picked[: plan.draws], np.int64)
@@ -155,7 +171,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer audits, one δ and ε")
     parser.add_argument("--runs", type=int, default=0, help="audits per case (default 5,000; quick: 400)")
     parser.add_argument("--part", default="0/1", help="N/M: the N-th of M parts of the worlds")
-    parser.add_argument("--only", choices=["worlds", "paced", "votes", "contrast"], help="one part of the table")
+    parser.add_argument(
+        "--only", choices=["worlds", "paced", "strata", "votes", "contrast"], help="one part of the table"
+    )
     parser.add_argument("--speed", action="store_true", help="a million items instead")
     parser.add_argument("--join", type=Path, nargs="*", help="one table of what parts wrote with --json")
     parser.add_argument("--json", type=Path, help="write the rows here as well")
@@ -167,7 +185,7 @@ def main() -> None:
         return
     from eval import _validity_votes as votes
 
-    runs = asked.runs or (400 if asked.quick else 5000)
+    runs = asked.runs or (400 if asked.quick else FEW)
     first, of = (int(n) for n in asked.part.split("/"))
     if asked.join:
         kept = [json.loads(path.read_text()) for path in asked.join]
@@ -180,6 +198,8 @@ def main() -> None:
     if asked.only in (None, "worlds", "paced"):
         tests = ("paced",) if asked.only == "paced" else ("X", "S", "paced")
         rows += list(invented(runs, (first, of), asked.quick, tests))
+    if asked.only in (None, "strata"):
+        rows += list(finished(runs, (first, of), asked.quick))
     if asked.only in (None, "votes"):
         rows += [Row(*row) for row in votes.rows(runs, asked.quick)]
     if asked.only in (None, "contrast"):
@@ -190,7 +210,8 @@ def main() -> None:
     print("\n".join(lines))
     if asked.json:
         asked.json.write_text(json.dumps({"cpu_s": spent, "rows": [asdict(r) for r in rows]}, indent=1))
-    _log.append("certificate_validity", lines, asked.quick or of > 1 or asked.only is not None)
+    name = "certificate_validity" + (f" --only {asked.only}" if asked.only else "")
+    _log.append(name, lines, asked.quick or of > 1 or runs < FEW)
 
 
 if __name__ == "__main__":

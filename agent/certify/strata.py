@@ -265,10 +265,11 @@ class Test:
         return self.wrong_at_most <= self.plan.allowed
 
 
-def rehearse(plan: Plan, orders: Ints, wrong: Bools, *, mended: bool = True) -> tuple[Ints, Doubles]:
+def rehearse(plan: Plan, orders: Ints, wrong: Bools | Doubles, *, mended: bool = True) -> tuple[Ints, Doubles]:
     """Many audits at once of known worlds: after how many answers each certifies, and wrong labels found by then.
 
-    Args: orders: (runs, most) units in drawn order. wrong: (runs, most) whether each of them is wrong.
+    Args: orders: (runs, most) units in drawn order. wrong: (runs, most) whether each of them is wrong, or
+        what share of it.
         mended: whether what was found counts as mended; if not, the claim is about the labels as frozen.
     Returns: (runs,) answers, `most` + 1 where it did not; (runs,) found.
     """
