@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.cli.house import Common, common, many
+from agent.errors import UserError
 
 if TYPE_CHECKING:
     from agent.loop.doubts import Doubt, Doubts
@@ -42,12 +43,16 @@ def suspects(common: Common, of: str, top: int, want: int | None) -> None:
     with lock(config.folder) if want else nullcontext():
         look = Look(config)
         try:
+            person = look.ground.person
+            if want and person is None:
+                raise UserError('nobody can be asked: the ladder has no [[rung]] with oracle = "person"')
             found = doubts.ranked(look, of)
-            rows = [row(look, doubt) for doubt in doubts.tell(look, found, top)]
+            rows = [row(look, doubt) for doubt in doubts.tell(look, found, want or top)]
             put = doubts.ask(look, found, want) if want else None
+            seconds = 0.0 if person is None else float(person.settings.seconds)
         finally:
             look.close()
-    body = summary(found, rows, put)
+    body = summary(found, rows, put, seconds)
     common.show(body, "\n".join(text(body, common.flags)))
 
 
@@ -65,14 +70,15 @@ def row(look: Look, doubt: Doubt) -> dict[str, Any]:
     }
 
 
-def summary(found: Doubts, rows: list[dict[str, Any]], put: tuple[int, int] | None) -> dict[str, Any]:
-    """All that is told, for programs."""
+def summary(found: Doubts, rows: list[dict[str, Any]], put: tuple[int, int] | None, seconds: float) -> dict[str, Any]:
+    """All that is told, for programs. `seconds`: a person's time for an answer."""
     expected = float(found.chance.sum())
     body: dict[str, Any] = {"labels": len(found.rows), "expected_wrong": expected, "suspects": rows}
     if found.wrong_share == found.wrong_share:
         body["wrong_share_by_confident_learning"] = found.wrong_share
     if put is not None:
-        body["put_to_people"] = {"machine_labels": put[0], "people_labels_again": put[1]}
+        minutes = sum(put) * seconds / 60
+        body["put_to_people"] = {"machine_labels": put[0], "people_labels_again": put[1], "minutes": minutes}
     return body
 
 
@@ -91,7 +97,11 @@ def text(body: dict[str, Any], flags: str) -> list[str]:
     if (put := body.get("put_to_people")) is not None:
         again = put["people_labels_again"]
         more = f", {many(again, 'label')} of people to another person" if again else ""
-        lines += ["", f"{many(put['machine_labels'], 'machine label')} put to people{more}: tutelage review{flags}"]
+        time = f"about {put['minutes']:,.0f} minutes of people" if put["minutes"] >= 1 else "a minute of people"
+        lines += [
+            "",
+            f"{many(put['machine_labels'], 'machine label')} put to people{more}, {time}: tutelage review{flags}",
+        ]
     else:
         lines += ["", f"put them to people: tutelage suspects{flags} --ask {len(body['suspects'])}"]
     return lines

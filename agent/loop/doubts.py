@@ -12,6 +12,7 @@ import numpy as np
 
 from agent import aggregate, prompt, suspects
 from agent.loop import people
+from agent.loop.decisions import remember
 from agent.loop.explain import Look
 from agent.types import Bools, Call, Doubles, Ints
 
@@ -33,10 +34,12 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Doubts:
-    """Most doubtful first. `rows`: (m,) item numbers; `chance`: (m,) that the label is wrong; `instead`: (m, atoms)."""
+    """Most doubtful first. `rows`: (m,) item numbers; `chance`: (m,) that the label is wrong; `given`, `instead`: (m,
+    atoms) the label as delivered, and the likeliest other; `wrong_share`: by confident learning."""
 
     rows: Ints
     chance: Doubles
+    given: Ints
     instead: Ints
     wrong_share: float
 
@@ -45,16 +48,19 @@ def ranked(look: Look, of: str = "all") -> Doubts:
     """All labels, the most doubtful first. `of`: "people", "machines", or "all"."""
     ground, belief = look.ground, look.belief
     layout, spoken = ground.layout, ground.board.spoken
-    given = aggregate.choices(belief.posterior, layout)
+    best, given = aggregate.choices(belief.posterior, layout), remember(ground).choice
+    given = np.where((given < 0) | spoken[:, None], best, given)
     alone = belief.without_people.astype(np.float64)
     agree, rows = np.ones(ground.n), np.arange(ground.n)
     for a, s in enumerate(layout.slices):
         agree *= alone[rows, s.start + given[:, a]]
     slip = SLIP * (1 - agree) / (SLIP * (1 - agree) + (1 - SLIP) * agree)
-    chance = np.where(spoken, slip, belief.error.astype(np.float64))
+    # A label that was delivered and is not the likeliest any more was not what the error was predicted of.
+    machine = np.where((given == best).all(axis=1), belief.error.astype(np.float64), 1 - agree)
+    chance = np.where(spoken, slip, machine)
     wanted = ~_silent(look) & {"people": spoken, "machines": ~spoken, "all": np.ones(ground.n, bool)}[of]
     order = rows[wanted][np.argsort(-chance[wanted], kind="stable")]
-    return Doubts(order, chance[order], _instead(look, given)[order], _estimate(look, given))
+    return Doubts(order, chance[order], given[order], _instead(look, given)[order], _estimate(look, given))
 
 
 def _silent(look: Look) -> Bools:
@@ -90,31 +96,40 @@ def _estimate(look: Look, given: Ints) -> float:
 
 
 def tell(look: Look, found: Doubts, most: int) -> list[Doubt]:
-    """The first `most` of them, as a person reads them."""
-    ground, belief = look.ground, look.belief
-    out = []
-    for k, i in enumerate(found.rows[:most].tolist()):
-        spoken = bool(ground.board.spoken[i])
+    """The first `most` of them, as a person reads them; but for what people have answered in the audit already."""
+    ground, audit = look.ground, look.ground.board.audit
+    known = (audit.answered | audit.unsure) & ~ground.board.spoken
+    out: list[Doubt] = []
+    for k, i in enumerate(found.rows.tolist()):
+        if len(out) == most:
+            break
+        if known[i]:
+            continue
         rung = int(look.routes.rung[i])
-        by = "person" if spoken else ground.rungs[rung] if 0 <= rung < len(ground.rungs) else "nobody"
-        label = ground.kind.value(ground.task, ground.layout.best(belief.posterior[i]))
-        layout = ground.layout
-        atoms = {a: cs[int(c)] for a, cs, c in zip(layout.atoms, layout.choices, found.instead[k], strict=True)}
-        out.append(Doubt(i, by, label, ground.kind.value(ground.task, atoms), float(found.chance[k])))
+        by = "person" if ground.board.spoken[i] else ground.rungs[rung] if 0 <= rung < len(ground.rungs) else "nobody"
+        label, instead = _value(look, found.given[k]), _value(look, found.instead[k])
+        out.append(Doubt(i, by, label, instead, float(found.chance[k])))
     return out
+
+
+def _value(look: Look, choice: Ints) -> object:
+    layout = look.ground.layout
+    atoms = {a: cs[int(c)] for a, cs, c in zip(layout.atoms, layout.choices, choice, strict=True)}
+    return look.ground.kind.value(look.ground.task, atoms)
 
 
 def ask(look: Look, found: Doubts, want: int) -> tuple[int, int]:
     """Put the `want` most doubtful labels to people; (machine labels put, people's labels put to another person).
 
     A person's label is asked about once more, blind; the newest answer is the label. A question that waits already is
-    not put again. People's minutes are not looked at: whoever asks for this wants it.
+    not put again. An item that was audited meanwhile needs no question: its answer repairs from now on. People's
+    minutes are not looked at: whoever asks for this wants it.
     """
     ground, store = look.ground, look.ground.store
     turn = store.last_turn() + 1  # certificates are of turns: what was claimed before stays as it was
     rows = found.rows[:want]
     spoken = ground.board.spoken[rows]
-    people.put(ground, rows[~spoken].tolist(), int((~spoken).sum()), turn)
+    put = people.put(ground, rows[~spoken].tolist(), int((~spoken).sum()), turn)
     before: dict[str, Call] = {}
     for call in store.asked(ground.person_recipe):
         if call.item not in before or call.sample > before[call.item].sample:
@@ -122,7 +137,7 @@ def ask(look: Look, found: Doubts, want: int) -> tuple[int, int]:
     waiting = {card.item for card in people.open_cards(ground)}
     again = [before[ground.pool.ids[i]] for i in rows[spoken].tolist() if ground.pool.ids[i] not in waiting]
     calls = [_once_more(call, turn) for call in again]
-    return int((~spoken).sum()), len(store.reserve(calls, None))
+    return put, len(store.reserve(calls, None))
 
 
 def _once_more(call: Call, turn: int) -> Call:

@@ -7,6 +7,7 @@ predicted everywhere (`agent.estimate.ppi`). What people said themselves is know
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 
 import numpy as np
 
@@ -45,7 +46,8 @@ def estimates(config: Config, pool: Pool, evidence: claim.Evidence) -> Estimated
         )
         for label in task.labels
     }
-    return Estimated(Range(at, worst, best), shares, len(audit.rows), found.worth)
+    # Where every machine label was audited nothing is estimated any more: no number of answers would tell as much.
+    return Estimated(Range(at, worst, best), shares, len(audit.rows), found.worth if isfinite(found.worth) else 0.0)
 
 
 def _share(given: Bools, said: Bools, ranks: Ints, gains: Doubles, losses: Doubles, known: Bools) -> Range:

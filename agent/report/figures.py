@@ -216,7 +216,8 @@ class Estimated:
     """What random answers of people estimate, beside the certificate: nothing is decided by it.
 
     accuracy: of all labels, people's own among them. shares: of each label, as people would give it. answers: of the
-    audit. worth: how many answers would estimate the accuracy as well, had machines predicted nothing.
+    audit. worth: how many answers would estimate the accuracy as well, had machines predicted nothing; 0 where
+    every machine label was audited.
     """
 
     accuracy: Range
