@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -82,10 +83,17 @@ def sha256_of_file(path: str) -> str:
 
 def _columns(source: Source, file: str, columns: Sequence[str], texts: Sequence[str], wanted: Wanted) -> Wanted:
     """The columns meant, all of them there."""
-    label = wanted.label or _one(columns, LABELS)
+    if not columns:
+        raise DataError(f"{file} is empty: there is nothing to certify")
+    label, listed = wanted.label or _one(columns, LABELS), ", ".join(map(repr, columns[:40]))
     if label is None:
-        listed = ", ".join(map(repr, columns[:40]))
         raise DataError(f"{file}: which column holds the labels? Name it, as in --label label. Columns: {listed}")
+    if label not in columns:
+        near = get_close_matches(label, columns, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise DataError(f"{file} has no column {label!r} (--label){hint} Columns: {listed}")
+    if label == wanted.truth:
+        raise DataError(f"--gold-by column:{label}: these are the labels themselves, name the column of the truth")
     others = [c for c in columns if c not in (label, wanted.cluster, *wanted.text)]
     sure = _one(others, SURE) if wanted.confidence is None else wanted.confidence or None
     free = [c for c in texts if c not in (label, sure, wanted.id, wanted.truth)]
@@ -94,7 +102,7 @@ def _columns(source: Source, file: str, columns: Sequence[str], texts: Sequence[
     found = pick(replace(source, gold=label, text=wanted.text), file, columns, free)
     for option, name in (("--confidence", sure), ("--cluster", wanted.cluster), ("--gold-by column:", wanted.truth)):
         if name is not None and name not in columns:
-            raise DataError(f"{file} has no column {name!r} ({option}). Columns: {', '.join(map(repr, columns[:40]))}")
+            raise DataError(f"{file} has no column {name!r} ({option}). Columns: {listed}")
     return replace(wanted, text=found.text, label=label, confidence=sure)
 
 
@@ -175,6 +183,9 @@ def _sheet(source: Source, file: str, form: str, wanted: Wanted, sha: str) -> Wh
                 raise DataError(f"{file}, row {number}: {values}; mend it, for a claim is about every row")
             for name, column in kept.items():
                 column.append(values.get(name))
+    for name, column in kept.items():
+        if (row := next((i for i, v in enumerate(column) if isinstance(v, str) and not _sound(v)), None)) is not None:
+            raise DataError(f"{file}, row {row + 1:,}: column {name!r} is not UTF-8; save the file as UTF-8")
 
     def numbers(name: str) -> Doubles:
         try:
@@ -206,11 +217,15 @@ def _whole(file: str, sha: str, rows: int, wanted: Wanted, coded: Any, numbers: 
             f"{lack[0] + 1:,}): give them one, or take the rows out"
         )
     sure = numbers(wanted.confidence) if wanted.confidence else None
-    if sure is not None and not np.all((sure >= 0) & (sure <= 1)):
+    if sure is not None and (strange := np.flatnonzero(~((sure >= 0) & (sure <= 1)))).size:
+        first, found = int(strange[0]), float(sure[strange[0]])
+        holds = f"(row {first + 1:,}: {'nothing' if found != found else f'{found:g}'}; {strange.size:,} such rows)"
+        mend = "divide percentages by 100, " if np.nanmax(sure) <= 100 and np.nanmax(sure) > 1 else ""
         raise DataError(
-            f"{file}: column {wanted.confidence!r} holds something else than chances between 0 and 1: name another "
-            "with --confidence, or take none with --confidence none"
+            f"{file}: column {wanted.confidence!r} holds something else than chances between 0 and 1 {holds}: {mend}"
+            "name another with --confidence, or take none with --confidence none"
         )
+    truth = labels(wanted.truth) if wanted.truth else None  # before `names` is taken: it may hold further labels
     return Whole(
         path=file,
         sha256=sha,
@@ -220,7 +235,7 @@ def _whole(file: str, sha: str, rows: int, wanted: Wanted, coded: Any, numbers: 
         label=label,
         confidence=sure,
         cluster=_clusters(coded, cells, wanted, rows),
-        truth=labels(wanted.truth) if wanted.truth else None,
+        truth=truth,
         texts=lambda some: cells(wanted.text, some),
         ids=lambda some: [one for (one,) in cells([wanted.id], some)] if wanted.id else [str(i + 1) for i in some],
     )
@@ -258,6 +273,17 @@ def _number(file: str, column: str, value: Any, multi: bool, names: dict[Value, 
         text = str(int(value)) if isinstance(value, float) else str(value).strip()
         read = tuple(sorted({part.strip() for part in text.split("|")} - {""})) if multi else text
     return names.setdefault(read, len(names))
+
+
+def _sound(text: str) -> bool:
+    """Whether it can be written again: bytes that are not UTF-8 are read as characters that cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(value: Any) -> str:
