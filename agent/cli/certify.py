@@ -13,6 +13,7 @@ from agent.cli.house import DONE, OUR_FAULT, UNCERTIFIED, Common, common, many
 from agent.errors import UserError
 
 if TYPE_CHECKING:
+    from agent.config import Config
     from agent.types import Call
 
 _OPEN = click.FloatRange(0, 1, min_open=True, max_open=True)
@@ -126,7 +127,9 @@ def _run(
             context.exit(_verified(common, path, faults))
         target = config.goal.accuracy if accuracy is None else accuracy
         made = claim.make(config, store, pool, target, config.goal.delta if delta is None else delta, now)
-        advice = [] if made.met else _advice(common, figures(config, store), cards(config, store))
+        advice = [] if made.met else _advice(common, config, figures(config, store), cards(config, store))
+        if not made.met and config.goal.left == "people":
+            advice += _rest(common)
     words = claim.lines(made)
     body = {"certificate": claim.plain(made), "path": str(path), "claim": words[0], "met": made.met}
     common.show({**body, "claims": words, "advice": advice}, "\n".join([*words, *advice, str(path)]))
@@ -134,7 +137,7 @@ def _run(
         context.exit(UNCERTIFIED)
 
 
-def _advice(common: Common, found: Mapping[str, Any], open_cards: Sequence[Call]) -> list[str]:
+def _advice(common: Common, config: Config, found: Mapping[str, Any], open_cards: Sequence[Call]) -> list[str]:
     """How to reach a target that was missed: people's answers first, for what is open counts as wrong."""
     from agent.cli.figures import answer_step
 
@@ -143,11 +146,23 @@ def _advice(common: Common, found: Mapping[str, Any], open_cards: Sequence[Call]
     audits = sum(card.purpose == "audit" for card in open_cards)
     checks = f", {audits:,} of them random checks," if audits else ""
     waits, counts = ("waits", "counts") if len(open_cards) == 1 else ("wait", "count")
+    means = f" and {counts} as wrong"
+    if audits and config.goal.test == "anytime":
+        means = "; checks are heard in their order up to the first that is open" + (
+            ", what is to be repaired counts as wrong" if audits < len(open_cards) else ""
+        )
     steps = ", then ".join([answer_step(found, common.flags), f"tutelage certify{common.flags}"])
     return [
-        f"{many(len(open_cards), 'question')} to people{checks} {waits} for an answer and {counts} as wrong.",
+        f"{many(len(open_cards), 'question')} to people{checks} {waits} for an answer{means}.",
         f"To reach it: answer first: {steps}",
     ]
+
+
+def _rest(common: Common) -> list[str]:
+    """How people come to label what machines are unsure of, to the end."""
+    export = f"tutelage export labels labels.parquet{common.flags}"
+    go = "tutelage certify labels.parquet --text text --left people --gold-by people"
+    return [f"To have people label the rest, with a certificate of all labels: {export}, then {go}"]
 
 
 def _verified(common: Common, path: Path, faults: list[str] | None) -> int:
