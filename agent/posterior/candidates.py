@@ -24,7 +24,7 @@ ALIKE, CROWD = "all alike", "crowd"
 SURE, LOUD, FREE, LEAN, CONFUSED = 0.5, 1.0, 0.25, 0.35, 0.25
 """Spreads of: one source's exponent, all exponents together, each one apart, leanings, class-conditional terms. Chosen
 on simulated worlds and on recorded votes; eval/votes.py says on which."""
-PER_CHOICE, WIDEST = 5, 1_000
+PER_CHOICE, WIDEST = 5, 400
 """Class-conditional terms are tried from so many people's answers a choice, and up to so many sources × choices."""
 
 
