@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cli_room import call, good, read, surroundings
+from cli_room import call, good, read, surroundings, with_ladder, with_pool
 
 from agent.claim import finished
 from agent.data import Wanted, whole
@@ -316,3 +316,24 @@ def test_a_folder_that_was_removed_begins_anew_with_the_same_promise(here: Path)
     first = good("certify", "labels.csv", *WALK, "--seed", "7", code=4)["commitment"]
     shutil.rmtree("labels-certify")
     assert good("certify", "labels.csv", *WALK, "--seed", "7", code=4)["commitment"] == first
+
+
+def test_labels_of_a_run_are_carried_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the run's own certificate advises where goal.left is people, with answers that are recorded."""
+    here = with_ladder(with_pool(tmp_path, monkeypatch))
+    toml = here / "tutelage.toml"
+    toml.write_text(toml.read_text().replace('oracle = "person"', 'oracle = "person"\npeople = "gold"'))
+    good("run")
+    done = call("certify", "--left", "people", "--now", "--json")
+    told = json.loads(done.stdout)
+    assert not told["met"] and done.exit_code == 5, done.output
+    assert "tutelage export labels labels.parquet" in told["advice"][-1] and "--left people" in told["advice"][-1]
+    good("export", "labels", "labels.parquet")
+    gold = {row["id"]: row["label"] for row in read("mail.csv")}
+    rows = [{**row, "gold": gold[row["id"]]} for row in pq.read_table("labels.parquet").to_pylist()]
+    write(rows, "labels.parquet")
+    body = good("certify", "labels.parquet", "--text", "text", "--id", "id", "--left", "people", "--target", "0.9",
+                "--gold-by", "column:gold")  # fmt: skip
+    assert body["commitment"]["columns"]["confidence"] == "probability"
+    out = delivered("labels-certify/labels.parquet")
+    assert sum(d["label"] != gold[d["id"]] for d in out) <= 6 and all(map(certified, out))

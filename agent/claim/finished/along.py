@@ -24,10 +24,11 @@ from agent.data import Whole
 from agent.types import Bools, Certificate, Ints, Value
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
-AHEAD = 100
-"""Audits put to people at once. What lies behind the walk's end goes to people anyway, so none is in vain."""
-REST = 500
-"""Rows of the rest put to people at once."""
+AHEAD = (100, 500)
+"""Audits put to people at once: as many, or one in so many rows where that is more. What lies behind the walk's end
+goes to people anyway, so none is in vain."""
+REST = (500, 50)
+"""The same for rows of the rest."""
 
 
 @dataclass(frozen=True)
@@ -187,9 +188,15 @@ def put(room: Room, whole: Whole, made: Paced, standing: Along) -> int:
     asked = {(call.item, call.sample) for call in room.store.asked(room.recipe)}
     if not standing.way.ended:
         rows = made.order[standing.way.ask].tolist()
-        return ask(room, whole, made, [r for r in rows if (item_id(whole, r), 0) not in asked][:AHEAD])
+        return ask(room, whole, made, [r for r in rows if (item_id(whole, r), 0) not in asked][: _batch(AHEAD, whole)])
     for sample in (0, 1):
-        rows = [row for row in standing.rest.tolist() if (item_id(whole, row), sample) not in asked][:REST]
+        rows = [row for row in standing.rest.tolist() if (item_id(whole, row), sample) not in asked][
+            : _batch(REST, whole)
+        ]
         if rows:
             return ask(room, whole, made, rows, "escalation", sample)
     return 0
+
+
+def _batch(size: tuple[int, int], whole: Whole) -> int:
+    return max(size[0], whole.rows // size[1])
