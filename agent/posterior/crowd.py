@@ -15,7 +15,7 @@ from agent.posterior.sources import Doubles, Source, centred
 from agent.types import Floats, Ints, Layout
 
 LEARNT = 20_000
-"""Items that confusions are learnt from, drawn at random where there are more."""
+"""Items that confusions are learnt from: drawn at random where there are more."""
 SUREST = 1e-4
 """No choice is less likely: annotators that err together make this model far too sure."""
 
@@ -41,12 +41,12 @@ class Crowd:
         return centred(out, layout)
 
 
-def crowd(sources: Sequence[Source], layout: Layout, seed: int = 0) -> Crowd | None:
+def crowd(sources: Sequence[Source], layout: Layout, seed: int = 0, learnt: int = LEARNT) -> Crowd | None:
     """Learn who is to be believed; None where fewer than three machines spoke, since two can only contradict."""
     n = len(sources[0].logs)
     rows = np.arange(n)
-    if n > LEARNT:
-        rows = np.sort(np.random.default_rng(seed).choice(n, LEARNT, replace=False))
+    if n > learnt:
+        rows = np.sort(np.random.default_rng(seed).choice(n, learnt, replace=False))
     if sum(s.role == "machine" for s in sources) < 3:
         return None
     votes = _votes(sources, rows, layout)
