@@ -1,11 +1,11 @@
-"""Streams: one certificate a block of items, and an alarm when a machine errs more than it said. Knows counts only.
+"""Streams: an alarm when a machine errs more than it said. Knows counts only.
 
-    risk_of_block(delta, b)         what block b = 1, 2, … may spend: δ·6/(π²b²), which sums to δ
     Drift().block() .hear(p, e)     e-process on audited errors against predicted risk; `.alarm` at 20
 
-A certificate is about one finite pool and says nothing of what comes after it. So a stream is cut into blocks of N_b
-items; labels of a block are frozen, audited and certified as any pool (`agent.certify.strata`) with delta_b, and all
-certificates ever given hold together with 1 − δ (union bound).
+A certificate is about one finite pool and says nothing of what comes after it. So a stream comes in blocks: labels of a
+block are frozen, audited and certified as any pool. The looks of all blocks are counted through, and look j of the
+stream is charged δ·6/(π²j²) (`agent.certify.risk_of_look`), which sums to δ: all certificates ever given in it hold
+together with 1 − δ (union bound).
 
 Drift. Null: each audited item is wrong with chance at most its predicted risk, given what was heard before. For each
 of a few factors r the odds of error may have risen by, f_t = (p'/p)^e · ((1 − p')/(1 − p))^(1 − e) with p' of odds
@@ -18,8 +18,6 @@ large model and people, and that the risks need calibrating.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from agent.certify.exact import risk_of_look
@@ -28,17 +26,6 @@ from agent.types import Doubles
 ALARM = 20.0
 FACTORS = (1.5, 2.0, 3.0, 5.0)  # the odds of error may have risen by
 LEAST = 1e-3  # risks nearer to 0 or 1 are taken as this: one error where none was thought possible is no proof
-
-
-def risk_of_block(delta: float, block: int) -> float:
-    """What block number `block` (from 1) may spend of `delta`.
-
-    Raises:
-        ValueError: a block below 1.
-    """
-    if block < 1:
-        raise ValueError(f"blocks are counted from 1, not {block}")
-    return risk_of_look(delta, block)
 
 
 class Drift:
@@ -83,16 +70,3 @@ class Drift:
     def alarm(self) -> bool:
         """Whether the wealth ever reached 20: a false alarm has chance ≤ 1/20 over the whole stream."""
         return self.highest >= ALARM
-
-
-def blocks_of(items: int, size: int) -> list[tuple[int, int]]:
-    """(start, end) of each block of `size` items; a rest smaller than half a block joins the last one.
-
-    Raises:
-        ValueError: a size below 1.
-    """
-    if size < 1:
-        raise ValueError(f"a block holds at least 1 item, not {size}")
-    count = max(1, math.floor(items / size + 0.5))
-    ends = [size * b for b in range(1, count)] + [items]
-    return [(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True) if end > start]

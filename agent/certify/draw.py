@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 
 def draw(ids: Sequence[str], seed: int) -> list[int]:
@@ -12,9 +12,15 @@ def draw(ids: Sequence[str], seed: int) -> list[int]:
     Uniform in the random-oracle sense: positions sorted by sha256(seed, id). Items added later fall in at random
     places and do not disturb the order of the others.
     """
-    salt = f"audit\0{seed}\0".encode()
-    keys = [hashlib.sha256(salt + item.encode("utf-8", "surrogatepass")).digest() for item in ids]
+    keys = list(salted("audit", seed, ids))
     return sorted(range(len(ids)), key=keys.__getitem__)
+
+
+def salted(use: str, seed: int, ids: Iterable[str]) -> Iterator[bytes]:
+    """32 bytes for each id that depend on nothing but the id, the seed, and what they are for: in the random-oracle
+    sense those of one use are independent of those of another."""
+    salt = f"{use}\0{seed}\0".encode()
+    return (hashlib.sha256(salt + item.encode("utf-8", "surrogatepass")).digest() for item in ids)
 
 
 def sha256_of(rows: Iterable[Sequence[str]]) -> str:

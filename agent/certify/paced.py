@@ -28,13 +28,13 @@ Source: ours. `agent.certify.walk` is the case of equal shares, drawn without re
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.certify.draw import salted
 from agent.types import Bools, Doubles, Ints
 
 SCALE = 0.45  # of √B: unseen errors a state, where risks are half way to those at the end
@@ -46,9 +46,8 @@ LAST = 0.7  # a last state that had to be audited more densely than this does no
 
 def coins(ids: Sequence[str], seed: int) -> Doubles:
     """(U,) A coin in [0, 1) for each item, in the random-oracle sense: from nothing but its id and the seed."""
-    salt = f"coin\0{seed}\0".encode()
-    digests = (hashlib.sha256(salt + item.encode("utf-8", "surrogatepass")).digest() for item in ids)
-    return np.array([(int.from_bytes(d[:8], "big") >> 11) / 2**53 for d in digests], np.float64)
+    raw = salted("coin", seed, ids)
+    return np.array([(int.from_bytes(r[:8], "big") >> 11) / 2**53 for r in raw], np.float64)
 
 
 def risk_of(share: Doubles, allowed: int) -> float:

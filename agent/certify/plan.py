@@ -7,13 +7,13 @@ the rest to people) counts on no prediction but for its reach and the size of it
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.certify.draw import salted
 from agent.certify.gate import Plan, last_in_a_row
 from agent.certify.walk import fewest_draws, may_find
 from agent.types import Doubles, Ints
@@ -30,8 +30,7 @@ GRID = 4000
 
 def order_of(risk: Doubles, ids: Sequence[str], seed: int) -> Ints:
     """Positions, surest first; equal risks in an order that depends on nothing but the ids and the seed."""
-    salt = f"order\0{seed}\0".encode()
-    keys = [hashlib.sha256(salt + item.encode("utf-8", "surrogatepass")).digest() for item in ids]
+    keys = list(salted("order", seed, ids))
     rank = np.empty(len(keys), np.int64)
     rank[sorted(range(len(keys)), key=keys.__getitem__)] = np.arange(len(keys))
     return np.lexsort((rank, np.asarray(risk, np.float64))).astype(np.int64)

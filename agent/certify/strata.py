@@ -32,13 +32,17 @@ and .6 of the limit. Without risks (one stratum): .25, .45, .65 of the limit, in
 worlds only.
 
 Sources: Waudby-Smith & Ramdas 2024 (JRSS B 86:1); Waudby-Smith, Stark & Ramdas 2021 (RiLACS); Stark 2023 (ALPHA);
-Spertus & Stark 2022 (stratified audits by betting); Ottoboni et al. 2018 (SUITE). Units may be clusters: see
-`agent.certify.clusters`.
+Spertus & Stark 2022 (stratified audits by betting); Ottoboni et al. 2018 (SUITE).
+
+**Units may be clusters**: copies of one text, items of one document. Not for correlation: an audit of single items
+drawn at random is right about a finite pool however alike they are. But one answer to a text settles all its copies;
+then what is drawn is a cluster, and counting its items as so many answers is wrong. A cluster of z items is drawn with
+chance ∝ z·weight, and what is heard of it is the share of its items that are wrong (Stark 2023, §5; Horvitz and
+Thompson 1952). All its items are labeled by people and leave the population.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +50,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.certify._betting import Bets, Game
+from agent.certify.draw import salted
 from agent.types import Bools, Doubles, Ints
 
 STRATA = 10
@@ -200,9 +205,8 @@ def _apart(p: Doubles, far: float) -> Doubles:
 
 def chances(ids: Sequence[str], seed: int) -> Doubles:
     """(n,) a number in (0, 1) for each id, that depends on nothing but the id and the seed."""
-    salt = f"strata\0{seed}\0".encode()
-    raw = [hashlib.sha256(salt + item.encode("utf-8", "surrogatepass")).digest()[:8] for item in ids]
-    return np.array([(int.from_bytes(r, "big") + 0.5) / 2**64 for r in raw], dtype=np.float64)
+    raw = salted("strata", seed, ids)
+    return np.array([(int.from_bytes(r[:8], "big") + 0.5) / 2**64 for r in raw], dtype=np.float64)
 
 
 def order(plan: Plan, chance: Doubles) -> Ints:

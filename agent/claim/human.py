@@ -27,5 +27,5 @@ def compare(pairs: Sequence[tuple[Value | None, Value | None]], kind: Kind, task
     if not pairs:
         return {}
     differ = sum(one is None or two is None or kind.loss(task, one, two) > 0 for one, two in pairs)
-    found = human.at_most(len(pairs), differ, delta, settled=False)
+    found = human.at_most(len(pairs), differ, delta)
     return {"doubled": found.doubled, "differ": differ, "at_most": found.at_most, "risk": found.delta}

@@ -1,7 +1,7 @@
 """Files of one stream, block after block: what each may spend, and whether labels have become worse than they say.
 
 A block names the one before it, and the looks of a stream are counted through, look j at δ·6/(π²j²): so all its
-certificates hold together (`agent.certify.blocks`, where each block is looked at once).
+certificates hold together (`agent.certify.blocks`).
 """
 
 from __future__ import annotations
