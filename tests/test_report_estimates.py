@@ -10,7 +10,7 @@ from cli_room import call, good, with_ladder, with_pool
 
 from agent import claim, config
 from agent.pool import Pool
-from agent.report.gather import estimated
+from agent.report.gather import standing
 from agent.store import Store
 
 
@@ -25,7 +25,7 @@ def test_nothing_is_estimated_before_a_look(ready: Path) -> None:
     read = config.load("tutelage.toml")
     with Store.open(ready / "tutelage-run/ledger.db") as store:
         assert not store.certificates()
-        assert estimated(read, store, Pool(read.folder / "pool", store.shards())) is None
+        assert standing(read, store, Pool(read.folder / "pool", store.shards())) == (None, None)
     assert good("status")["estimate"] is None and "estimated" not in call("status").stdout
 
 

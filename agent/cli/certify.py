@@ -112,7 +112,8 @@ def _run(
     test: str | None, classes: tuple[str, ...], now: bool,
 ) -> None:  # fmt: skip
     from agent import claim
-    from agent.cli.figures import cards, figures, opened, pool_of
+    from agent.cli.figures import cards, certify_step, figures, file_of, opened, pool_of
+    from agent.cli.run import take_away
 
     if test:
         common.overrides.append(f"goal.test={test}")
@@ -121,15 +122,21 @@ def _run(
     config = common.config()
     path = config.folder / "certificate.json"
     with opened(config, common.flags) as store:
+        if file := file_of(config, store):
+            raise UserError(
+                f"{config.folder} is the audit of a finished file, which must be named: {certify_step(file)}"
+            )
         pool = pool_of(config, store)
         if verify:
             faults = claim.verify(config, store, pool, path) if path.exists() else None
             context.exit(_verified(common, path, faults))
-        target = config.goal.accuracy if accuracy is None else accuracy
+        target, looks = config.goal.accuracy if accuracy is None else accuracy, len(store.certificates())
         made = claim.make(config, store, pool, target, config.goal.delta if delta is None else delta, now)
         advice = [] if made.met else _advice(common, config, figures(config, store), cards(config, store))
         if not made.met and config.goal.left == "people":
             advice += _rest(common)
+        if len(store.certificates()) > looks and (config.folder / "report.md").exists():
+            take_away(common, config, store)  # what a run wrote there would contradict the certificate
     words = claim.lines(made)
     body = {"certificate": claim.plain(made), "path": str(path), "claim": words[0], "met": made.met}
     common.show({**body, "claims": words, "advice": advice}, "\n".join([*words, *advice, str(path)]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +36,37 @@ def opened(config: Config, flags: str = "") -> Store:
     if "://" not in where and not Path(where).exists():
         raise UserError(f"there is no run yet in {config.folder}: begin with  tutelage run{flags}")
     return Store.open(where)
+
+
+def file_of(config: Config, store: Store | None = None) -> str | None:
+    """The finished file whose audit lies in this folder; None: the folder is a run's, or nothing's yet."""
+    if store is None:
+        if "://" in config.store_url or not Path(config.store_url).exists():
+            return None
+        with opened(config) as found:
+            return file_of(config, found)
+    if not any(row["body"].get("of") == "file" for row in store.commitments()):
+        return None
+    path, near = str(config.pool_path), os.path.relpath(config.pool_path)
+    return near if len(near) < len(path) else path
+
+
+def certify_step(file: str) -> str:
+    """The command that goes on with a file's audit."""
+    return f"tutelage certify {shlex.quote(file)}"
+
+
+def refuse_file(config: Config) -> None:
+    """Raise where a run is wanted in the folder of a finished file's audit: it would ask people about every row.
+
+    Raises:
+        UserError: with the commands that this folder is for.
+    """
+    if file := file_of(config):
+        raise UserError(
+            f"{config.folder} is the audit of {file}, whose labels are there already; nothing is labeled here: answer "
+            f"its questions with tutelage review, then  {certify_step(file)}"
+        )
 
 
 def pool_of(config: Config, store: Store) -> Pool:
@@ -105,18 +138,21 @@ def figures(config: Config, store: Store, budget: Budget | None = None) -> dict[
         "pilot_agreement": last.get("agreement", {}),
         "asking": last.get("asking", {}),
         "certificate": certificates[-1]["body"] if certificates else None,
-        "estimate": _estimate(config, store) if certificates else None,
+        "file": file_of(config, store),
+        **_standing(config, store),
     }
 
 
-def _estimate(config: Config, store: Store) -> dict[str, Any] | None:
-    """What the audit estimates, once a look at it was taken: told apart from the certificate."""
+def _standing(config: Config, store: Store) -> dict[str, Any]:
+    """Once a look was taken: the claim, where it is of the labels and answers as they are, and what is estimated."""
     from dataclasses import asdict
 
-    from agent.report.gather import estimated
+    from agent import claim
+    from agent.report.gather import standing
 
-    found = estimated(config, store, pool_of(config, store))
-    return None if found is None else asdict(found)
+    of_run = store.certificates() and not file_of(config, store)
+    made, found = standing(config, store, pool_of(config, store)) if of_run else (None, None)
+    return {"claim": claim.lines(made)[0] if made else None, "estimate": asdict(found) if found else None}
 
 
 def _used(usage: Usage) -> dict[str, Any]:
@@ -224,6 +260,9 @@ def again(found: Mapping[str, Any], flags: str) -> str:
 def next_steps(found: Mapping[str, Any], flags: str) -> list[str]:
     """What to do now, as commands."""
     steps: list[str] = []
+    if file := found["file"]:
+        waits = sum(found["questions_to_people"].values())
+        return [*([f"tutelage review{flags}"] if waits else []), certify_step(file)]
     if found["stopped_code"] == PAUSED:
         spent = str(found["stopped"]).startswith("budget spent")
         return [again(found, flags), *([f"tutelage export labels labels.csv{flags}"] if spent else [])]
@@ -231,6 +270,6 @@ def next_steps(found: Mapping[str, Any], flags: str) -> list[str]:
         steps += dict.fromkeys([answer_step(found, flags), again(found, flags)])
     elif found["open"] or found["not_asked"]:
         steps.append(again(found, flags))
-    elif "person" in found["accepted"]:  # without people nothing was measured
+    elif "person" in found["accepted"] and not found["claim"]:  # without people nothing was measured
         steps.append(f"tutelage certify{flags}")
     return [*steps, f"tutelage export labels labels.csv{flags}"]

@@ -69,12 +69,14 @@ def show(
     """Print the plan; `tutelage run --dry-run` is this, too."""
     from agent import config as settings
     from agent.cli import limits, people
+    from agent.cli.figures import refuse_file
     from agent.cli.forecast import cost, sample
     from agent.loop import past
 
     if given:
         common.overrides += limits.prices(common.config(), given)
     config = common.config()
+    refuse_file(config)
     most = limits.budget(config, budget, None, None)
     items, total, aside = sample(config, limit)
     unused = past.glance(config)

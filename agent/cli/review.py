@@ -68,7 +68,7 @@ def _export(common: Common, config: Config, store: Store, pool: Pool, out: str, 
     if count:
         common.show(body, f"{number(count, 'open question')} in {out}\n{how}\nthen give it back with  {back}")
     else:
-        common.show(body, f"no question is open: {out} was not written; next: tutelage run{common.flags}")
+        common.show(body, f"no question is open: {out} was not written; next: {_after(common, config, store)}")
     return DONE
 
 
@@ -101,10 +101,18 @@ def _sit(
     except terminal.Interrupted as stopped:
         answered, code = stopped.answered, INTERRUPTED
     left = len([c for c in store.open_calls(annotator="person") if c.recipe == person_recipe(config)])
-    more = f"tutelage review{common.flags}" if left else f"tutelage run{common.flags}"
+    more = f"tutelage review{common.flags}" if left else _after(common, config, store)
     words = f"{number(answered, 'answer')} saved, {number(left, 'open question')} left; next: {more}"
     common.show({"answered": answered, "left": left}, words)
     return code
+
+
+def _after(common: Common, config: Config, store: Store) -> str:
+    """What goes on with the answers: the run, or the certificate of the file they are about."""
+    from agent.cli.figures import certify_step, file_of
+
+    file = file_of(config, store)
+    return certify_step(file) if file else f"tutelage run{common.flags}"
 
 
 def _login() -> str:

@@ -72,15 +72,18 @@ def run(
         return
     from agent import loop
     from agent.cli import limits
+    from agent.cli.figures import refuse_file
     from agent.cli.progress import Progress
 
     if given:
         common.overrides += limits.prices(common.config(), given)
     config = common.config()
+    refuse_file(config)
     most = limits.budget(config, budget, budget_tokens, budget_calls)
     _forewarn(common, config, most)
     _terminate_in_order()
-    with Progress(most.usd, _before(config), common.quiet) as progress:
+    before = _before(config)
+    with Progress(most.usd, before, common.quiet) as progress:
         finished = loop.run(
             config,
             people=people,
@@ -92,7 +95,8 @@ def run(
             report=_reporter(common, config, progress),
         )
     told = {"budget": budget, "budget-tokens": budget_tokens, "budget-calls": budget_calls}
-    _close(common, config, finished, most, _options(people, told, given, batch, finished.reason))
+    options = _options(people, told, given, batch, finished.reason)
+    _close(common, config, finished, most, options, before.get("claim"))
     context.exit(finished.code)
 
 
@@ -175,14 +179,16 @@ def _options(
     return {"asked_by": asked} | ({} if people is None else {"recorded_people": people})
 
 
-def _close(common: Common, config: Config, finished: Any, most: Budget, options: Mapping[str, Any]) -> None:
-    """The summary and what to do next."""
+def _close(
+    common: Common, config: Config, finished: Any, most: Budget, options: Mapping[str, Any], known: str | None
+) -> None:
+    """The summary and what to do next. `known`: the claim before this run; another one has still to be read."""
     from agent.cli.figures import again, figures, next_steps, opened, table
 
     with opened(config, common.flags) as store:
         found = figures(config, store, most)
-        told = {**found, **options}
-        files = [] if finished.code == INTERRUPTED else _take_away(common, config, store)
+        told = {**found, **options, "claim": found["claim"] if found["claim"] == known else None}
+        files = [] if finished.code == INTERRUPTED else take_away(common, config, store)
     if finished.code == INTERRUPTED:
         steps = [again(told, common.flags)]
         common.say("interrupted; what was paid for is kept, the same command goes on from here")
@@ -194,7 +200,7 @@ def _close(common: Common, config: Config, finished: Any, most: Budget, options:
     common.show(body, f"{text}\nstopped: {finished.reason}\nnext: {', then '.join(steps)}")
 
 
-def _take_away(common: Common, config: Config, store: Store) -> list[str]:
+def take_away(common: Common, config: Config, store: Store) -> list[str]:
     """The labels and the report as they stand, written into the run folder. What fails here has cost nobody a label."""
     from agent import data, export, report
     from agent.cli.figures import pool_of

@@ -23,4 +23,5 @@ def status(common: Common) -> None:
     with opened(config, common.flags) as store:
         found = figures(config, store)
     steps = next_steps(found, common.flags)
-    common.show({**found, "next": steps}, table(found) + "\nnext: " + ", then ".join(steps))
+    claim = f"\n{found['claim']}" if found["claim"] else ""
+    common.show({**found, "next": steps}, f"{table(found)}{claim}\nnext: {', then '.join(steps)}")

@@ -12,6 +12,7 @@ from agent import config as settings
 from agent.config import Config
 from agent.errors import DataError
 from agent.pool import Pool
+from agent.prompt import second_recipe
 from agent.report import asking
 from agent.report import figures as f
 from agent.report.estimates import estimates
@@ -92,11 +93,14 @@ def _certificate(config: Config, store: Store, pool: Pool) -> tuple[Certificate 
     return None, "There is no certificate yet: `tutelage certify` makes it once people have answered the audit."
 
 
-def estimated(config: Config, store: Store, pool: Pool) -> f.Estimated | None:
-    """The estimates that stand beside the certificate of the labels as they are; None where there is no such one."""
-    if _certificate(config, store, pool)[0] is None:
-        return None
-    return estimates(config, pool, claim.gather(config, store, pool))
+def standing(config: Config, store: Store, pool: Pool) -> tuple[Certificate | None, f.Estimated | None]:
+    """The certificate of the labels as they are, None where people have answered since it was made; and the estimates
+    that stand beside the last look at these labels, None where there was none."""
+    made, recipe = _certificate(config, store, pool)[0], claim.person_recipe(config)
+    if made is None:
+        return None, None
+    later = store.events_since(int(made.extra["answers_up_to"]), [recipe, second_recipe(recipe)])
+    return None if later else made, estimates(config, pool, claim.gather(config, store, pool))
 
 
 def _sentence(words: str) -> str:
@@ -252,4 +256,4 @@ def _next(
     return tuple(steps)
 
 
-__all__ = ["estimated", "gather"]
+__all__ = ["gather", "standing"]
