@@ -8,6 +8,7 @@ from agent.claim.finished.along import Along, hear
 from agent.claim.finished.deliver import differs
 from agent.claim.finished.folder import opened
 from agent.claim.finished.paced import promised
+from agent.claim.finished.standing import Hearing
 from agent.claim.finished.terms import Terms, wanted_of
 from agent.claim.paper import plain
 from agent.claim.promise import sha_of
@@ -44,7 +45,7 @@ def verify(path: str) -> list[str]:
         for name, value in made.body.items():
             if body.get(name) != value:
                 problems.append(f"{name}: look {look} committed to {body.get(name)!r}, the file gives {value!r}")
-        standing = hear(room, frozen, made, early, upto)
+        standing = hear(Hearing(room, frozen, made, upto), made, early)
         derived = plain(standing.certificate)
         if isinstance(standing, Along):
             problems += differs(room, frozen, standing)

@@ -1,13 +1,14 @@
 """Where the walk through a finished file stands, and which rows people label next. Knows cards; its law is elsewhere.
 
-The walk hears the first answer to a question only, so that a second try at what nobody could tell does not bend it. Who
-could not tell counts as an error found, and the row waits for a person's label with the rest.
+The walk hears the first answer to a question that was not taken back, so that a second try at what nobody could tell
+does not bend it. Who could not tell counts as an error found, and the row waits for a person's label with the rest.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from agent import certify
-from agent import config as settings
 from agent.claim.finished.folder import Room, ask
+from agent.claim.finished.heard import Word, by_row, differing
 from agent.claim.finished.paced import Paced, Way, way
-from agent.claim.finished.standing import Standing, Word, stand, words_of
+from agent.claim.finished.standing import Hearing, Standing, stand
 from agent.claim.finished.terms import Committed, item_id
 from agent.data import Whole
 from agent.types import Bools, Certificate, Ints, Value
@@ -61,31 +62,29 @@ def place_of(room: Room, whole: Whole) -> Path:
     return room.folder / f"labels{ending if ending in ENDINGS else '.csv'}"
 
 
-def hear(
-    room: Room, whole: Whole, made: Committed | Paced, early: bool = False, upto: int | None = None
-) -> Standing | Along:
+def hear(told: Hearing, made: Committed | Paced, early: bool = False) -> Standing | Along:
     """Where the audit of either promise stands; as `stand`. early: a walk is left where it stands."""
-    return _along(room, whole, made, early, upto) if isinstance(made, Paced) else stand(room, whole, made, early, upto)
+    return _along(told, made, early) if isinstance(made, Paced) else stand(told, made, early)
 
 
-def _along(room: Room, whole: Whole, made: Paced, early: bool, upto: int | None) -> Along:
-    first = _rows(whole, words_of(room, upto, first=True)[0])
-    words, seen = words_of(room, upto)
-    last = _rows(whole, words)
+def _along(told: Hearing, made: Paced, early: bool) -> Along:
+    told.words.read()
+    room, whole, seen = told.room, told.whole, told.words.seen
+    first, last = by_row(whole, told.words.first), by_row(whole, told.words.last)
     place = np.empty(whole.rows, np.int64)
     place[made.order] = np.arange(whole.rows)
     heard, wrong, spoken = (np.zeros(whole.rows, bool) for _ in range(3))
-    differ = _differing(room, whole, last)
+    differ = differing(room, whole, last)
     heard[place[list(first)]] = True
     wrong[place[[row for row, word in first.items() if word.value is None]]] = True
-    wrong[place[list(_differing(room, whole, first))]] = True
+    wrong[place[list(differing(room, whole, first))]] = True
     said = {row: word.value for row, word in last.items() if word.value is not None}
     spoken[place[list(said)]] = True
     now = way(made, heard, wrong, spoken, early)
     waits = ~spoken
     waits[: now.accepted] &= heard[: now.accepted] & now.audited[: now.accepted]  # set aside: nobody could tell
     rest = made.order[np.flatnonzero(waits)[::-1]]
-    lost = sum(row in last and last[row].sample > 0 for row in rest.tolist())
+    lost = sum(row in last and last[row].tries > 1 for row in rest.tolist())
     certificate = _certificate(made, now, first, last, spoken, wrong, rest, lost, seen, early, len(differ))
     open_now = len(room.store.open_calls(annotator="person"))
     seconds = float(room.config.person.settings.seconds) if room.config.person else 0.0
@@ -104,23 +103,6 @@ def _along(room: Room, whole: Whole, made: Paced, early: bool, upto: int | None)
         seconds=seconds,
         labels_file=str(place_of(room, whole)),
     )
-
-
-def _rows(whole: Whole, words: Mapping[str, Word]) -> dict[int, Word]:
-    """Row -> word, of this file's rows."""
-    own = item_id(whole, 0).rpartition("-")[0]
-    parts = ((item.rpartition("-"), word) for item, word in words.items())
-    return {int(number) - 1: word for (file, _, number), word in parts if file == own}
-
-
-def _differing(room: Room, whole: Whole, words: Mapping[int, Word]) -> dict[int, Value]:
-    """Row -> what people said, where the file's label is another."""
-    task, kind = settings.the_task(room.config), settings.kind(room.config)
-    return {
-        row: word.value
-        for row, word in words.items()
-        if word.value is not None and kind.loss(task, whole.names[whole.label[row]], word.value) > 0
-    }
 
 
 def _certificate(
@@ -185,16 +167,14 @@ def _certificate(
 
 def put(room: Room, whole: Whole, made: Paced, standing: Along) -> int:
     """Put the next rows to people: along the walk, then the rest, then once more what nobody could tell. How many."""
-    asked = {(call.item, call.sample) for call in room.store.asked(room.recipe)}
+    asked = Counter(call.item for call in room.store.asked(room.recipe))
     if not standing.way.ended:
-        rows = made.order[standing.way.ask].tolist()
-        return ask(room, whole, made, [r for r in rows if (item_id(whole, r), 0) not in asked][: _batch(AHEAD, whole)])
-    for sample in (0, 1):
-        rows = [row for row in standing.rest.tolist() if (item_id(whole, row), sample) not in asked][
-            : _batch(REST, whole)
-        ]
+        rows = [row for row in made.order[standing.way.ask].tolist() if not asked[item_id(whole, row)]]
+        return ask(room, whole, made, rows[: _batch(AHEAD, whole)])
+    for tries in (1, 2):
+        rows = [row for row in standing.rest.tolist() if asked[item_id(whole, row)] < tries][: _batch(REST, whole)]
         if rows:
-            return ask(room, whole, made, rows, "escalation", sample)
+            return ask(room, whole, made, rows, "escalation", tries)
     return 0
 
 

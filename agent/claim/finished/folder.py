@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,11 +139,11 @@ def texts_of(whole: Whole, made: Promise, units: Sequence[int]) -> dict[int, tup
 
 
 def ask(
-    room: Room, whole: Whole, made: Promise, units: Sequence[int], purpose: Stream = "audit", sample: int = 0
+    room: Room, whole: Whole, made: Promise, units: Sequence[int], purpose: Stream = "audit", tries: int = 1
 ) -> int:
     """Put questions about these units into the queue, in this order; those that are there already stay. How many.
 
-    sample: 1 to put a question once more that nobody could tell.
+    tries: 2 to put questions once more that nobody could tell. What was withdrawn is put under a new key.
     """
     texts = texts_of(whole, made, units)
     first = {item: rows[0] for unit in units for item, rows in cards_of(whole, made, texts, unit).items()}
@@ -158,5 +159,22 @@ def ask(
         shard, _ = room.pool.append(entries)
         room.store.add_items(list(new), names, os.path.basename(room.pool.path(shard)))
     recipe = room.recipe
-    calls = [Call(prompt.key(recipe, item, sample), recipe, item, "person", sample, purpose, turn=-1) for item in first]
+    free = _free(room, list(first))
+    there = Counter(call.item for call in room.store.asked(recipe))  # after `free`: a key that came between is seen
+    calls = [
+        Call(prompt.key(recipe, item, sample), recipe, item, "person", sample, purpose, turn=-1)
+        for item, sample in free.items()
+        if there[item] < tries
+    ]
     return len(room.store.reserve(calls, None))
+
+
+def _free(room: Room, items: Sequence[str]) -> dict[str, int]:
+    """The first sample of each item under which nothing was ever asked."""
+    out, left, recipe = dict.fromkeys(items, 0), list(items), room.recipe
+    while left:
+        known = room.store.calls([prompt.key(recipe, item, out[item]) for item in left])
+        left = [item for item in left if prompt.key(recipe, item, out[item]) in known]
+        for item in left:
+            out[item] += 1
+    return out

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from agent import certify
@@ -16,7 +17,7 @@ from agent.claim.finished.along import put as put_along
 from agent.claim.finished.deliver import deliver
 from agent.claim.finished.folder import Room, ask, begin, begun, folder_of, opened
 from agent.claim.finished.paced import Paced, promised
-from agent.claim.finished.standing import Standing, asked_of, members
+from agent.claim.finished.standing import Hearing, Standing, asked_of, members
 from agent.claim.finished.stream import drift, follow, followed
 from agent.claim.finished.terms import Committed, Terms, item_id, wanted_of
 from agent.claim.paper import plain, write
@@ -49,7 +50,8 @@ def look(path: str, terms: Terms, gold: str = "people", again: bool = False, ear
         file, made = _committed(room, path, terms, truth, again)
         if (spent := _spent(room, made)) is not None:
             upto = int(spent["extra"]["answers_up_to"])
-            return _noted(room, path, hear(room, file, made, bool(spent["extra"]["early"]), upto))
+            told = Hearing(room, file, made, upto)
+            return _noted(room, path, hear(told, made, bool(spent["extra"]["early"])))
         standing = _further(room, file, made, _recorded(room, file, gold), early and not _anytime(made))
         standing = _noted(room, path, standing)
         _corrections(room, file, standing)
@@ -221,38 +223,40 @@ def _from_column(file: Whole) -> Answerer:
 
 def _further(room: Room, file: Whole, made: Committed | Paced, answerer: Answerer | None, early: bool) -> Standing:
     """Hear what there is; while the test is undecided and nothing is open, put further questions."""
+    told = Hearing(room, file, made)
     while True:
-        standing = hear(room, file, made, early)
+        standing = hear(told, made, early)
         _corrections(room, file, standing)
         over = standing.proved or standing.over or (early and made.exact)
         if over or (standing.open and answerer is None):
             return standing
-        if not standing.open and not _put(room, file, made, standing):
+        more = BATCH if answerer is None else max(BATCH, standing.asked // 10)
+        if not standing.open and not _put(room, file, made, standing, more):
             return standing
         if answerer is None:
-            return hear(room, file, made, early)
+            return hear(told, made, early)
         for call in room.store.open_calls(annotator="person"):
             item = room.pool.item(room.pool.position(call.item))
             room.store.record_now(call.key, answerer(item, call.sample))
 
 
-def _put(room: Room, file: Whole, made: Committed | Paced, standing: Standing) -> int:
-    """Put the next questions; how many."""
+def _put(room: Room, file: Whole, made: Committed | Paced, standing: Standing, more: int) -> int:
+    """Put the next questions, `more` units where it is free to choose; how many."""
     if isinstance(made, Committed):
-        units = _next(room, file, made, standing)
+        units = _next(room, file, made, standing, more)
         return ask(room, file, made, units) if units else 0
     return put_along(room, file, made, standing) if isinstance(standing, Along) else 0
 
 
-def _next(room: Room, file: Whole, made: Committed, standing: Standing) -> list[int]:
+def _next(room: Room, file: Whole, made: Committed, standing: Standing, more: int) -> list[int]:
     """Who is asked about next: the order goes on; once all is certified, only for the classes that are not yet."""
     if made.exact:
         return made.order[standing.asked : made.most].tolist()  # type: ignore[no-any-return]
     if not standing.certificate.met:
-        return made.order[standing.asked : standing.asked + BATCH].tolist()  # type: ignore[no-any-return]
+        return made.order[standing.asked : standing.asked + more].tolist()  # type: ignore[no-any-return]
     asked = asked_of(room)
     out: list[int] = []
     for row in standing.certificate.classes:
         left = () if row["certified"] else members(file, made, row["class"]).tolist()
-        out += [unit for unit in left if item_id(file, unit) not in asked][:BATCH]
+        out += islice((unit for unit in left if item_id(file, unit) not in asked), more)
     return out

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,19 +14,10 @@ from agent import config as settings
 from agent.certify import strata
 from agent.claim.classes import Part, bears, differs, judge, within
 from agent.claim.finished.folder import Room, cards_of, texts_of
+from agent.claim.finished.heard import Word, Words, by_row, differing
 from agent.claim.finished.terms import Committed, Promise, item_id
 from agent.data import Whole
-from agent.errors import Unparsable
 from agent.types import Certificate, Ints, Value
-
-
-@dataclass(frozen=True)
-class Word:
-    """What came of a question. value None: nobody could tell. sample: 1 where it was put a second time."""
-
-    value: Value | None
-    who: str
-    sample: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,87 +50,108 @@ class Standing:
         return self.certificate.met or self.over or bool(self.certificate.extra["early"])
 
 
-def words_of(room: Room, upto: int | None = None, first: bool = False) -> tuple[dict[str, Word], int]:
-    """Item -> the last word on it, and the number of the last answer read. `upto`: read none after this number.
-    `first`: only answers to questions as they were put the first time."""
-    task, kind = settings.the_task(room.config), settings.kind(room.config)
-    words: dict[str, Word] = {}
-    seen = 0
-    for seq, status, call, answer in room.store.events_since(0, [room.recipe]):
-        if upto is not None and seq > upto:
-            break
-        seen = seq
-        if first and call.sample:
-            continue
-        if status != "ok":
-            words.pop(call.item, None)
-            continue
-        value: Value | None = None
-        if not answer.unsure:
-            question = kind.question(task, room.pool.item(room.pool.position(call.item)), call.sample)
-            try:
-                read = kind.parse(task, question, answer) or {}
-            except Unparsable:
-                read = {}
-            if read:
-                value = kind.value(task, {atom: max(d, key=d.__getitem__) for atom, d in read.items()})
-        words[call.item] = Word(value, answer.who, call.sample)
-    return words, seen
-
-
 def asked_of(room: Room) -> set[str]:
     """Items that are in the queue or answered."""
     return {call.item for call in room.store.asked(room.recipe)}
 
 
-def stand(room: Room, whole: Whole, made: Committed, early: bool = False, upto: int | None = None) -> Standing:
+@dataclass
+class Tally:
+    """What was heard so far, in the order of the draw. losses: (predicted risk, share wrong) of each unit, of rows that
+    somebody could tell; said: what was said of each question."""
+
+    test: strata.Test | None
+    heard: int = 0
+    missing: int = 0
+    wrong: int = 0
+    losses: list[list[float]] = field(default_factory=list)
+    said: list[tuple[str, str]] = field(default_factory=list)
+    who: set[str] = field(default_factory=set)
+
+
+class Hearing:
+    """An audit while it is heard: what was read and tested stays, so that the next answers cost only themselves."""
+
+    def __init__(self, room: Room, whole: Whole, made: Promise, upto: int | None = None) -> None:
+        self.room, self.whole, self.made = room, whole, made
+        self.words = Words(room, upto)
+        self._cards: dict[int, dict[str, list[int]]] = {}
+        self._tally: Tally | None = None
+
+    def cards(self, units: Sequence[int]) -> dict[int, dict[str, list[int]]]:
+        """The questions of these units, as `cards_of`."""
+        new = [unit for unit in units if unit not in self._cards]
+        texts = texts_of(self.whole, self.made, new)
+        self._cards |= {unit: cards_of(self.whole, self.made, texts, unit) for unit in new}
+        return self._cards
+
+    def tally(self, made: Committed, units: Sequence[int], early: bool) -> Tally:
+        """Hear these units in their order: all, or up to the first that is open or with which the test ends."""
+        cards = self.cards(units)
+        if self.words.read() or self._tally is None:
+            self._tally = Tally(None if made.exact else strata.Test(made.plan))
+        tally = Tally(None) if early and made.exact else self._tally
+        for unit in units[tally.heard :]:
+            if not early and any(item not in self.words.last for item in cards[unit]):
+                break
+            if tally.test and tally.test.certified and tally.test.wrong_at_most + tally.missing <= made.plan.allowed:
+                break
+            self._hear(made, tally, unit)
+        return tally
+
+    def _hear(self, made: Committed, tally: Tally, unit: int) -> None:
+        task, kind = settings.the_task(self.room.config), settings.kind(self.room.config)
+        wrong = missing = size = 0
+        for item, rows in self._cards[unit].items():
+            word = self.words.last.get(item, Word(None, ""))
+            tally.said.append((item, json.dumps(word.value)))
+            tally.who |= {word.who} - {""}
+            size += len(rows)
+            for row in rows:
+                missing += word.value is None
+                given = self.whole.names[self.whole.label[row]]
+                wrong += word.value is not None and kind.loss(task, given, word.value) > 0
+        tally.heard, tally.missing = tally.heard + 1, tally.missing + missing
+        tally.wrong += wrong + missing
+        if size > missing:
+            tally.losses.append([round(float(self.made.units.risk[unit]), 6), wrong / (size - missing)])
+        if tally.test is not None:
+            tally.test.hear(unit, (wrong + missing) / size)
+
+
+def stand(told: Hearing, made: Committed, early: bool = False) -> Standing:
     """Hear the answers there are. `early`: what is asked and not answered counts as wrong, and is not waited for.
 
     The any-time test ends at the first moment at which it certifies, and before the first question without an answer:
-    it holds at every moment, so also at those.
+    it holds at every moment, so also at those. What is found wrong behind it is corrected as well.
     """
-    words, seen = words_of(room, upto)
+    room, whole = told.room, told.whole
     asked = asked_of(room)
-    task, kind = settings.the_task(room.config), settings.kind(room.config)
-    put = _put(whole, made, asked)
-    texts = texts_of(whole, made, [int(u) for u in made.order[:put]])
-    test = None if made.exact else strata.Test(made.plan)
-    heard = missing = wrong = 0
-    losses: list[list[float]] = []
-    corrections: dict[int, Value] = {}
-    said: list[tuple[str, str]] = []
-    who: set[str] = set()
-    for unit in made.order[:put].tolist():
-        cards = cards_of(whole, made, texts, unit)
-        if not early and any(item not in words for item in cards):
-            break
-        if test is not None and test.certified and test.wrong_at_most + missing <= made.plan.allowed:
-            break
-        heard, bad, size = heard + 1, 0, 0
-        for item, rows in cards.items():
-            word = words.get(item, Word(None, ""))
-            said.append((item, json.dumps(word.value)))
-            who |= {word.who} - {""}
-            size += len(rows)
-            for row in rows:
-                if word.value is None:
-                    missing, bad = missing + 1, bad + 1
-                elif kind.loss(task, whole.names[whole.label[row]], word.value) > 0:
-                    corrections[row], bad = word.value, bad + 1
-        wrong += bad
-        losses.append([round(float(made.units.risk[unit]), 6), bad / size])
-        if test is not None:
-            test.hear(unit, bad / size)
-    people = ", ".join(sorted(who)) if len(who) <= 5 else f"{len(who)} people"
-    base = _certificate(made, heard, wrong, missing, test, seen, early)
+    put = made.most if early and made.exact else _put(whole, made, asked)
+    units = made.order[:put].tolist()
+    tally = told.tally(made, units, early)
+    words = told.words.last
+    who = sorted(tally.who)
+    base = _certificate(made, tally, told.words.seen, early)
     certificate = dataclasses.replace(
         base,
         classes=judge(parts_of(room, whole, made, words, early), made.body["target"], made.body["risk_of_this_look"]),
-        extra={**base.extra, "heard": losses},
-        audit_sha256=certify.sha256_of(said),
-        truth=people,
+        extra={**base.extra, "heard": tally.losses},
+        audit_sha256=certify.sha256_of(tally.said),
+        truth=", ".join(who) if len(who) <= 5 else f"{len(who)} people",
     )
-    return Standing(certificate, made, str(room.folder), heard, put, len(asked - set(words)), corrections)
+    cards = told.cards(units)
+    alike = {item: rows for unit in units for item, rows in cards[unit].items()}
+    said = by_row(whole, words) | {row: words[item] for item in alike if item in words for row in alike[item]}
+    return Standing(
+        certificate=certificate,
+        committed=made,
+        folder=str(room.folder),
+        heard=tally.heard,
+        asked=put,
+        open=len(asked - set(words)),
+        corrections=differing(room, whole, said),
+    )
 
 
 def members(whole: Whole, made: Committed, name: str) -> Ints:
@@ -184,11 +196,10 @@ def _put(whole: Whole, made: Committed, asked: set[str]) -> int:
     return next((n for n, there in enumerate(flags) if not there), made.most)
 
 
-def _certificate(
-    made: Committed, heard: int, wrong: int, missing: int, test: strata.Test | None, seen: int, early: bool
-) -> Certificate:
+def _certificate(made: Committed, tally: Tally, seen: int, early: bool) -> Certificate:
     """What the test says. Wrong labels that people put right are mended; those that nobody could tell stay wrong."""
-    body = made.body
+    body, test = made.body, tally.test
+    heard, wrong, missing = tally.heard, tally.wrong, tally.missing
     rows, delta = int(body["rows"]), float(body["risk_of_this_look"])
     mended = wrong - missing
     if test is None:

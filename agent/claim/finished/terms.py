@@ -123,12 +123,12 @@ def commit(
     units, allowed = units_of(whole), math.floor((1 - target) * whole.rows + 1e-9)
     if test == "exact" and units.size is not None:
         raise DataError("clusters are audited with the any-time test: leave out --test exact, or --cluster")
-    if test == "exact":
-        units = dataclasses.replace(units, risk=np.full(len(units), 0.5))
-    plan = strata.plan(units.risk, allowed, spent, size=units.size)
+    even = np.full(len(units), 0.5)
+    plan = strata.plan(even if test == "exact" else units.risk, allowed, spent, size=units.size)
     firsts = range(whole.rows) if units.rows is None or units.starts is None else units.rows[units.starts[:-1]].tolist()
     ids = [item_id(whole, row) for row in firsts]
-    order = strata.order(plan, strata.chances(ids, seed))
+    # Another look draws anew: its terms may have been chosen with the answers to the first draw in sight.
+    order = strata.order(plan, strata.chances(ids if look == 1 else [f"{one}/{look}" for one in ids], seed))
     draws = _draws(whole, target, spent, terms.audit or before.get("draws") or None) if test == "exact" else 0
     body = {
         "of": "file",
