@@ -197,7 +197,8 @@ def measure(name: str, run: Method, pairs: Pairs, seeds: int, source: bool) -> R
         labeled, rest = mixed[: n // 2], mixed[n // 2 :]
         answered, wrong = run(pairs, labeled)
         covered.append(answered[rest].mean())
-        agreed.append(1 - wrong[rest].sum() / max(answered[rest].sum(), 1))
+        count = answered[rest].sum()
+        agreed.append(1 - wrong[rest].sum() / count if count else np.nan)  # where nothing is answered nothing agrees
         test += wrong[rest].sum() > ALLOWED * answered[rest].sum() + 1e-9
         if source:
             answered, wrong = run(pairs, np.random.default_rng([seed, 1]).integers(0, n, n // 2))
@@ -206,7 +207,7 @@ def measure(name: str, run: Method, pairs: Pairs, seeds: int, source: bool) -> R
         name,
         100 * float(np.mean(covered)),
         100 * float(np.std(covered)),
-        100 * float(np.mean(agreed)),
+        100 * float(np.nanmean(agreed)) if not np.isnan(agreed).all() else float("nan"),
         100 * test / seeds,
         100 * whole / seeds if source else float("nan"),
         seeds,
