@@ -10,7 +10,7 @@ from cli_room import LADDER, call, good, with_ladder, with_pool
 from servers.chat import ChatServer
 
 from agent import config
-from agent.certify import accuracy_needed, wrong_allowed
+from agent.certify import accuracy_needed, risk_of_look, wrong_allowed
 from agent.cli.target import Target, target, words
 from agent.loop.people import split
 
@@ -115,7 +115,10 @@ def test_votes_are_not_expected_where_log_probabilities_came(here: Path) -> None
 def test_what_an_audit_can_prove(here: Path) -> None:
     with_ladder(here)
     found = good("plan")["people"]
-    assert found["certifies_with_wrong"] == wrong_allowed(38, 15, 0.97, 0.1) and "15 audit answers" in found["goal"]
+    assert (
+        found["certifies_with_wrong"] == wrong_allowed(38, 15, 1 - 1 / 38, risk_of_look(0.1, 1))
+        and "15 audit answers" in found["goal"]
+    )
     assert words(Target(60, 0, 1.0, (30, 0)), 0.95) == (
         "60 audit answers can prove 95 % only if all of them are right; for room give 30 minutes more"
     )
@@ -141,6 +144,7 @@ def test_the_minutes_that_give_room_do(here: Path, audit: int | None) -> None:
     minutes, write = found.room
     assert minutes > 0 and (write > 0) == (audit is not None)
     share = split(20 + minutes, seconds, read.goal.pilot, write or None, total)
-    needed = accuracy_needed(total - share.pilot - share.escalations, share.audit, 0.9, read.goal.delta)
+    machine, risk = total - share.pilot - share.escalations, risk_of_look(read.goal.delta, 1)
+    needed = accuracy_needed(machine, share.audit, 1 - 200 / machine, risk)
     assert found.needed is None or found.needed > 0.95
     assert needed is not None and needed <= 0.955

@@ -46,16 +46,27 @@ class Before:
 def before(config: Config, share: Share, total: int) -> Before:
     """The audits that certify all labels, four times in five, by how right the machines' labels turn out to be."""
     from agent.certify.needed import audits_needed
+    from agent.cli.target import terms
 
-    goal, machine, seconds = config.goal, max(total - share.pilot, 0), _seconds(config)
-    allowed = math.floor((1 - goal.accuracy) * total + 1e-9)
+    goal, one, seconds = config.goal, terms(config, share, total), _seconds(config)
     needs = []
     for part in BETTER:
         right = goal.accuracy + part * (1 - goal.accuracy)
-        wrong = min(math.ceil((1 - right) * machine - 1e-9), machine)
-        audits = audits_needed(machine, allowed, wrong, goal.delta)
+        wrong = min(math.ceil((1 - right) * one.machine - 1e-9), one.machine)
+        audits = audits_needed(one.machine, one.allowed, wrong, one.risk)
         needs.append(Need(right, audits, round((audits or 0) * seconds / 60, 1)))
-    return Before(allowed, audits_needed(machine, allowed, 0, goal.delta), tuple(needs))
+    return Before(one.allowed, audits_needed(one.machine, one.allowed, 0, one.risk), tuple(needs))
+
+
+def assumed(config: Config) -> list[str]:
+    """What the numbers of audits are of, where the goal's own promise is another."""
+    goal = config.goal
+    if goal.left == "people":
+        rest = 'goal.left = "people" fewer do, and what the audit does not certify is for people to label'
+        return [f"these numbers are for all labels as machines leave them: with {rest}"]
+    if goal.test == "anytime":
+        return ['these numbers are for goal.test = "exact": "anytime" takes about as many, more where luck is bad']
+    return []
 
 
 def before_lines(found: Mapping[str, Any], accuracy: float, total: int) -> list[str]:
@@ -112,22 +123,22 @@ def _certified(config: Config, total: int, people: int, risk: Doubles, audits: i
     from agent import certify
     from agent.certify import gate, walk
 
-    goal, units = config.goal, len(risk)
+    goal, units, delta = config.goal, len(risk), certify.risk_of_look(config.goal.delta, 1)
     allowed = math.floor((1 - goal.accuracy) * total + 1e-9)
     # Drawn evenly over the order, and as many wrong up to each place as the risks foretell.
     ranks = ((np.arange(audits) + 0.5) * units / audits).astype(np.int64)
     wrong = np.diff(np.rint(np.cumsum(risk[ranks])), prepend=0.0) > 0
     found = int(wrong.sum())
     if goal.left == "people":
-        size = int(walk.end_of(units, walk.may_find(units, audits, allowed, goal.delta), ranks, wrong))
-    elif certify.wrong_at_most(units, audits, found, goal.delta) - found <= allowed:
+        size = int(walk.end_of(units, walk.may_find(units, audits, allowed, delta), ranks, wrong))
+    elif certify.wrong_at_most(units, audits, found, delta) - found <= allowed:
         size = units
     else:
         plan = certify.plan(
-            risk, total, 1 - goal.accuracy, goal.delta, people=people, mode=goal.test, left="open", share=audits / units
+            risk, total, 1 - goal.accuracy, delta, people=people, mode=goal.test, left="open", share=audits / units
         )
         inside = ranks < plan.cuts[-1]
-        last = gate.exact(plan, gate.found(plan, ranks[inside], wrong[inside]), goal.delta)
+        last = gate.exact(plan, gate.found(plan, ranks[inside], wrong[inside]), delta)
         size = int(plan.cuts[last]) if last >= 0 else 0
     return people + size + int((ranks >= size).sum())
 

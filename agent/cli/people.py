@@ -57,7 +57,8 @@ def lines(config: Config, body: Mapping[str, Any]) -> list[tuple[str, str]]:
     first += f"{told['pilot']:,} pilot (teach and calibrate), {told['audit']:,} audit (measure), "
     first += f"{many(told['escalations'], 'escalation')} (repair)"
     out = [("people", first), ("goal", told["goal"])]
-    out += [("", line) for line in audits.before_lines(told["needs"], config.goal.accuracy, body["items"])]
+    before = audits.before_lines(told["needs"], config.goal.accuracy, body["items"])
+    out += [("", line) for line in [*before, *(audits.assumed(config) if told["needs"]["least"] else [])]]
     return out + ([("agreement", told["agreement"])] if told["agreement"] else [])
 
 

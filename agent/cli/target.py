@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,21 +29,42 @@ class Target:
     room: tuple[int, int] = (0, 0)
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What the first look at an audit is about. machine: labels of machines, once people have taught and repaired;
+    allowed: wrong ones among all labels; risk: what this look may spend of goal.delta."""
+
+    machine: int
+    allowed: int
+    risk: float
+
+
+def terms(config: Config, share: Share, total: int) -> Terms:
+    """Of the exact test of all labels: the same for whatever a plan says of audits."""
+    from agent.certify import risk_of_look
+
+    repairs = min(share.escalations, max(total - share.pilot - share.audit, 0))
+    machine = max(total - share.pilot - repairs, 0)
+    return Terms(machine, math.floor((1 - config.goal.accuracy) * total + 1e-9), risk_of_look(config.goal.delta, 1))
+
+
 def target(config: Config, share: Share, total: int) -> Target:
     """What an audit of this share can prove of the machines' labels, by one look."""
     from agent.certify import accuracy_needed, wrong_allowed
 
-    goal, audit = config.goal, share.audit
-    machine = total - share.pilot - min(share.escalations, total - share.pilot - audit)
+    goal, audit, one = config.goal, share.audit, terms(config, share, total)
+    machine, risk = one.machine, one.risk
     if not 0 < audit <= machine:
         return Target(audit, -1, None)
+    # People's own labels are right, so those of machines may hold all that is allowed to be wrong.
+    least = 1 - one.allowed / machine
     enough, tried = (1 + goal.accuracy) / 2, audit
-    needed = accuracy_needed(machine, audit, goal.accuracy, goal.delta)
+    needed = accuracy_needed(machine, audit, least, risk)
     found = needed
     while (found is None or found > enough) and tried < machine:
         tried = min(max(int(tried * GROWS), tried + 1), machine)
-        found = accuracy_needed(machine, tried, goal.accuracy, goal.delta)
-    wrong = wrong_allowed(machine, audit, goal.accuracy, goal.delta)
+        found = accuracy_needed(machine, tried, least, risk)
+    wrong = wrong_allowed(machine, audit, least, risk)
     reached = found is not None and found <= enough and tried > audit
     return Target(audit, wrong, needed, _room(config, tried, total) if reached else (0, 0))
 
@@ -71,7 +93,7 @@ def words(found: Target, accuracy: float) -> str:
     if found.wrong < 0:
         return f"{answers} cannot prove {goal}, even if all are right: {room or 'the pool is too small for it'}"
     if found.wrong >= found.audit:
-        return "people are asked about every item, so all labels are theirs: no machine has to prove itself"
+        return "people are asked about every item, or all but a few: no machine has to prove itself"
     if found.wrong == 0:
         told = f"{answers} can prove {goal} only if all of them are right"
     else:
