@@ -65,6 +65,8 @@ def opened(path: str) -> Iterator[Room]:
     if not begun(path):
         raise DataError(f"no audit of {path} has begun: tutelage certify {path} --gold-by people")
     config = settings.load(folder / "tutelage.toml")
+    if (other := os.path.basename(config.pool.path)) != os.path.basename(path):
+        raise DataError(f"{folder} is the audit of {other}, not of {os.path.basename(path)}: give one another name")
     with Store.open(config.store_url) as store:
         yield Room(folder, config, store, Pool(config.folder / "pool", store.shards()))
 
@@ -96,6 +98,18 @@ def begin(path: str, whole: Whole, terms: Terms) -> None:
     draft.write_text(text, "utf-8")
     draft.replace(folder / "tutelage.toml")
     Store.open(str(folder / "ledger.db")).close()
+
+
+def abandon(path: str) -> None:
+    """Remove a folder in which nothing is promised; what is not of `begin` stays."""
+    with opened(path) as room:
+        if room.store.commitments():
+            return
+    folder = folder_of(path)
+    for name in ("tutelage.toml", "ledger.db", "ledger.db-wal", "ledger.db-shm"):
+        (folder / name).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _toml(path: str, whole: Whole, terms: Terms, labels: Sequence[str], several: bool) -> str:

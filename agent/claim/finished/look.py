@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 from agent import certify
-from agent import config as settings
-from agent.claim.evidence import people_are
+from agent.claim.finished import recordings
 from agent.claim.finished.along import Along, hear
 from agent.claim.finished.along import put as put_along
 from agent.claim.finished.deliver import deliver
-from agent.claim.finished.folder import Room, ask, begin, begun, folder_of, opened
+from agent.claim.finished.folder import Room, abandon, ask, begin, begun, folder_of, opened
+from agent.claim.finished.notes import corrections, noted
 from agent.claim.finished.paced import Paced, promised
 from agent.claim.finished.standing import Hearing, Standing, asked_of, members
-from agent.claim.finished.stream import drift, follow, followed
+from agent.claim.finished.stream import follow, followed
 from agent.claim.finished.terms import Committed, Terms, item_id, wanted_of
 from agent.claim.paper import plain, write
 from agent.claim.promise import sha_of
 from agent.data import Whole, whole
-from agent.data import write as data_write
 from agent.errors import Damaged, DataError
-from agent.types import Answer, Item, Value
 
 BATCH = 50
 """Questions put to people at once, where they are not told how many: people answer as many as they like."""
-
-Answerer = Callable[[Item, int], Answer]
 
 
 def look(path: str, terms: Terms, gold: str = "people", again: bool = False, early: bool = False) -> Standing:
@@ -44,17 +38,32 @@ def look(path: str, terms: Terms, gold: str = "people", again: bool = False, ear
         DataError: the file is gone, has changed, or its columns are not what was committed.
     """
     truth = gold.removeprefix("column:") if gold.startswith("column:") else None
-    if not begun(path):
-        begin(path, whole(path, dataclasses.replace(terms.wanted, truth=truth)), terms)
+    if fresh := not begun(path):
+        file = whole(path, dataclasses.replace(terms.wanted, truth=truth))
+        recordings.fits(file, gold)
+        begin(path, file, terms)
+    try:
+        return _look(path, terms, gold, again, early)
+    except DataError:
+        if fresh:
+            abandon(path)
+        raise
+
+
+def _look(path: str, terms: Terms, gold: str, again: bool, early: bool) -> Standing:
+    truth = gold.removeprefix("column:") if gold.startswith("column:") else None
     with opened(path) as room:
         file, made = _committed(room, path, terms, truth, again)
         if (spent := _spent(room, made)) is not None:
             upto = int(spent["extra"]["answers_up_to"])
             told = Hearing(room, file, made, upto)
-            return _noted(room, path, hear(told, made, bool(spent["extra"]["early"])))
-        standing = _further(room, file, made, _recorded(room, file, gold), early and not _anytime(made))
-        standing = _noted(room, path, standing)
-        _corrections(room, file, standing)
+            return noted(room, path, hear(told, made, bool(spent["extra"]["early"])))
+        standing = _further(room, file, made, recordings.answerer(room, file, gold), early and not _anytime(made))
+        standing = noted(room, path, standing)
+        corrections(room, file, standing)
+        if standing.decided and made.exact and standing.open:
+            _take_back(room)
+            standing = dataclasses.replace(standing, open=0)
         if standing.decided:
             body = plain(standing.certificate)
             if not any(c["body"] == body for c in room.store.certificates()):
@@ -70,35 +79,6 @@ def _anytime(made: Committed | Paced) -> bool:
     return isinstance(made, Committed) and not made.exact
 
 
-def _noted(room: Room, path: str, standing: Standing) -> Standing:
-    """The standing with what else is known of it: who answered in people's place, what the stream says."""
-    extra = dict(standing.certificate.extra)
-    if said := people_are(room.store):
-        extra["people_are"] = said
-    if standing.committed.body["columns"]["confidence"] and extra["heard"]:
-        extra["drift"] = drift(path, standing.committed.body, extra["heard"])
-    return dataclasses.replace(standing, certificate=dataclasses.replace(standing.certificate, extra=extra))
-
-
-def _corrections(room: Room, file: Whole, standing: Standing) -> None:
-    """The wrong labels that were found, for whoever mends them: corrections.csv."""
-    rows = sorted(standing.corrections)
-    if not rows:
-        return
-    said = [standing.corrections[row] for row in rows]
-    columns: dict[str, Sequence[Any]] = {
-        "row": [row + 1 for row in rows],
-        "id": file.ids(rows),
-        "label": [_flat(file.names[file.label[row]]) for row in rows],
-        "people said": [_flat(value) for value in said],
-    }
-    data_write(columns, str(room.folder / "corrections.csv"))
-
-
-def _flat(value: Value) -> str:
-    return value if isinstance(value, str) else "|".join(value)
-
-
 def _spent(room: Room, made: Committed | Paced) -> dict[str, Any] | None:
     """The certificate for which the exact test's one look was taken."""
     bodies = [c["body"] for c in room.store.certificates() if c["body"]["look"] == made.body["look"]]
@@ -110,7 +90,7 @@ def _committed(room: Room, path: str, terms: Terms, truth: str | None, again: bo
     earlier = room.store.commitments()
     if not earlier:
         file = whole(path, dataclasses.replace(terms.wanted, truth=truth))
-        before = follow(path, terms.after) if terms.after else None
+        before = follow(path, terms.after, terms) if terms.after else None
         return file, _promise(room, file, terms, 1 + int(before["look"]) if before else 1, before)
     last = earlier[-1]["body"]
     if again and (other := followed(room)):
@@ -123,8 +103,12 @@ def _committed(room: Room, path: str, terms: Terms, truth: str | None, again: bo
         fresh = promised(file, terms, room.questions, int(last["look"]) + 1, last)
         if _same(fresh.body, last):
             raise DataError(f"{path} and the terms are those of look {last['look']}: there is nothing to look at again")
-        if fresh.body["sha256"] != last["sha256"]:
-            _take_back(room)
+        if fresh.body["sha256"] == last["sha256"] and fresh.body["seed"] != last["seed"]:
+            raise DataError(
+                f"--again of the same file keeps seed {last['seed']}: a draw that was chosen with answers in sight "
+                "proves nothing; this look has a draw of its own anyway"
+            )
+        _take_back(room)
         return file, _promise(room, file, terms, int(last["look"]) + 1, last)
     file = whole(path, wanted_of(last, truth))
     _unchanged(path, file, terms, last, earlier[-1]["at"])
@@ -141,7 +125,8 @@ def _committed(room: Room, path: str, terms: Terms, truth: str | None, again: bo
 
 def _promise(room: Room, file: Whole, terms: Terms, number: int, earlier: dict[str, Any] | None) -> Committed | Paced:
     known = set(room.config.task.labels)
-    used = {name for value in file.names for name in ([value] if isinstance(value, str) else value)}
+    named = file.names[: int(file.label.max()) + 1]  # the truth may have others
+    used = {name for value in named for name in ([value] if isinstance(value, str) else value)}
     if strange := sorted(used - known):
         raise DataError(
             f"label {strange[0]!r} of {file.path} is none of those people are asked to choose from: add it under "
@@ -161,7 +146,7 @@ def _unchanged(path: str, file: Whole, terms: Terms, last: dict[str, Any], at: f
     """Raise where something is not as it was committed."""
     look, when = int(last["look"]), datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
     smaller = 100 * certify.risk_of_look(float(last["delta"]), look + 1)
-    mend = f"--again takes another look, at a risk of {smaller:.2g} % and with questions of its own"
+    mend = f"--again takes another look, at a risk of {smaller:.2g} % and with a draw of its own"
     if file.sha256 != last["sha256"]:
         raise DataError(
             f"{path} has changed since it was frozen ({when}): its sha256 is {file.sha256[:12]}…, not "
@@ -190,43 +175,14 @@ def _take_back(room: Room) -> None:
         room.store.withdraw(call.key, "certify")
 
 
-def _recorded(room: Room, file: Whole, gold: str) -> Answerer | None:
-    """Who answers in people's place, and a note in the ledger that it is so; None for people."""
-    if gold == "people":
-        return None
-    from agent.oracles import person
-
-    if file.truth is not None:
-        said = f"simulated from column {file.wanted.truth}"
-        answerer = _from_column(file)
-    else:
-        said = f"simulated from recorded people's votes in {gold.rsplit('/', 1)[-1]}"
-        seed = int(room.store.commitments()[-1]["body"]["seed"])
-        answerer = person.recorded(gold, settings.the_task(room.config), seed)
-    if people_are(room.store) != said:
-        room.store.end_turn(-1, {"people_are": said})
-    return answerer
-
-
-def _from_column(file: Whole) -> Answerer:
-    truth = file.truth
-    assert truth is not None
-
-    def answer(item: Item, sample: int) -> Answer:
-        code = int(truth[int(item.id.rpartition("-")[2]) - 1])
-        value: Value | None = None if code < 0 else file.names[code]
-        text = value if isinstance(value, str) else json.dumps(value)
-        return Answer("" if value is None else text, unsure=value is None, who=f"column {file.wanted.truth}")
-
-    return answer
-
-
-def _further(room: Room, file: Whole, made: Committed | Paced, answerer: Answerer | None, early: bool) -> Standing:
+def _further(
+    room: Room, file: Whole, made: Committed | Paced, answerer: recordings.Answerer | None, early: bool
+) -> Standing:
     """Hear what there is; while the test is undecided and nothing is open, put further questions."""
     told = Hearing(room, file, made)
     while True:
         standing = hear(told, made, early)
-        _corrections(room, file, standing)
+        corrections(room, file, standing)
         over = standing.proved or standing.over or (early and made.exact)
         if over or (standing.open and answerer is None):
             return standing

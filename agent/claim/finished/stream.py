@@ -12,14 +12,15 @@ from typing import Any
 
 from agent.certify.blocks import Drift
 from agent.claim.finished.folder import Room, folder_of, opened
+from agent.claim.finished.terms import Terms
 from agent.errors import DataError
 
 
-def follow(path: str, after: str) -> dict[str, Any]:
+def follow(path: str, after: str, terms: Terms) -> dict[str, Any]:
     """The terms a block takes from the one before it, which notes by whom it is followed: looks are counted on.
 
     Raises:
-        DataError: there is no audit of that one, or another block follows it already.
+        DataError: there is no audit of that one, another block follows it already, or other terms are told.
     """
     own = folder_of(path).name
     with opened(after) as room:
@@ -31,9 +32,13 @@ def follow(path: str, after: str) -> dict[str, Any]:
                 f"{after} is followed by {other} already, and two blocks of one number would spend the same risk "
                 "twice: name the stream's last block"
             )
+        last = commitments[-1]["body"]
+        for name in ("target", "delta", "test"):
+            told = getattr(terms, name)
+            if told is not None and told != last[name]:
+                raise DataError(f"--{name} {told}: all blocks after {after} have {last[name]}: leave it out")
         if not other:
             room.store.end_turn(-1, {"followed_by": own})
-        last = commitments[-1]["body"]
         where = os.path.relpath(os.path.abspath(after), os.path.dirname(os.path.abspath(path)))
         return {
             "look": int(last["look"]),
