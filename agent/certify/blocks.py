@@ -24,6 +24,7 @@ from agent.certify.exact import risk_of_look
 from agent.types import Doubles
 
 ALARM = 20.0
+RICH = 1e200  # wealth is cut here, which no supermartingale minds
 FACTORS = (1.5, 2.0, 3.0, 5.0)  # the odds of error may have risen by
 LEAST = 1e-3  # risks nearer to 0 or 1 are taken as this: one error where none was thought possible is no proof
 
@@ -58,7 +59,8 @@ class Drift:
         factors = np.array(FACTORS)
         risen = factors * p / (1 - p + factors * p)
         # Linear between the likelihood ratios of right and wrong, so that shares of a cluster keep the mean ≤ 1.
-        self._placed = self._placed * ((1 - wrong) * (1 - risen) / (1 - p) + wrong * risen / p)
+        factor = (1 - wrong) * (1 - risen) / (1 - p) + wrong * risen / p
+        self._placed = np.minimum(self._placed * factor, RICH)
         self.highest = max(self.highest, self.wealth)
 
     @property

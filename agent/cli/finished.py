@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LIKELY = (0.8, 0.6, 0.4)
 """Shares of what the target bears that may be wrong: for what it will take, before anything is known."""
+MANY = 1_000_000
+"""Odds beyond which their digits say nothing."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,13 @@ def certified(common: Common, told: Told) -> int:
     }
     stream = made.extra.get("drift", {})
     words += stream_lines(stream, int(standing.committed.body["block"]))
-    out = [*words, *_table(expected), *_mends(standing), *waiting(standing, steps)]
+    out = [
+        *words,
+        *_table(standing, expected),
+        *_mends(standing),
+        *_spent(told.file, standing),
+        *waiting(standing, steps),
+    ]
     common.show(body, "\n".join([*out, *([str(body["path"])] if decided else [])]))
     return code
 
@@ -99,8 +107,9 @@ def certified(common: Common, told: Told) -> int:
 def stream_lines(found: Mapping[str, Any], block: int) -> list[str]:
     """Whether labels have become worse than their confidences say."""
     if found.get("alarm"):
-        evidence = f"evidence {found['highest']:.0f} : 1 over {many(found['blocks'], 'block')}"
-        mend = "ask the large model and people about this block, and measure the confidences anew"
+        odds = f"{found['highest']:,.0f}" if found["highest"] <= MANY else f"more than {MANY:,}"
+        evidence = f"evidence {odds} : 1 over {many(found['blocks'], 'block')}"
+        mend = f"ask the large model and people from block {found['since']} on, and measure the confidences anew"
         return [f"Alarm: the labels are worse than their confidences say ({evidence}). Certificates hold; but {mend}."]
     return [f"Block {block} of its stream: no sign that labels have become worse."] if found and block > 1 else []
 
@@ -120,7 +129,8 @@ def so_far(standing: Standing) -> list[str]:
         promised = (
             f"the order of the audit (seed {body['seed']}), the target of {100 * body['target']:.4g} %, the risk of"
         )
-        return [frozen(body), f"Committed, look {body['look']}: {promised} {100 * body['delta']:.4g} %."]
+        risk = f"{100 * body['delta']:.4g} % in all ({100 * body['risk_of_this_look']:.2g} % for this look)"
+        return [frozen(body), f"Committed, look {body['look']}: {promised} {risk}."]
     missing = f", {made.missing:,} could not be told" if made.missing else ""
     head = f"Not certified yet: {many(standing.heard, 'answer')}, {made.wrong:,} wrong{missing}."
     if standing.committed.exact:
@@ -139,10 +149,13 @@ def _expected(standing: Standing) -> dict[float, tuple[int, int]]:
     return forecast(standing.committed, [round(1 - (1 - target) * share, 4) for share in LIKELY])
 
 
-def _table(expected: dict[float, tuple[int, int]]) -> list[str]:
+def _table(standing: Standing, expected: dict[float, tuple[int, int]]) -> list[str]:
     if not expected:
         return []
-    out = ["Questions it will take (half of the times fewer / 9 times in 10 fewer), by how many labels are right:"]
+    body, what = standing.committed.body, "Questions it will take"
+    if body["columns"]["cluster"]:
+        what = f"Clusters, of {body['rows'] / body['units']:.2g} rows on average, that will be asked about"
+    out = [f"{what} (half of the times fewer / 9 times in 10 fewer), by how many labels are right:"]
     for accuracy, pair in expected.items():
         half, most = (f"{n:,}" if n <= 3000 else "more than 3,000" for n in pair)
         out.append(f"  {100 * accuracy:.4g} %: {half} / {most}")
@@ -152,7 +165,16 @@ def _table(expected: dict[float, tuple[int, int]]) -> list[str]:
 def _mends(standing: Standing) -> list[str]:
     found = len(standing.corrections)
     where = f"{standing.folder}/corrections.csv"
-    return [f"{many(found, 'wrong label')} found; the claim counts them as mended: see {where}"] if found else []
+    counts = "; the claim counts them as mended" if standing.decided else ""
+    return [f"{many(found, 'wrong label')} found{counts}: see {where}"] if found else []
+
+
+def _spent(file: str, standing: Standing) -> list[str]:
+    """How to go on where the exact test's only look was taken before all was answered."""
+    if standing.proved or not standing.certificate.extra["early"]:
+        return []
+    mend = f"tutelage certify {shlex.quote(file)} --again --test anytime"
+    return [f"This look is taken, and its open questions are withdrawn. Another, at its own smaller risk: {mend}"]
 
 
 def waiting(standing: Standing, steps: list[str]) -> list[str]:

@@ -65,9 +65,11 @@ def drift(path: str, body: Mapping[str, Any], heard: list[list[float]]) -> dict[
             found = [c["body"] for c in room.store.certificates()]
             blocks.append(found[-1]["extra"].get("heard", []) if found else [])
             after = room.store.commitments()[-1]["body"]["after"]
-    watch = Drift()
-    for block in reversed(blocks):
+    watch, since = Drift(), None
+    for number, block in enumerate(reversed(blocks), 1):
         watch.block()
         for predicted, wrong in block:
             watch.hear(predicted, wrong)
-    return {"blocks": len(blocks), "evidence": watch.wealth, "highest": watch.highest, "alarm": watch.alarm}
+        since = number if watch.alarm and since is None else since
+    odds = {"evidence": watch.wealth, "highest": watch.highest}
+    return {"blocks": len(blocks), **odds, "alarm": watch.alarm, "since": since}
