@@ -167,6 +167,8 @@ class Board:
     audit: People = field(init=False)
     opened: Bools = field(init=False)
     """Audit items that people were asked about anyway: their answers repair, and no longer measure."""
+    standing: dict[tuple[int, bool], dict[int, tuple[int, Floats | None]]] = field(default_factory=dict)
+    """(item, audited?) -> what people said of it by the number of the question, the last last: (stream, word)."""
     seen: int = 0
     word: dict[str, int] = field(default_factory=dict)
     """Rung -> answers that make its word on an item; what comes beyond is another vote."""
@@ -181,6 +183,7 @@ class Board:
         self.took = {name: Took() for name in self.rungs}
         self.people = People.nothing(self.n, self.layout.width)
         self.audit = People.nothing(self.n, self.layout.width)
+        self.standing = {}
         self.seen = 0
 
     def refresh(self, store: Store, recipes: Mapping[str, str]) -> None:
@@ -253,22 +256,28 @@ class Board:
         return shortlist.hits(self.people.said[rows], seen[rows])
 
     def _hear_person(self, where: int, call: Call, answer: Answer) -> None:
-        people = self.audit if call.purpose == "audit" else self.people
         read = None if answer.unsure else self._read(where, call, answer)
-        people.answered[where] = read is not None
-        people.unsure[where] = read is None
-        people.said[where] = 0 if read is None else self.layout.row(read)
-        people.stream[where] = STREAMS[call.purpose]
+        self._stand(where, call, (STREAMS[call.purpose], None if read is None else self.layout.row(read)))
+
+    def _stand(self, where: int, call: Call, word: tuple[int, Floats | None] | None) -> None:
+        """Let the last word on an item stand that says something and was not taken back (None: it was, now)."""
+        audit = call.purpose == "audit"
+        people, words = self.audit if audit else self.people, self.standing.setdefault((where, audit), {})
+        words.pop(call.sample, None)
+        if word is not None:
+            words[call.sample] = word
+        nothing = next(reversed(words.values()), (NOT_ASKED, None))
+        stream, row = next((one for one in reversed(words.values()) if one[1] is not None), nothing)
+        people.answered[where], people.unsure[where] = row is not None, row is None and bool(words)
+        people.said[where] = 0 if row is None else row
+        people.stream[where] = stream
 
     def _close(self, where: int, call: Call, recipes: Mapping[str, str]) -> None:
         """A call that failed for good is silence; a person's answer taken back is as if it had not been given."""
         if call.recipe != self.person:
             self.machine[recipes[call.recipe]].silent[where] = True
             return
-        people = self.audit if call.purpose == "audit" else self.people
-        people.answered[where] = people.unsure[where] = False
-        people.said[where] = 0
-        people.stream[where] = NOT_ASKED
+        self._stand(where, call, None)
 
     # What follows is all that belief, teaching and routing may see of people.
 

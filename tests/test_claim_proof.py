@@ -43,8 +43,8 @@ def promised(claim: str, test: Any, risk: Any) -> tuple[dict[str, Any], Frozen]:
     else:
         made = gate.Plan(whole, np.array([int(EPS * (PEOPLE + N))]), DRAWN, none, EPS if claim == "all" else 0.0)
     body = {
-        "items": N + PEOPLE, "target": 1 - EPS, "risk_of_this_look": DELTA, "test": test, "claim": claim,
-        "drawn": DRAWN, "plan": told(made),
+        "items": N + PEOPLE, "target": 1 - EPS, "aim": 1 - EPS, "risk_of_this_look": DELTA, "test": test,
+        "claim": claim, "drawn": DRAWN, "plan": told(made),
     }  # fmt: skip
     rank = np.concatenate([np.arange(N), np.full(PEOPLE, -1)])
     return body, Frozen(np.arange(N), risk, rank, PEOPLE, 0, "", "")

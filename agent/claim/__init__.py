@@ -10,13 +10,15 @@ from agent.claim.evidence import Evidence, gather, people_are, person_recipe, se
 from agent.claim.human import questions as second_questions
 from agent.claim.ladder import certified, derive, make
 from agent.claim.paper import plain, write
-from agent.claim.promise import freeze, promise, sha_of
+from agent.claim.promise import commit_terms, freeze, promise, sha_of
+from agent.claim.walked import promise_rest, rest_of
 from agent.claim.words import lines, sentence
 
 __all__ = [
     "Evidence",
     "certified",
     "check_draw",
+    "commit_terms",
     "derive",
     "freeze",
     "gather",
@@ -26,6 +28,8 @@ __all__ = [
     "person_recipe",
     "plain",
     "promise",
+    "promise_rest",
+    "rest_of",
     "seal",
     "second_questions",
     "sentence",

@@ -9,9 +9,10 @@ from typing import Any
 
 from agent.claim.drawn import check_draw
 from agent.claim.evidence import gather
-from agent.claim.ladder import derive
+from agent.claim.ladder import derive, derive_on
 from agent.claim.paper import plain
 from agent.claim.promise import freeze, promise, sha_of
+from agent.claim.walked import walk_of
 from agent.config import Config
 from agent.pool import Pool
 from agent.store import Store
@@ -36,7 +37,11 @@ def verify(config: Config, store: Store, pool: Pool, path: Path) -> list[str]:
         problems.append(f"look {look} of the ledger was at other labels or other answers")
     committed = next((c for c in store.commitments() if c["look"] == look), None)
     config = _as_promised(config, committed["body"] if committed else {})
-    evidence = gather(config, store, pool, turn, upto)
+    since = (claimed.get("accepted") or {}).get("since")
+    walk = walk_of(config, store, pool) if since else None
+    now = gather(config, store, pool, turn, upto)
+    on = walk if walk is not None and walk.look == look else None
+    evidence = now if on is None else on.then
     body = promise(config, freeze(config, pool, evidence), evidence, pool, accuracy, delta, look)
     if committed is None:
         problems.append(f"the ledger holds no commitment for look {look}")
@@ -45,7 +50,9 @@ def verify(config: Config, store: Store, pool: Pool, path: Path) -> list[str]:
     if committed is not None and committed["body"] != body:
         other = next(name for name in body if committed["body"].get(name) != body[name])
         problems.append(f"{other}: look {look} committed to another than labels and predictions give now")
-    made = plain(derive(config, pool, evidence, body))
+    if any(c["look"] == 0 and c["sha256"] != sha_of(c["body"]) for c in store.commitments()):
+        problems.append("the terms written down before the audit were changed: they have another hash")
+    made = plain(derive(config, pool, evidence, body) if on is None else derive_on(config, pool, on, now))
     for name, value in made.items():
         if name != "extra" and claimed.get(name) != value:
             problems.append(f"{name}: the file says {_short(claimed.get(name))}, the ledger gives {_short(value)}")
@@ -56,8 +63,10 @@ def _as_promised(config: Config, body: Mapping[str, Any]) -> Config:
     """What the user may choose of a certificate, as it was chosen when it was made."""
     if not body:
         return config
-    left = "people" if body["claim"] == "walk" else "open"
-    chosen = {"test": body["test"], "left": left, "classes": tuple(body["classes"])}
+    terms = body.get("terms") or {"test": body["test"], "left": "open"}
+    other = {"people": "open", "open": "people"}
+    left = terms["left"] if body.get("as_agreed") else other[terms["left"]]
+    chosen = {"test": terms["test"], "left": left, "classes": tuple(body["classes"])}
     return config.model_copy(update={"goal": config.goal.model_copy(update=chosen)})
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +30,10 @@ class Evidence:
     labels: as they stand, people's words in their place; None where nothing was decided. said: by people, of items they
     were asked about to teach or repair. lost: such items without an answer. audit: of the others, what people said of
     them, in the order of the draw; None: could not tell, or no answer. silent: those without an answer. waiting: how
-    many of the others are open. risk: (n,) predicted chance of error. second: what a second person said of audited
-    items; twice: items that were put to one. upto: number of the last answer that was read.
+    many of the others are open. risk: (n,) predicted chance of error. second: what a second person said of items drawn
+    for the audit; twice: items that were put to one, those among them that people repaired since. upto: number of the
+    last answer that was read. terms: what was written down before the first audit question was put; empty in a ledger
+    that has no such row.
     """
 
     labels: list[Value | None]
@@ -45,6 +48,11 @@ class Evidence:
     turn: int
     upto: int
     who: tuple[str, ...]
+    terms: Mapping[str, Any] = field(default_factory=dict)
+
+    def word(self, i: int) -> Value | None:
+        """What a person said of an item, in the audit or else; None: nobody could tell, or has answered."""
+        return self.said.get(i, self.audit.get(i))
 
 
 def person_recipe(config: Config) -> str:
@@ -66,15 +74,15 @@ def gather(config: Config, store: Store, pool: Pool, turn: int | None = None, up
     for item, value, confidence in zip(decided.items, decided.values, decided.confidences, strict=True):
         labels[pool.position(item)] = value
         risk[pool.position(item)] = min(max(1.0 - confidence, 0.0), 1.0)
-    last = max(decided.turns)
     words, who, seen = _words(config, store, pool, upto, person_recipe(config))
     again, _, later = _words(config, store, pool, upto, prompt.second_recipe(person_recipe(config)))
     recipe = person_recipe(config)
     seconds = {pool.position(call.item) for call in store.asked(prompt.second_recipe(recipe))}
     opened = {pool.position(item) for item, t in store.opened(recipe).items() if turn is None or t <= turn}
     asked = [c for c in store.asked(recipe) if turn is None or c.turn <= turn]
+    last = max([*decided.turns, *(c.turn for c in asked)])
     place = {i: rank for rank, i in enumerate(certify.draw(pool.ids, config.run.seed))}
-    drawn = sorted((pool.position(c.item) for c in asked if c.purpose == "audit"), key=place.__getitem__)
+    drawn = sorted({pool.position(c.item) for c in asked if c.purpose == "audit"}, key=place.__getitem__)
     repairs = {pool.position(c.item) for c in asked if c.purpose != "audit"} | (opened & set(drawn))
     said = {i: word for i in repairs if (word := words.get(i)) is not None}
     for i, word in said.items():
@@ -88,38 +96,50 @@ def gather(config: Config, store: Store, pool: Pool, turn: int | None = None, up
         silent=frozenset(i for i in audit if i not in words),
         waiting=sum(i not in words for i in repairs),
         risk=risk,
-        second={i: word for i, word in again.items() if i in audit},
-        twice=tuple(i for i in audit if i in seconds),
+        # Those that were repaired stay: without them the pairs would be no sample of all items.
+        second={i: word for i, word in again.items() if i in seconds},
+        twice=tuple(i for i in drawn if i in seconds),
         turn=last,
         upto=max(seen, later),
         who=who,
+        terms=terms_of(store),
     )
+
+
+def terms_of(store: Store) -> Mapping[str, Any]:
+    """The terms that stand in the ledger's row for look 0; empty: there is none."""
+    return next((c["body"] for c in store.commitments() if c["look"] == 0), {})
 
 
 def _words(
     config: Config, store: Store, pool: Pool, upto: int | None, recipe: str
 ) -> tuple[dict[int, Value | None], tuple[str, ...], int]:
-    """What people said of each item (None: cannot tell), who they were, and the number of the last answer read."""
+    """What people said of each item (None: cannot tell), who they were, and the number of the last answer read.
+
+    The last word counts that says something and was not taken back, whichever of an item's questions it answers.
+    """
     task, kind = settings.the_task(config), settings.kind(config)
-    words: dict[int, Value | None] = {}
+    stand: dict[int, dict[int, Value | None]] = {}
     who: set[str] = set()
     seen = 0
     for seq, status, call, answer in store.events_since(0, [recipe]):
         if upto is not None and seq > upto:
             break
         seen, i = seq, pool.position(call.item)
+        said = stand.setdefault(i, {})
+        said.pop(call.sample, None)
         if status != "ok":
-            words.pop(i, None)
             continue
         who.add(answer.who)
-        words[i] = None
+        said[call.sample] = None
         if not answer.unsure:
             try:
                 read = kind.parse(task, kind.question(task, pool.item(i), call.sample), answer)
             except Unparsable:
                 read = None
             if read is not None:
-                words[i] = kind.value(task, {atom: max(d, key=d.__getitem__) for atom, d in read.items()})
+                said[call.sample] = kind.value(task, {atom: max(d, key=d.__getitem__) for atom, d in read.items()})
+    words = {i: next((w for w in reversed(said.values()) if w is not None), None) for i, said in stand.items() if said}
     return words, tuple(sorted(who)), seen
 
 

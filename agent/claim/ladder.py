@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from agent.claim.human import compare
 from agent.claim.paper import write
 from agent.claim.promise import Frozen, freeze, promise, sha_of
 from agent.claim.proof import Audit, accept, audit_of, left_wrong
+from agent.claim.walked import Walk, answers_sha, followed, follows, refuse_others, walk_of
 from agent.config import Config
 from agent.errors import DataError
 from agent.pool import Pool
@@ -27,7 +27,7 @@ from agent.types import Bools, Certificate
 
 def derive(config: Config, pool: Pool, evidence: Evidence, body: Mapping[str, Any]) -> Certificate:
     """The certificate that this evidence carries under a commitment."""
-    frozen, ids, n = freeze(config, pool, evidence), pool.ids, len(pool)
+    frozen, n = freeze(config, pool, evidence), len(pool)
     audit = audit_of(config, evidence, frozen, body["test"])
     units, audited = len(frozen.order), len(audit.rows)
     missing, differ = int(audit.missing.sum()), int(audit.wrong.sum())
@@ -53,7 +53,7 @@ def derive(config: Config, pool: Pool, evidence: Evidence, body: Mapping[str, An
         seed=body["seed"],
         turn=evidence.turn,
         labels_sha256=frozen.labels_sha256,
-        audit_sha256=certify.sha256_of((ids[i], json.dumps(evidence.audit[i])) for i in sorted(evidence.audit)),
+        audit_sha256=answers_sha(pool, evidence),
         truth=", ".join(evidence.who) if len(evidence.who) <= 5 else f"{len(evidence.who)} people",
         method="hypergeometric" if body["test"] == "exact" else "betting",
         extra={
@@ -65,7 +65,7 @@ def derive(config: Config, pool: Pool, evidence: Evidence, body: Mapping[str, An
         accepted=found,
         commitment=dict(body),
         human=_human(config, evidence, body),
-        classes=judge(_parts(config, frozen, audit, evidence, body), body["target"], spent),
+        classes=_classes(_parts(config, frozen, audit, evidence, body), body),
     )
 
 
@@ -74,8 +74,17 @@ def _human(config: Config, evidence: Evidence, body: Mapping[str, Any]) -> dict[
     if waiting := sum(i not in evidence.second for i in evidence.twice):
         return {"waiting": waiting}
     kind, task = settings.kind(config), settings.the_task(config)
-    pairs = [(evidence.audit[i], evidence.second[i]) for i in evidence.twice]
+    pairs = [(evidence.word(i), evidence.second[i]) for i in evidence.twice]
     return compare(pairs, kind, task, certify.risk_of_look(float(body["delta"]), int(body["look"])))
+
+
+def _classes(parts: list[Part], body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row a class. Classes that were named with the answers in sight were chosen among all the task's labels, so each
+    has but its share of the risk."""
+    spent, apart = float(body["risk_of_this_look"]), int(body["classes_apart"])
+    if apart:
+        return [row for part in parts for row in judge([part], body["target"], spent / apart)]
+    return judge(parts, body["target"], spent)
 
 
 def _parts(config: Config, frozen: Frozen, audit: Audit, evidence: Evidence, body: Mapping[str, Any]) -> list[Part]:
@@ -92,7 +101,8 @@ def _parts(config: Config, frozen: Frozen, audit: Audit, evidence: Evidence, bod
         machine = sum(within(evidence.labels[i], name) for i in frozen.order.tolist())
         part = Part(name, sum(within(v, name) for v in evidence.said.values()), machine, wrong, audit.missing[rows])
         if body["test"] == "anytime":
-            plan = uniform(machine, bears(part, body["target"]), body["risk_of_this_look"] / len(body["classes"]))
+            share = body["risk_of_this_look"] / (body["classes_apart"] or len(body["classes"]))
+            plan = uniform(machine, bears(part, body["aim"]), share)
             part = dataclasses.replace(part, plan=plan, units=np.arange(len(rows)))
         out.append(part)
     return out
@@ -123,9 +133,11 @@ def make(
     accuracy = config.goal.accuracy if accuracy is None else accuracy
     delta = config.goal.delta if delta is None else delta
     evidence = gather(config, store, pool)
-    _ripe(config, evidence, early)
-    body = _committed(config, store, pool, evidence, accuracy, delta)
-    made = derive(config, pool, evidence, body)
+    made = _went_on(config, store, pool, evidence, accuracy, delta)
+    if made is None:
+        refuse_others(store)
+        _ripe(evidence, early)
+        made = derive(config, pool, evidence, _committed(config, store, pool, evidence, accuracy, delta))
     made = dataclasses.replace(made, extra={**made.extra, "people_are": people_are(store)})
     if not any(_seals(c["body"]) == _seals(dataclasses.asdict(made)) for c in store.certificates()):
         store.add_certificate(made.labels_sha256, dataclasses.asdict(made))
@@ -133,8 +145,29 @@ def make(
     return made
 
 
-def _ripe(config: Config, evidence: Evidence, early: bool) -> None:
-    anytime = config.goal.test == "anytime"
+def _went_on(
+    config: Config, store: Store, pool: Pool, evidence: Evidence, accuracy: float, delta: float
+) -> Certificate | None:
+    """The certificate of the last walk, with people's words since; None where another look is to be taken."""
+    walk = walk_of(config, store, pool)
+    if walk is None or not follows(config, walk, evidence, pool, accuracy, delta):
+        return None
+    made = derive_on(config, pool, walk, evidence)
+    promised = any(c["look"] == -walk.look for c in store.commitments())
+    # Where machines' labels have changed as well, another look may go further, as long as no rest was put to people.
+    stands = walk.unchanged(evidence) and not walk.then.silent
+    return made if made.met or promised or stands else None
+
+
+def derive_on(config: Config, pool: Pool, walk: Walk, evidence: Evidence) -> Certificate:
+    """The certificate that a walk carries by now."""
+    body = walk.body["commitment"]
+    made = followed(pool, walk, derive(config, pool, walk.then, body), evidence)
+    return dataclasses.replace(made, human=_human(config, evidence, body))
+
+
+def _ripe(evidence: Evidence, early: bool) -> None:
+    anytime = evidence.terms.get("test") == "anytime"
     waiting = evidence.waiting + (0 if anytime else len(evidence.silent))
     if waiting and not early:
         raise DataError(
@@ -149,11 +182,11 @@ def _committed(
 ) -> dict[str, Any]:
     """The commitment under which this evidence may be looked at: one that stands, or a new one, written down."""
     frozen = freeze(config, pool, evidence)
-    answers = certify.sha256_of((pool.ids[i], json.dumps(evidence.audit[i])) for i in sorted(evidence.audit))
+    answers = answers_sha(pool, evidence)
     looked: dict[int, set[str]] = {}
     for made in store.certificates():
         looked.setdefault(int(made["body"]["look"]), set()).add(str(made["body"]["audit_sha256"]))
-    for earlier in reversed(store.commitments()):
+    for earlier in reversed([c for c in store.commitments() if c["look"] > 0]):
         body: dict[str, Any] = earlier["body"]
         again = promise(config, frozen, evidence, pool, accuracy, delta, int(earlier["look"]))
         free = body["test"] == "anytime" or looked.get(int(earlier["look"]), {answers}) == {answers}
@@ -167,7 +200,7 @@ def _committed(
 
 
 def _seals(body: Mapping[str, Any]) -> tuple[Any, ...]:
-    return body["look"], body["labels_sha256"], body["audit_sha256"]
+    return body["look"], body["labels_sha256"], body["audit_sha256"], body["target"], body.get("human", {})
 
 
 def certified(config: Config, store: Store, pool: Pool, evidence: Evidence) -> Bools | None:
@@ -177,6 +210,9 @@ def certified(config: Config, store: Store, pool: Pool, evidence: Evidence) -> B
     if not same or not same[-1].get("accepted"):
         return None
     body = same[-1]
+    if "since" in body["accepted"]:
+        walk = walk_of(config, store, pool)
+        return None if walk is None else walk.kept(evidence)
     if frozen.order_sha256 != body["commitment"]["order_sha256"]:
         then = gather(config, store, pool, int(body["turn"]), int(body["extra"]["answers_up_to"]))
         frozen = freeze(config, pool, then)  # the labels are the same; what was predicted of them is not

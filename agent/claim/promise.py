@@ -20,6 +20,7 @@ from agent.certify.plan import order_of, plan
 from agent.claim.evidence import Evidence, seal
 from agent.config import Config
 from agent.pool import Pool
+from agent.store import Store
 from agent.types import Doubles, Ints
 
 SURE = 0.9
@@ -56,6 +57,33 @@ def freeze(config: Config, pool: Pool, evidence: Evidence) -> Frozen:
     return Frozen(order, risk[by], rank, len(evidence.said), len(out), seal(pool, evidence), sha)
 
 
+def terms(config: Config) -> dict[str, Any]:
+    """What a run's looks will be about, as it is written down before the first audit question is put."""
+    goal = config.goal
+    return {
+        "of": "terms",
+        "target": goal.accuracy,
+        "delta": goal.delta,
+        "test": goal.test,
+        "left": goal.left,
+        "classes": list(goal.classes),
+        "seed": config.run.seed,
+    }
+
+
+def commit_terms(config: Config, store: Store) -> None:
+    """Write the terms down, once, as the row of look 0: before the first audit question is put."""
+    if not any(c["look"] == 0 for c in store.commitments()):
+        body = terms(config)
+        store.add_commitment(0, sha_of(body), body)
+
+
+def others(config: Config, committed: Mapping[str, Any], accuracy: float, delta: float) -> list[str]:
+    """Names of the terms that are asked for otherwise than they were written down; all of them where none were."""
+    asked = {"target": accuracy, "delta": delta, "test": config.goal.test, "left": config.goal.left}
+    return [name for name, value in asked.items() if committed.get(name) != value]
+
+
 def promise(
     config: Config, frozen: Frozen, evidence: Evidence, pool: Pool, accuracy: float, delta: float, look: int
 ) -> dict[str, Any]:
@@ -63,7 +91,11 @@ def promise(
     spent, drawn = certify.risk_of_look(delta, look), int((frozen.rank[list(evidence.audit)] >= 0).sum())
     if evidence.twice:
         spent = human.split(spent)[0]
-    claim, chosen = _plan(config, frozen, len(pool), drawn, accuracy, spent)
+    committed, named = evidence.terms, list(config.goal.classes)
+    same = not others(config, committed, accuracy, delta)
+    # Terms that were chosen with answers in sight promise no part. A bound on all labels holds for all targets at once.
+    claim, chosen = _plan(config, frozen, len(pool), drawn, accuracy, spent, whole=not same)
+    foreseen = same and named == committed["classes"]
     return {
         "of": "run",
         "items": len(pool),
@@ -73,7 +105,10 @@ def promise(
         "delta": delta,
         "look": look,
         "risk_of_this_look": spent,
-        "test": "exact" if claim == "walk" else config.goal.test,
+        "test": "exact" if claim == "walk" else committed.get("test", "exact"),
+        "aim": committed.get("target", accuracy),
+        "terms": dict(committed),
+        "as_agreed": same,
         "claim": claim,
         "seed": config.run.seed,
         "turn": evidence.turn,
@@ -81,21 +116,24 @@ def promise(
         "order_sha256": frozen.order_sha256,
         "drawn": drawn,
         "audited_twice": len(evidence.twice),
-        "classes": list(config.goal.classes),
+        "classes": named,
+        "classes_apart": 0 if foreseen else max(len(config.task.labels), len(named)),
         "plan": told(chosen),
     }
 
 
-def _plan(config: Config, frozen: Frozen, n: int, drawn: int, accuracy: float, delta: float) -> tuple[str, gate.Plan]:
-    """Which of the three promises of `agent.claim.proof`, and its plan."""
+def _plan(
+    config: Config, frozen: Frozen, n: int, drawn: int, accuracy: float, delta: float, whole: bool
+) -> tuple[str, gate.Plan]:
+    """Which of the three promises of `agent.claim.proof`, and its plan. `whole`: of all labels, or none."""
     units, eps, test = len(frozen.risk), 1 - accuracy, config.goal.test
-    whole, none = np.array([units], np.int64), np.zeros(1, np.int64)
-    if config.goal.left == "people":
+    end, none = np.array([units], np.int64), np.zeros(1, np.int64)
+    if config.goal.left == "people" and not whole:
         bears = np.floor([eps * n + 1e-9]).astype(np.int64) - frozen.lost
-        return "walk", gate.Plan(whole, bears, drawn, none)
-    if _all_will_do(frozen, n, drawn, accuracy, delta):
+        return "walk", gate.Plan(end, bears, drawn, none)
+    if whole or _all_will_do(frozen, n, drawn, accuracy, delta):
         return "all", gate.Plan(
-            whole, np.floor([eps * (frozen.people + units) + 1e-9]).astype(np.int64), drawn, none, eps
+            end, np.floor([eps * (frozen.people + units) + 1e-9]).astype(np.int64), drawn, none, eps
         )
     share = drawn / units if units else 0.0
     chosen = plan(frozen.risk, n, eps, delta, people=frozen.people, mode=test, left="open", share=share)

@@ -53,7 +53,7 @@ def left_wrong(body: Mapping[str, Any], frozen: Frozen, audit: Audit) -> int:
         return certify.wrong_at_most(units, len(audit.rows), mended + missing, delta) - mended
     if not units:
         return 0
-    allowed = int((1 - body["target"]) * body["items"] + 1e-9)
+    allowed = int((1 - body["aim"]) * body["items"] + 1e-9)
     bets = strata.Test(strata.plan(np.full(units, 0.5), allowed, delta))
     for place, bad in zip(frozen.rank[audit.rows].tolist(), (audit.wrong | audit.missing).tolist(), strict=True):
         bets.hear(place, float(bad))
@@ -111,21 +111,10 @@ def _prefix(body: Mapping[str, Any], frozen: Frozen, audit: Audit) -> tuple[int,
         for rank, loss in zip(ranks.tolist(), (wrong | missing).tolist(), strict=True):
             bets.hear(rank, float(loss))
         last = bets.accepted
-    eps = 1 - float(body["target"])
-    answered = np.sort(frozen.rank[audit.rows[~audit.missing]])
-    for cut in range(last, -1, -1):
-        # Every earlier cut was accepted too; one whose audit found fewer errors than were counted on is passed over.
-        most = gate.bound(plan, cut, seen, delta if once else None)
-        settled = gate.settle(plan, cut, seen, frozen.risk, most)
-        size, left = settled.accepted, settled.wrong_at_most
-        if settled.owed:
-            # What people answered behind the cut is delivered as well, and right: so much more may be wrong.
-            size, left = int(plan.cuts[cut]), most - int(seen.mended[cut])
-            behind = len(answered) - int(np.searchsorted(answered, size))
-            if left > eps * (frozen.people + size + behind) + 1e-9:
-                continue
-        return size, left, int(seen.drawn[cut]), int(seen.wrong[cut])
-    return 0, 0, 0, 0
+    if last < 0:
+        return 0, 0, 0, 0
+    settled = gate.settle(plan, last, seen, frozen.risk, gate.bound(plan, last, seen, delta if once else None))
+    return settled.accepted, settled.wrong_at_most, int(seen.drawn[last]), int(seen.wrong[last])
 
 
 def _walk(body: Mapping[str, Any], frozen: Frozen, audit: Audit) -> tuple[int, int, int, int]:

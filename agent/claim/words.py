@@ -14,7 +14,7 @@ def sentence(c: Certificate) -> str:
     simulated = f" (people: {people})" if people.startswith("simulated") else ""
     return (
         f"At least {_floored(c.wrong_at_most, c.items)} % of the {c.items:,} labels are what the people said or would "
-        f"have said, with {_percent(1 - c.delta)} % confidence: {c.audited:,} machine labels drawn at random were "
+        f"have said, with {_sure(c.delta)} % confidence: {c.audited:,} machine labels drawn at random were "
         f"checked, {c.wrong:,} were wrong"
         f"{f' ({c.missing:,} of them not answered, or nobody could tell)' if c.missing else ''}, "
         f"look {c.look}. This {goal} the goal of {_percent(c.target)} %{simulated}."
@@ -29,8 +29,27 @@ def lines(c: Certificate) -> list[str]:
         return [of_file(c), *_classes(c), *_human(c)]
     part, out = c.accepted, [sentence(c)]
     if part and not part["all"]:
-        out += [_part(c)]
+        out += [_other_terms(c) or _part(c)]
     return [*out, *_classes(c), *_human(c)]
+
+
+def _other_terms(c: Certificate) -> str:
+    """Why nothing is said of a part: the terms are not those that were written down; empty where they are."""
+    then = c.commitment.get("terms")
+    if then is None or c.commitment["as_agreed"]:
+        return ""
+    if not then:
+        return (
+            "Of a part of them nothing is certified: this ledger was begun without its terms (target, risk, test, what "
+            "becomes of the rest) being written down before the audit, and terms chosen afterwards would choose the "
+            "answer. A new run.dir writes them down."
+        )
+    rest = "people label the rest" if then["left"] == "people" else "the rest stays open"
+    return (
+        "Of a part of them nothing is certified under these terms. Those written down before the first audit question "
+        f"are: target {_percent(then['target'])} %, risk {_percent(then['delta'])} %, test {then['test']}, {rest}. "
+        "Others would be chosen with the answers in sight."
+    )
 
 
 def _human(c: Certificate) -> list[str]:
@@ -52,7 +71,9 @@ def _classes(c: Certificate) -> list[str]:
     """A line a class, and that they hold together."""
     if not c.classes:
         return []
-    out = [f"Classes, all that are certified together with {_percent(1 - c.delta)} % confidence:"]
+    mended = c.commitment.get("of") == "file" and any(row["wrong"] > row["missing"] for row in c.classes)
+    once = ", once the wrong ones that were found are mended" if mended else ""
+    out = [f"Classes, all that are certified together with {_sure(c.delta)} % confidence{once}:"]
     for row in c.classes:
         floor = _floored(int(row["wrong_at_most"]), int(row["labels"])) if row["labels"] else 0.0
         verdict = f"{_percent(c.target)} % certified" if row["certified"] else "not certified"
@@ -69,12 +90,17 @@ def of_file(c: Certificate) -> str:
     people = str(c.extra.get("people_are", ""))
     truth = f" ({people})" if people.startswith("simulated") else f" ({c.truth})" if c.truth else ""
     mended = int(c.extra["mended"])
-    once = f" once the {mended:,} wrong ones that were found are mended," if mended else ""
-    missing = f", {c.missing:,} of them because nobody could tell" if c.missing else ""
+    found = "wrong one that was found is" if mended == 1 else f"{mended:,} wrong ones that were found are"
+    once = f" once the {found} mended," if mended else ""
+    why = "not answered, or nobody could tell" if c.extra["early"] else "because nobody could tell"
+    missing = f", {c.missing:,} of them {why}" if c.missing else ""
+    columns = c.commitment["columns"]
+    drawn = f"{c.audited:,} {'clusters ' if columns['cluster'] else ''}drawn at random"
+    drawn += ", doubtful ones more often," if columns["confidence"] and c.method == "betting" else ""
     verdict = "is met" if c.met else "is not met"
     return (
         f"At least {_floored(c.wrong_at_most, c.items)} % of the {c.items:,} labels are what the people{truth} said or "
-        f"would have said,{once} with {_percent(1 - c.delta)} % confidence: {c.audited:,} drawn at random were "
+        f"would have said,{once} with {_sure(c.delta)} % confidence: {drawn} were "
         f"answered, {c.wrong:,} of the labels checked were wrong{missing}, look {c.look}. "
         f"The target of {_percent(c.target)} % {verdict}."
     )
@@ -84,7 +110,7 @@ def of_walk(c: Certificate) -> str:
     """What is certified of a finished file whose rest people label."""
     walked, people = c.accepted, str(c.extra.get("people_are", ""))
     truth = f" ({people})" if people.startswith("simulated") else f" ({c.truth})" if c.truth else ""
-    confidence = f"with {_percent(1 - c.delta)} % confidence"
+    confidence = f"with {_sure(c.delta)} % confidence"
     made_of = (
         f"{walked['people']:,} are people's, {walked['machine']:,} the file's own, the surest; {c.audited:,} drawn "
         f"by chance among the surest were answered, {c.wrong:,} of these were wrong"
@@ -111,7 +137,7 @@ def _part(c: Certificate) -> str:
             f"No part of the machines' labels is certified at {_percent(c.target)} %; the {part['labels']:,} labels "
             "that people gave stand."
         )
-    machine, confidence = part["labels"] - part["people"], f"with {_percent(1 - c.delta)} % confidence"
+    machine, confidence = part["labels"] - part["people"], f"with {_sure(c.delta)} % confidence"
     made_of = (
         f"{part['people']:,} that people gave, and the {machine:,} that machines are surest of ({part['audited']:,} "
         f"drawn and checked there, {part['wrong']:,} wrong)"
@@ -134,3 +160,8 @@ def _floored(wrong: int, items: int) -> float:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.4g}"
+
+
+def _sure(delta: float) -> str:
+    """1 − delta in percent, with as many digits as it takes not to be told as certain."""
+    return f"{100 * (1 - delta):.{max(4, 4 - math.floor(math.log10(delta)))}g}"

@@ -14,7 +14,7 @@ from agent.errors import UserError
 
 if TYPE_CHECKING:
     from agent.config import Config
-    from agent.types import Call
+    from agent.types import Call, Certificate
 
 _OPEN = click.FloatRange(0, 1, min_open=True, max_open=True)
 
@@ -134,7 +134,7 @@ def _run(
         made = claim.make(config, store, pool, target, config.goal.delta if delta is None else delta, now)
         advice = [] if made.met else _advice(common, config, figures(config, store), cards(config, store))
         if not made.met and config.goal.left == "people":
-            advice += _rest(common)
+            advice += _rest(common, config, made)
         if len(store.certificates()) > looks and (config.folder / "report.md").exists():
             take_away(common, config, store)  # what a run wrote there would contradict the certificate
     words = claim.lines(made)
@@ -165,8 +165,19 @@ def _advice(common: Common, config: Config, found: Mapping[str, Any], open_cards
     ]
 
 
-def _rest(common: Common) -> list[str]:
+def _rest(common: Common, config: Config, made: Certificate) -> list[str]:
     """How people come to label what machines are unsure of, to the end."""
+    from math import ceil
+
+    part, person = made.accepted, config.person
+    if part["claim"] == "walk" and part["prefix"] and person is not None:
+        more = ceil(part["left_open"] * float(person.settings.seconds) / 60)
+        minutes = f"goal.person_minutes = {ceil(config.goal.person_minutes) + more}"
+        words = (
+            f"{many(part['left_open'], 'label')} left for people, about {many(more, 'minute')} of their time: "
+            f"`tutelage run{common.flags}` puts them to people as far as their minutes go ({minutes} is enough for all)"
+        )
+        return [words]
     export = f"tutelage export labels labels.parquet{common.flags}"
     go = "tutelage certify labels.parquet --text text --left people --gold-by people"
     return [f"To have people label the rest, with a certificate of all labels: {export}, then {go}"]

@@ -14,27 +14,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from agent import __version__, ask, claim, egress
+from agent import __version__, ask, egress
 from agent import config as settings
 from agent.batch import Post
-from agent.belief import believe
 from agent.config import Config
 from agent.errors import ConfigError
-from agent.loop import asks, decisions, forming, measure, past, posting, private, worth
+from agent.loop import asks, forming, looking, measure, past, posting, private, worth
 from agent.loop import turn as turns
-from agent.loop.decisions import Last, remember
+from agent.loop.decisions import remember
 from agent.loop.ground import Ground, lock, open_ground, then_closed
 from agent.loop.people import open_cards, purposes, share
 from agent.loop.turn import OUT_OF, Event, Report, Turned
-from agent.types import Budget, Certificate
+from agent.types import Budget
 
 __all__ = ["Event", "Finished", "Ground", "run", "share"]
 
 DONE, PAUSED, WAITING, INTERRUPTED = 0, 3, 4, 130
 CERTIFIED = "target certified"
-TIGHTEST = 1 / 16
-"""The share of its wrong labels below which a plan is not halved: each look takes of what is left of δ."""
-
 T = TypeVar("T")
 
 
@@ -176,16 +172,16 @@ async def _turns_until(
         turned = done
         store.end_turn(number, {**turned.numbers, "people_are": ground.people_are, "asked": turned.asked})
         stop = _reason(ground, turned, stopping)
-        if stop is None and _certified(ground, last, number, turned):
+        if stop is None and looking.certified(ground, last, number, turned):
             stop = CERTIFIED, DONE
-        if stop is not None and stop[1] == DONE and _plan_tighter(ground, last, number, turned):
+        if stop is not None and stop[1] == DONE and looking.go_on(ground, last, number, turned):
             continue
         if stop is not None:
             reason, code = stop
             break
     if code != INTERRUPTED:
-        turned.numbers = _settle(ground, last, number, closing=code == DONE, certified=reason == CERTIFIED)
-    no_certificate = "" if code != DONE or _look(ground) else _why_not(ground)
+        turned.numbers = looking.settle(ground, last, number, closing=code == DONE, certified=reason == CERTIFIED)
+    no_certificate = "" if code != DONE or looking.look(ground) else looking.why_not(ground)
     summary = {**turned.numbers, "turns": number, "waiting": turned.waiting}
     closing = {"stop": reason, "code": code, "people_are": ground.people_are, "no_certificate": no_certificate}
     closing["gold"] = measure.against_gold(ground)
@@ -210,52 +206,6 @@ def _nothing_new(ground: Ground) -> Finished | None:
     if _state(ground) != last["state"]:
         return None
     return Finished(str(last["stop"]), DONE, last["summary"])
-
-
-def _certified(ground: Ground, last: Last, number: int, turned: Turned) -> bool:
-    """Take a look before all is asked, when the labels are expected to be good enough by a clear margin.
-
-    A look spends part of delta, so the next one waits until a fifth of the expected error is gone.
-    """
-    expected, goal = turned.numbers.get("expected_accuracy", 0.0), ground.config.goal.accuracy
-    if ground.person is None or turned.waiting or 1 - expected > 0.5 * (1 - goal):
-        return False
-    if 1 - expected > 0.8 * ground.looked_at:
-        return False
-    ground.looked_at = 1 - expected
-    _settle(ground, last, number, closing=False)
-    made = _look(ground)
-    return made is not None and made.met
-
-
-def _plan_tighter(ground: Ground, last: Last, number: int, turned: Turned) -> bool:
-    """Enough was asked by the plan, the audit does not certify it, and people have minutes left: plan for half as many
-    wrong labels. This looks at the audit, and the look is paid for; whom to ask then follows from predictions alone."""
-    outlook = ground.outlook
-    if turned.waiting or outlook is None or not outlook.solved.reached or outlook.limits.people < 1:
-        return False
-    while worth.bearable(ground) >= outlook.solved.wrong / 2:
-        ground.bears /= 2
-        if ground.bears < TIGHTEST:
-            return False
-    _settle(ground, last, number, closing=False)
-    return (made := _look(ground)) is not None and not made.met
-
-
-def _look(ground: Ground) -> Certificate | None:
-    """Make the certificate, where there is an audit."""
-    if _why_not(ground):
-        return None
-    return claim.make(ground.config, ground.store, ground.pool)
-
-
-def _why_not(ground: Ground) -> str:
-    """Why these labels cannot be certified; empty where they can."""
-    if ground.person is None:
-        return "no rung of the ladder is a person"
-    if ground.n < len(ground.pool):
-        return "only a part of the pool was labeled (--limit), and a claim is about all of it"
-    return "; ".join(claim.check_draw(ground.config, ground.store, ground.pool))
 
 
 @contextmanager
@@ -332,19 +282,3 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
     left = f"{minutes}; {unsure:,} labels {stay}" if unsure else ""
     done = "nothing to ask" if ground.outlook is None else worth.words(ground.outlook)
     return f"{done}{left}{lost}", PAUSED if tired > 0.01 * ground.n else DONE
-
-
-def _settle(ground: Ground, last: Last, number: int, closing: bool, certified: bool = False) -> dict[str, Any]:
-    """Write every decision as it finally stands; the numbers that go with it.
-
-    `closing`: nobody will be asked any more, so nothing waits.
-    """
-    board = ground.board
-    board.refresh(ground.store, ground.recipes)
-    belief = believe(board, ground.student_says, measure.soft(ground), ground.person is not None, ground.likest)
-    routes = decisions.decide(ground, belief)
-    covered = None
-    if closing:
-        routes, covered = decisions.close(ground, routes, certified)
-    decisions.write_decisions(ground, belief, routes, last, number, final=True, covered=covered)
-    return measure.numbers(ground, belief, routes)

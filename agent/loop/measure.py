@@ -40,6 +40,7 @@ def numbers(ground: Ground, belief: Belief, routes: Routes) -> dict[str, Any]:
     """Who settled how many, what is expected, and how each annotator agrees with people on the pilot."""
     board, pilot = ground.board, ground.board.pilot
     out: dict[str, Any] = {"expected_accuracy": float(belief.confidence.mean()), "pilot": int(pilot.sum())}
+    out["expected_error"] = float(belief.error.astype(np.float64).mean())
     settled = routes.action == ACCEPT
     by = [int((settled & (routes.rung == k)).sum()) for k in range(len(ground.rungs))]
     out["accepted"] = dict(zip(ground.rungs, by, strict=True))

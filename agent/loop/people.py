@@ -58,8 +58,9 @@ def split(minutes: float, seconds: float, pilot: int | None, audit: int | None, 
 
 
 def purposes(ground: Ground) -> Counter[str]:
-    """How many questions people were given, by stream."""
-    return Counter(call.purpose for call in ground.store.asked(ground.person_recipe))
+    """About how many items people were asked, by stream; a question put once more counts once."""
+    given = {(call.item, call.purpose) for call in ground.store.asked(ground.person_recipe)}
+    return Counter(purpose for _, purpose in given)
 
 
 def asked(ground: Ground) -> Bools:
@@ -121,15 +122,16 @@ def random_streams(ground: Ground, turn: int) -> list[Call]:
     A pilot question that people could not tell is replaced. Where the pool has grown, items that fell before the last
     audited one are audited first: an audit passes nobody over.
     """
-    if ground.person is None:
-        return []
+    if ground.person is None or any(c["look"] < 0 for c in ground.store.commitments()):
+        return []  # once the rest goes to people, nothing is measured any more
     plan, given, n = share(ground), purposes(ground), ground.n
     been = asked(ground)
     lost = min(int((ground.board.people.unsure & (ground.board.people.stream == PILOT)).sum()), plan.pilot // 2)
     order = ground.order.tolist()
     free = [i for i in order if not been[i]]
     passed_over = _passed_over(ground, order, been) if plan.audit else []
-    audit = passed_over + [i for i in free if i not in set(passed_over)][: max(plan.audit - given["audit"], 0)]
+    before = set(passed_over)
+    audit = passed_over + [i for i in free if i not in before][: max(plan.audit - given["audit"], 0)]
     if not given["audit"]:  # the very beginning: the pilot comes first in the draw, the audit after it
         audit = free[max(plan.pilot - given["pilot"], 0) :][: plan.audit]
     taken = set(audit)

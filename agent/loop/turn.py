@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agent import ask, posterior, teach
+from agent import ask, claim, posterior, teach
 from agent.belief import Belief, believe
 from agent.errors import Damaged, DataError
 from agent.loop import asks, forming, people, posting
@@ -141,6 +141,8 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
     written = write_decisions(ground, belief, routes, last, number, final=False)
     report(Event("decide", number, "", int((routes.action == ACCEPT).sum()), ground.n, numbers(ground, belief, routes)))
     calls = people.random_streams(ground, number)
+    if any(call.purpose == "audit" for call in calls) and not people.purposes(ground)["audit"]:
+        claim.commit_terms(ground.config, store)
     store.reserve(calls, None)
     work = _machine_work(ground, belief, routes, number, lambda words: report(Event("form", number, words)))
     # People repair once the pilot has said what the machines are worth; before, nobody knows where the doubt is.
