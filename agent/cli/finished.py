@@ -129,7 +129,7 @@ def so_far(standing: Standing) -> list[str]:
         promised = (
             f"the order of the audit (seed {body['seed']}), the target of {100 * body['target']:.4g} %, the risk of"
         )
-        risk = f"{100 * body['delta']:.4g} % in all ({100 * body['risk_of_this_look']:.2g} % for this look)"
+        risk = f"{100 * body['delta']:.4g} % in all ({100 * body['risk_of_this_look']:.3g} % for this look)"
         return [frozen(body), f"Committed, look {body['look']}: {promised} {risk}."]
     missing = f", {made.missing:,} could not be told" if made.missing else ""
     head = f"Not certified yet: {many(standing.heard, 'answer')}, {made.wrong:,} wrong{missing}."

@@ -106,7 +106,7 @@ def abandon(path: str) -> None:
         if room.store.commitments():
             return
     folder = folder_of(path)
-    for name in ("tutelage.toml", "ledger.db", "ledger.db-wal", "ledger.db-shm"):
+    for name in ("tutelage.toml", "ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db-gate"):
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
