@@ -91,6 +91,16 @@ def test_items_answered_twice_count_though_they_were_repaired_and_the_ledger_lea
         assert claim.verify(config, store, pool, config.folder / "certificate.json") == []
 
 
+def test_doctor_says_that_second_questions_were_wished_for_too_late(tmp_path: Path) -> None:
+    from agent.cli.doctor import _ledger
+
+    config, store, _, _ = frozen_world(tmp_path, n=60, audit=10)
+    store.close()
+    late = settings.load(tmp_path / "tutelage.toml", ["goal.audit_twice=5"])
+    assert [check.level for check in _ledger(config)] == ["ok"]
+    assert [check.what for check in _ledger(late) if check.level == "warn"] == ["audit"]
+
+
 def test_a_repeated_question_that_comes_to_nothing_leaves_the_first_word(tmp_path: Path) -> None:
     config, store, pool, truth = frozen_world(tmp_path, n=60, audit=10)
     with store:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agent.cli.endpoint import Looked
     from agent.cli.ground import Check
     from agent.config import Config
+    from agent.store import Store
 
 FIRST = 5
 """How many faults of a ledger are named."""
@@ -196,6 +197,7 @@ def _ledger(config: Config) -> Iterator[Check]:
         with opened(config) as store:
             faults = store.verify()
             items = len(store.item_ids())
+            late = config.goal.audit_twice and _too_late(config, store)
     except Damaged as error:
         yield Check("ledger", "fail", str(error), "restore it from a copy, or start a new run.dir")
         return
@@ -210,3 +212,15 @@ def _ledger(config: Config) -> Iterator[Check]:
         yield Check("ledger", "fail", fault, "restore it from a copy, or start a new run.dir")
     if not faults:
         yield Check("ledger", "ok", f"{items:,} items, every row as it was written")
+    if late:
+        words = "goal.audit_twice came after the audit's questions, and no item is put to a second person"
+        yield Check("audit", "warn", words, "leave it out, or begin again in another run.dir")
+
+
+def _too_late(config: Config, store: Store) -> bool:
+    """Whether second questions were wished for after the first ones had been put."""
+    from agent.claim import person_recipe
+    from agent.prompt import second_recipe
+
+    recipe = person_recipe(config)
+    return any(c.purpose == "audit" for c in store.asked(recipe)) and not store.asked(second_recipe(recipe))
