@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from test_claim import PEOPLE, frozen_world
 from test_loop import opened, project
 
 from agent import certify, claim, export, loop
 from agent import config as settings
 from agent.board import Board
+from agent.cli import main
 from agent.errors import DataError
 from agent.types import Answer, Call, Decision
 
@@ -167,7 +169,7 @@ def test_once_people_have_labeled_the_rest_the_walks_look_is_met_for_all(tmp_pat
         assert claim.verify(config, store, pool, config.folder / "certificate.json") == []
 
 
-def test_a_run_puts_what_lies_behind_the_walk_to_people(tmp_path: Path) -> None:
+def test_a_run_puts_what_lies_behind_the_walk_to_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     goal = 'person_minutes = 60\naudit = 40\npilot = 20\nleft = "people"'
     rungs = PEOPLE.replace('"scripted"', '"scripted"\naccuracy = 0.8\nbar = 0.5')
     config = settings.load(project(tmp_path, 150, rungs=rungs, goal=goal))
@@ -178,6 +180,19 @@ def test_a_run_puts_what_lies_behind_the_walk_to_people(tmp_path: Path) -> None:
         assert made.met and made.accepted["claim"] == "walk" and made.accepted["left_open"] == 0
         assert "since" in made.accepted and any(c["look"] < 0 for c in store.commitments())
         assert claim.verify(config, store, pool, config.folder / "certificate.json") == []
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(main, ["certify"])
+    assert said.exit_code == 0 and "meets the goal" in said.output, said.output
+
+
+def test_without_minutes_for_the_rest_certify_says_how_many_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, store, _, _ = frozen_world(tmp_path, goal=WALK, terms={"target": 0.95})
+    store.close()
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(main, ["certify", "--set", "goal.accuracy=0.95"])
+    assert said.exit_code == 5 and "left for people, about" in said.output, said.output
 
 
 def test_other_answers_are_another_look_of_the_exact_test(tmp_path: Path) -> None:
