@@ -144,11 +144,12 @@ def test_strata_save_answers_where_risks_are_true_and_cost_few_where_they_are_no
     assert median(rng.permutation(risk)) < 1.35 * uniform
 
 
-def test_the_order_draws_in_proportion_to_the_weights_left() -> None:
-    plan = strata.plan(np.array([0.01] * 6 + [0.3] * 4), 1, 0.05, strata=2)
+@pytest.mark.parametrize("size", [np.ones(10), np.array([1.0, 2, 1, 1, 5, 1, 1, 3, 1, 2])])
+def test_the_order_draws_in_proportion_to_sizes_and_weights_left(size: Doubles) -> None:
+    plan = strata.plan(np.array([0.01] * 6 + [0.3] * 4), 1, 0.05, strata=2, size=size)
     rng = np.random.default_rng(1)
     first = np.array([strata.order(plan, rng.random(10))[:2] for _ in range(6000)])
-    eager = plan.weight[plan.stratum] / plan.weight[plan.stratum].sum()
+    eager = size * plan.weight[plan.stratum] / (size * plan.weight[plan.stratum]).sum()
     seen = np.bincount(first[:, 0], minlength=10) / 6000
     assert np.all(np.abs(seen - eager) < 4 * np.sqrt(eager / 6000))
     after = first[first[:, 0] == 9, 1]
