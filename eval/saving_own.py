@@ -160,6 +160,10 @@ def table(lines: Sequence[Line]) -> list[str]:
     return [*out, *NOTE.splitlines()]
 
 
+FEW = 200
+"""Seeds below which a run is a trial."""
+
+
 def main() -> None:
     """Print the table, append it to the log."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -184,7 +188,8 @@ def main() -> None:
     if args.json:
         Path(args.json).write_text(json.dumps(runs, default=float), encoding="utf-8")
     if args.json != "-":
-        _log.append("saving_own", table(lines), args.quick)
+        few = [] if len(seeds) >= FEW else [f"Few seeds: {len(seeds)}. A trial, no result."]
+        _log.append("saving_own", [*few, *table(lines)], args.quick)
 
 
 if __name__ == "__main__":
