@@ -268,17 +268,17 @@ def test_the_whole_way(ready: Path) -> None:
     lines = call("export", "labels", "-").stdout.splitlines()
     assert len(lines) == 60 and json.loads(lines[0])["id"] == "m0"
 
-    claim = good("certify", "--accuracy", "0.3", "--delta", "0.2")
+    claim = good("certify", "--accuracy", "0.3", "--delta", "0.2", "--now")
     assert claim["met"] and claim["certificate"]["audited"] > 0 and Path(claim["path"]).exists()
     assert good("certify", "--verify")["verified"]
-    unmet = good("certify", "--accuracy", "0.9999", "--delta", "0.2", code=5)
+    unmet = good("certify", "--accuracy", "0.9999", "--delta", "0.2", "--now", code=5)
     assert not unmet["met"] and "does not meet" in unmet["claim"]
     assert all(Path(path).stat().st_size for path in good("export", "report")["wrote"])
 
 
 def test_a_changed_certificate_does_not_verify(ready: Path) -> None:
     good("run", "--people", "gold", "--budget", "1")
-    path = Path(good("certify", "--accuracy", "0.3")["path"])
+    path = Path(good("certify", "--accuracy", "0.3", "--now")["path"])
     body = json.loads(path.read_text())
     path.write_text(json.dumps(body | {"wrong": body["wrong"] + 1}))
     done = call("certify", "--verify")

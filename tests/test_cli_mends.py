@@ -48,7 +48,7 @@ def test_certify_asks_for_open_answers_before_anything_else(ready: Path) -> None
     assert unmet["advice"][0].startswith(f"{count} questions to people, 15 of them random checks, wait")
     assert unmet["advice"][1].endswith("answer first: tutelage review, then tutelage certify")
     assert good("run", "--people", "gold", "--budget", "1")["open"] == 0
-    assert "audit more items" in good("certify", "--accuracy", "0.9999", code=5)["advice"][0]
+    assert "audit more items" in good("certify", "--accuracy", "0.9999", "--now", code=5)["advice"][0]
 
 
 def test_where_answers_are_recorded_nobody_is_sent_to_the_review(ready: Path) -> None:
@@ -61,7 +61,7 @@ def test_where_answers_are_recorded_nobody_is_sent_to_the_review(ready: Path) ->
 
 def test_a_certificate_that_does_not_hold_names_the_mend(ready: Path) -> None:
     good("run", "--people", "gold", "--budget", "1")
-    path = Path(good("certify", "--accuracy", "0.3")["path"])
+    path = Path(good("certify", "--accuracy", "0.3", "--now")["path"])
     path.write_text(path.read_text().replace('"items": 60', '"items": 61'))
     done = call("certify", "--verify")
     assert done.exit_code == 1 and "if labels or answers have changed since, `tutelage certify`" in done.stderr

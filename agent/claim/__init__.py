@@ -11,6 +11,7 @@ from agent.claim.human import questions as second_questions
 from agent.claim.ladder import certified, derive, make
 from agent.claim.paper import plain, write
 from agent.claim.promise import commit_terms, freeze, promise, sha_of
+from agent.claim.spent import path_of, refuse_dearer
 from agent.claim.walked import promise_rest, rest_of
 from agent.claim.words import lines, sentence
 
@@ -24,6 +25,7 @@ __all__ = [
     "gather",
     "lines",
     "make",
+    "path_of",
     "people_are",
     "person_recipe",
     "plain",
@@ -35,5 +37,6 @@ __all__ = [
     "sentence",
     "sha_of",
     "verify",
+    "refuse_dearer",
     "write",
 ]

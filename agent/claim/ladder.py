@@ -17,6 +17,7 @@ from agent.claim.human import compare
 from agent.claim.paper import write
 from agent.claim.promise import Frozen, freeze, promise, sha_of
 from agent.claim.proof import Audit, accept, audit_of, left_wrong
+from agent.claim.spent import path_of, stands
 from agent.claim.walked import Walk, answers_sha, followed, follows, refuse_others, walk_of
 from agent.config import Config
 from agent.errors import DataError
@@ -116,7 +117,8 @@ def make(
     delta: float | None = None,
     early: bool = False,
 ) -> Certificate:
-    """Take a look: commit, derive the certificate, write it into the ledger and to `certificate.json`.
+    """Take a look: commit, derive the certificate, write it into the ledger and to `certificate.json`, unless a better
+    one of the same labels and answers is there (`agent.claim.spent.path_of`).
 
     The same labels and answers make the same certificate and spend nothing; other labels are another look. So are other
     answers under the exact test; under the any-time test they are not.
@@ -137,11 +139,16 @@ def make(
     if made is None:
         refuse_others(store)
         _ripe(evidence, early)
-        made = derive(config, pool, evidence, _committed(config, store, pool, evidence, accuracy, delta))
+        if made := stands(config, store, pool, evidence, accuracy, delta):
+            human = _human(config, evidence, made.commitment)  # second answers may have come since
+            made = dataclasses.replace(made, human=human, extra={**made.extra, "answers_up_to": evidence.upto})
+        else:
+            made = derive(config, pool, evidence, _committed(config, store, pool, evidence, accuracy, delta))
     made = dataclasses.replace(made, extra={**made.extra, "people_are": people_are(store)})
     if not any(_seals(c["body"]) == _seals(dataclasses.asdict(made)) for c in store.certificates()):
         store.add_certificate(made.labels_sha256, dataclasses.asdict(made))
-    write(dataclasses.asdict(made), config.folder / "certificate.json")
+    body = dataclasses.asdict(made)
+    write(body, path_of(config, store, body))
     return made
 
 

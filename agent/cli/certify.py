@@ -46,7 +46,8 @@ _OPEN = click.FloatRange(0, 1, min_open=True, max_open=True)
 @click.option(
     "--now",
     is_flag=True,
-    help="Take the exact test's look now, though open questions count as wrong; with --left people: leave the walk.",
+    help="Take the look now, though open questions count as wrong, or these labels were looked at on other terms; "
+    "FILE with --left people: leave the walk.",
 )
 @click.option("--gold-by", metavar="WHO", help="FILE: people, column:NAME, or a file of recorded votes.")
 @click.option("--label", metavar="COLUMN", help="FILE: the column of the labels.")
@@ -131,7 +132,11 @@ def _run(
             faults = claim.verify(config, store, pool, path) if path.exists() else None
             context.exit(_verified(common, path, faults))
         target, looks = config.goal.accuracy if accuracy is None else accuracy, len(store.certificates())
-        made = claim.make(config, store, pool, target, config.goal.delta if delta is None else delta, now)
+        risk = config.goal.delta if delta is None else delta
+        if not now:
+            claim.refuse_dearer(config, store, pool, target, risk)
+        made = claim.make(config, store, pool, target, risk, now)
+        path = claim.path_of(config, store, claim.plain(made))
         advice = [] if made.met else _advice(common, config, figures(config, store), cards(config, store))
         if not made.met and config.goal.left == "people":
             advice += _rest(common, config, made)
