@@ -222,3 +222,8 @@ def test_rejected_rows_are_listed_by_their_number(room: Room) -> None:
     assert lines[0].startswith("1 label taken, 0 marked") and report.rejected == 2 and report.unknown_rows == [4]
     assert lines[1].startswith("row 3: 'bling'") and lines[2].startswith("row 4: its key 'ffff")
     assert lines[3].startswith("2 rows not taken")
+
+
+def test_rows_that_are_not_taken_for_one_reason_share_a_line() -> None:
+    told = str(sheet.Report(bad_labels=[(2, "the first was you"), (7, "no label"), (3, "the first was you")]))
+    assert "rows 2, 3: the first was you\nrow 7: no label" in told

@@ -58,7 +58,10 @@ class Report:
             (row, f"its key {key[:16]!r} is no open question of this run, or of older labels")
             for row, key in zip(self.unknown_rows, self.unknown_keys, strict=True)
         ]
-        lines += [f"row {row}: {why}" for row, why in sorted([*self.bad_labels, *unknown])]
+        alike: dict[str, list[str]] = {}
+        for row, why in sorted([*self.bad_labels, *unknown]):
+            alike.setdefault(why, []).append(str(row))
+        lines += [f"row{'s' * (len(rows) > 1)} {', '.join(rows)}: {why}" for why, rows in alike.items()]
         if self.rejected:
             lines.append(f"{number(self.rejected, 'row')} not taken: mend the sheet and import it again")
         return "\n".join(lines)
