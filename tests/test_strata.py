@@ -225,3 +225,19 @@ def test_the_forecast_is_what_happens_when_risks_are_true() -> None:
     plan = strata.plan(risk, 150, 0.05)
     half, high = strata.forecast(plan, risk, seed=1, runs=60, most=1000)
     assert 40 < half < high < 1000
+
+
+def test_one_audit_as_it_goes_is_what_many_at_once_are() -> None:
+    rng = np.random.default_rng(4)
+    risk = rng.beta(0.5, 20, 400)
+    plan = strata.plan(risk, 24, 0.05)
+    orders = np.stack([strata.order(plan, rng.random(400)) for _ in range(4)])
+    wrong = rng.random(400) < 0.03
+    answers, found = strata.rehearse(plan, orders, wrong[orders])
+    assert found.max() > 1
+    for row, many, errors in zip(orders, answers, found, strict=True):
+        test = strata.Test(plan)
+        for unit in row[:many].tolist():
+            assert not test.certified
+            test.hear(unit, float(wrong[unit]))
+        assert test.certified and test.found == errors
