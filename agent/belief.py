@@ -26,11 +26,11 @@ POOLED = 20
 @dataclass(frozen=True)
 class Belief:
     """`posterior`: (n, width); `confidence`: (n,) that the whole label is right; `error`: (n,) the chance that it is
-    wrong, held against people's answers where there are any: the frozen order of a certificate goes by it.
+    wrong, held against people's answers where there are any: routing goes by it.
 
     `machine`: (n, width) the posterior of the machines alone, `machine_heard`: (n,) where there is one; `before`: (n,)
-    confidence had the machines not been asked; `unsaid`: (n,) had people not been asked, `without_people`: (n, width)
-    the posterior then; `weights`: level of the ladder -> source -> exponent; `grounded`: they rest on people's answers.
+    confidence had the machines not been asked; `without_people`: (n, width) the posterior had people not been asked;
+    `weights`: level of the ladder -> source -> exponent; `grounded`: they rest on people's answers.
     """
 
     posterior: Floats
@@ -39,7 +39,6 @@ class Belief:
     machine: Floats
     machine_heard: Bools
     before: Floats
-    unsaid: Floats
     without_people: Floats
     weights: Mapping[str, Mapping[str, float]]
     grounded: bool
@@ -95,7 +94,6 @@ def believe(
         before = found.posterior.copy()
         for top, name in enumerate(board.rungs):
             _level(found, [*own, *sources[: top + 1]], heard[top], board, name)
-    unsaid = aggregate.confidence(found.posterior, layout)
     words, spoken, alone = board.words(), board.spoken, found.posterior.copy()
     found.posterior[spoken], found.error[spoken] = words[spoken], 0
     return Belief(
@@ -105,7 +103,6 @@ def believe(
         machine=machines.posterior,
         machine_heard=spoke,
         before=aggregate.confidence(before, layout),
-        unsaid=unsaid,
         without_people=alone,
         weights=found.weights,
         grounded=grounded,

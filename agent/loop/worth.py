@@ -12,13 +12,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from agent import certify, prompt, route
+from agent import aggregate, certify, prompt, route
 from agent.belief import Belief, believe
 from agent.board import Board
 from agent.loop import people
 from agent.loop.ground import Ground, Machine
 from agent.loop.measure import likest_of, only, part_of, soft
-from agent.types import Bools, Ints
+from agent.types import Bools, Floats, Ints
 
 MACHINE_USD_PER_HOUR = 0.05
 """What an hour of this computer is taken to cost where an answer costs no money: free must not be without end."""
@@ -123,10 +123,12 @@ def _learn(ground: Ground, heard: Bools, before: Board, after: Board) -> route.S
         return None
     says = None if ground.student_says is None else ground.student_says[rows]
     near, people_ = likest_of(ground.likest, rows, ground.n), ground.person is not None
-    wrong = [
-        1 - believe(part_of(board, rows), says, soft(ground), people_, near).unsaid[use] for board in (before, after)
-    ]
-    return route.learn(wrong[0], wrong[1])
+
+    def wrong(board: Board) -> Floats:
+        belief = believe(part_of(board, rows), says, soft(ground), people_, near)
+        return 1 - aggregate.confidence(belief.without_people[use], ground.layout)
+
+    return route.learn(wrong(before), wrong(after))
 
 
 def may_vote_again(ground: Ground, machine: Machine) -> Bools:

@@ -89,6 +89,13 @@ def _loss(
     layout: Layout,
 ) -> Doubles:
     _, logs = softmax(logits(theta, terms), layout)
+    return _penalised(logs, theta, truth, weights, start, precision)
+
+
+def _penalised(
+    logs: Doubles, theta: Doubles, truth: Doubles, weights: Doubles, start: Doubles, precision: Doubles
+) -> Doubles:
+    """(F,) What is minimised. logs: (F, m, width) log-probabilities under `theta`."""
     out: Doubles = -((truth * logs).sum(axis=2) * weights).sum(axis=1)
     out += 0.5 * ((theta - start) ** 2 * precision).sum(axis=1)
     return out
@@ -106,7 +113,7 @@ def _newton(
     """Loss (F,), its slope (F, P) and curvature (F, P, P)."""
     folds, many, size = len(theta), terms.shape[2], theta.shape[1]
     p, logs = softmax(logits(theta, terms), layout)
-    loss = -((truth * logs).sum(axis=2) * weights).sum(axis=1) + 0.5 * ((theta - start) ** 2 * precision).sum(axis=1)
+    loss = _penalised(logs, theta, truth, weights, start, precision)
     slope = (theta - start) * precision
     curve = np.zeros((folds, size, size))
     curve[:, np.arange(size), np.arange(size)] = np.where(precision > 0, precision, 1.0) + 1e-9
