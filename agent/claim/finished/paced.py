@@ -24,8 +24,7 @@ from agent.claim.finished.terms import (
     commit,
     first_of,
     item_id,
-    labels_sha256,
-    told,
+    opening,
     units_of,
 )
 from agent.data import Whole
@@ -98,23 +97,11 @@ def _walk(whole: Whole, terms: Terms, questions: str, look: int, before: Mapping
     # Another look has coins of its own: its terms may have been chosen with the answers to these in sight.
     coin = paced.coins([f"{ids[row]}/{look}" for row in order.tolist()], seed)
     share = np.ceil(paced.shares(allowed - allowed // SPARE, spent) * DIGITS) / DIGITS
-    body = {
-        "of": "file",
-        "sha256": whole.sha256,
-        "rows": whole.rows,
-        "columns": told(whole.wanted),
-        "labels_sha256": labels_sha256(whole),
-        "questions": questions,
+    body = opening(whole, before, questions, delta, look, allowed) | {
         "target": target,
-        "delta": delta,
-        "look": look,
-        "block": int(before.get("block", 1)),
-        "after": before.get("after"),
-        "risk_of_this_look": spent,
         "test": "walk",
         "left": "people",
         "seed": seed,
-        "allowed": allowed,
         "spare": allowed // SPARE,
         "shares": share.tolist(),
         "coins_sha256": hashlib.sha256(coin.astype("<f8").tobytes()).hexdigest(),

@@ -118,7 +118,7 @@ def commit(
     before = earlier or {}
     target = first_of(terms.target, before.get("target"), 0.95)
     delta, test = first_of(terms.delta, before.get("delta"), 0.05), first_of(terms.test, before.get("test"), "anytime")
-    seed, block = first_of(terms.seed, before.get("seed"), 0), int(before.get("block", 1))
+    seed = first_of(terms.seed, before.get("seed"), 0)
     spent = certify.risk_of_look(delta, look)
     units, allowed = units_of(whole), math.floor((1 - target) * whole.rows + 1e-9)
     if test == "exact" and units.size is not None:
@@ -130,22 +130,10 @@ def commit(
     # Another look draws anew: its terms may have been chosen with the answers to the first draw in sight.
     order = strata.order(plan, strata.chances(ids if look == 1 else [f"{one}/{look}" for one in ids], seed))
     draws = _draws(whole, target, spent, terms.audit or before.get("draws") or None) if test == "exact" else 0
-    body = {
-        "of": "file",
-        "sha256": whole.sha256,
-        "rows": whole.rows,
-        "columns": told(whole.wanted),
-        "labels_sha256": labels_sha256(whole),
-        "questions": questions,
+    body = opening(whole, before, questions, delta, look, allowed) | {
         "target": target,
-        "delta": delta,
-        "look": look,
-        "block": block,
-        "after": before.get("after"),
-        "risk_of_this_look": spent,
         "test": test,
         "seed": seed,
-        "allowed": allowed,
         "classes": _classes(whole, terms, before),
         "units": len(units),
         "strata": np.bincount(plan.stratum).tolist(),
@@ -153,6 +141,26 @@ def commit(
         "order_sha256": hashlib.sha256(order.astype("<i8").tobytes()).hexdigest(),
     }
     return Committed(body, units, order, plan)
+
+
+def opening(
+    whole: Whole, before: Mapping[str, Any], questions: str, delta: float, look: int, allowed: int
+) -> dict[str, Any]:
+    """What every commitment of a file says, whatever the test: which file, which look, which risk, what may stay."""
+    return {
+        "of": "file",
+        "sha256": whole.sha256,
+        "rows": whole.rows,
+        "columns": told(whole.wanted),
+        "labels_sha256": labels_sha256(whole),
+        "questions": questions,
+        "delta": delta,
+        "look": look,
+        "block": int(before.get("block", 1)),
+        "after": before.get("after"),
+        "risk_of_this_look": certify.risk_of_look(delta, look),
+        "allowed": allowed,
+    }
 
 
 def _classes(whole: Whole, terms: Terms, before: Mapping[str, Any]) -> list[str]:
