@@ -4,7 +4,7 @@ A label of any kind is a set of categorical claims, its *atoms*: `{"label": "spa
 `{"toxic": "yes", "rude": "no"}` for several. Aggregation, calibration and students see atoms, never the kind.
 """
 
-from agent.types.arrays import Bools, Doubles, Floats, Ints, Layout, Picks, PoolView
+from agent.types.arrays import Bools, Doubles, Floats, Ints, Layout, Picks, PoolView, Tried
 from agent.types.nouns import (
     NONE_OF_THESE,
     Action,
@@ -65,5 +65,6 @@ __all__ = [
     "Student",
     "Task",
     "Traits",
+    "Tried",
     "Value",
 ]

@@ -6,7 +6,8 @@ belong to which atom.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -70,22 +71,55 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
+class Tried:
+    """What an earlier batch of picks came to, on the yardstick: items drawn at random.
+
+    by: the strategy that chose it; labels: answers it came to; gain: mean log-loss on the yardstick before less after,
+    error: its standard error; chosen: the strategies it was chosen among.
+    """
+
+    by: str
+    labels: int
+    gain: float
+    error: float
+    chosen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PoolView:
     """What an acquisition function sees: candidates only, row i of every array is candidate i.
 
-    probabilities: (n, width) of the student (uniform before it is trained); features: (n, d) or None;
-    labeled: features of the items already asked about, (m, d) or None.
+    Arrays of n or m rows may be memory maps and of float16 or float32; a function reads them in blocks. All but the
+    first two fields may be missing; a function that cannot do without one says so in its docstring and draws at random.
+
+    probabilities: (n, width) of the student (uniform before it is trained). features: (n, d), rows of length one, or
+    CSR. labeled: features of the items asked about so far, (m, d). targets: (m, width) what they are taught as.
+    said: (m, width) what a student that was not taught them says of them. members: ensemble members, each (n, width).
+    votes: annotators heard on candidates, each (n, width), rows of NaN where one was not. knowledge: (n, width) what
+    names, descriptions, keywords and examples of the labels alone say. balance: the user wants the classes even.
+    history: earlier batches, oldest first. memory: a function may keep here what makes the next call of the same run
+    faster; its picks are the same without.
     """
 
     layout: Layout
     probabilities: Floats
     features: Any = None
     labeled: Any = None
+    targets: Floats | None = None
+    said: Floats | None = None
+    members: Sequence[Floats] = ()
+    votes: Sequence[Floats] = ()
+    knowledge: Floats | None = None
+    balance: bool = False
+    history: Sequence[Tried] = ()
+    memory: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Picks:
-    """Which candidates to ask about: row numbers, and the chance each had of being picked."""
+    """Which candidates to ask about: row numbers, and the chance each had of being picked. by: the strategy that chose
+    them, where one chose among several."""
 
     rows: Ints
     probabilities: Floats
+    by: str = ""
