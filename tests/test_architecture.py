@@ -40,6 +40,7 @@ MATHEMATICS = (
     "estimate",
     "suspects",
     "agreement",
+    "drift",
 )
 
 HEAVY = {

@@ -1,0 +1,170 @@
+"""New rows as evidence against "like the pool's": conformal p-values, and bets on them. Knows arrays only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agent.drift import scores
+from agent.drift.reference import FILE, Reference
+from agent.errors import Damaged
+from agent.types import Doubles, Floats, Ints, Layout
+
+ALPHA = 0.01
+BLOCK = 64
+POWERS = np.array([0.2, 0.5, 0.8])
+SLOPES = np.array([0.5, 0.95])
+RICH = 1e200
+
+
+@dataclass(frozen=True)
+class Strange:
+    """Share of the pool's rows at least as far away, and at least as doubtful; (n,) each, small is strange."""
+
+    far: Floats
+    doubtful: Floats
+
+
+class Monitor:
+    """Hears new rows and keeps the evidence that they are not like the pool's. One thread at a time.
+
+    rows: heard so far. highest: the most the evidence ever was. alarm_at: the row at which it reached 1/alpha, or None.
+    because: where most of the highest evidence lay: "distance", "doubt" or "labels".
+    """
+
+    def __init__(self, reference: Reference, layout: Layout, alpha: float = ALPHA, seed: int = 0) -> None:
+        if len(reference.counts) != layout.width:
+            raise Damaged(f"{FILE} belongs to another model ({len(reference.counts)} columns, not {layout.width})")
+        self.reference, self.layout, self.alpha = reference, layout, alpha
+        self.rows = self._blocks = 0
+        self.highest = 1.0
+        self.alarm_at: int | None = None
+        self.because = ""
+        self.far = self.doubted = 0.0
+        self.counts = np.zeros(layout.width, dtype=np.int64)
+        self._rng = np.random.default_rng(seed)
+        self._sorted = np.sort(reference.distance), np.sort(reference.doubt)
+        self._bins: list[Ints] = [
+            np.bincount(scores.near_bins(reference.distance), minlength=scores.BINS),
+            np.bincount(scores.doubt_bins(reference.doubt), minlength=scores.BINS),
+        ]
+        channels = 2 + layout.width
+        self._shares = np.array([1 / 3, 1 / 3, *[1 / 3 / layout.width] * layout.width])[:, None]
+        self._bets: Doubles = np.zeros((channels, len(POWERS) + len(SLOPES)))
+
+    def hear(self, features: Any, said: Floats) -> Strange:
+        """Take new rows in, in the order in which they came: (n, d) features and (n, width) probabilities.
+
+        Raises:
+            Damaged: the reference belongs to another model.
+        """
+        if features.shape[1] != self.reference.anchors.shape[1]:
+            d = self.reference.anchors.shape[1]
+            raise Damaged(f"{FILE} belongs to another model (rows of {d} numbers, not {features.shape[1]})")
+        distance, doubt = scores.distance(features, self.reference.anchors), scores.doubt(said, self.layout)
+        hits = scores.hits(said, self.layout)
+        bins = np.stack([scores.near_bins(distance), scores.doubt_bins(doubt)])
+        start = 0
+        while start < len(distance):
+            if self.rows % BLOCK == 0:
+                self._blocks += 1
+                share = 1 / np.log2(self._blocks + 1) - 1 / np.log2(self._blocks + 2)
+                self._bets += share * self._shares / self._bets.shape[1]
+            end = min(len(distance), start + BLOCK - self.rows % BLOCK)
+            self._bet(bins[:, start:end], hits[start:end])
+            start = end
+        self.far += float(distance.sum(dtype=np.float64))
+        self.doubted += float(doubt.sum(dtype=np.float64))
+        return Strange(scores.share_above(self._sorted[0], distance), scores.share_above(self._sorted[1], doubt))
+
+    def _bet(self, bins: Ints, hits: Ints) -> None:
+        """Up to 64 rows: the p-value of each in each channel, then the bets."""
+        b, known = len(hits), len(self.reference.distance) + self.rows
+        total = known + np.arange(1, b + 1)
+        p = np.empty((2 + hits.shape[1], b))
+        dice: Doubles = 1 - self._rng.random(p.shape)  # never 0
+        before = np.tri(b, k=-1, dtype=bool)
+        for channel, counts in enumerate(self._bins):
+            q: Ints = bins[channel]
+            above = known - np.cumsum(counts)[q] + (before & (q > q[:, None])).sum(axis=1)
+            same = counts[q] + (before & (q == q[:, None])).sum(axis=1) + 1
+            p[channel] = (above + dice[channel, :] * same) / total
+            self._bins[channel] = counts + np.bincount(q, minlength=scores.BINS)
+        ones = (self.reference.counts + self.counts)[:, None] + (np.cumsum(hits, axis=0) - hits).T
+        p[2:] = np.where(hits.T > 0, dice[2:] * (ones + 1), ones + dice[2:] * (total - ones)) / total
+        p = np.minimum(p, 1)
+        self.counts = self.counts + hits.sum(axis=0)
+        self.rows += b
+        powers = np.log(p).sum(axis=1)[:, None] * (POWERS - 1) + b * np.log(POWERS)
+        slopes = np.log1p(SLOPES * (1 - 2 * p[:, :, None])).sum(axis=1)
+        self._bets = np.minimum(self._bets * np.exp(np.minimum(np.c_[powers, slopes], 460.0)), RICH)
+        if self.evidence > self.highest:
+            held = self._bets.sum(axis=1)
+            self.highest = self.evidence
+            self.because = ("distance", "doubt", "labels")[int(np.argmax([held[0], held[1], held[2:].sum()]))]
+        if self.alarm_at is None and self.highest >= 1 / self.alpha:
+            self.alarm_at = self.rows
+
+    @property
+    def evidence(self) -> float:
+        """Against "new rows are like the pool's"; 1 at the start, and on average 1 while they are."""
+        return float(self._bets.sum()) + 1 / float(np.log2(self._blocks + 2))
+
+    @property
+    def p(self) -> float:
+        """A p-value that holds whenever one looks: the chance of evidence as high as it ever was, at most."""
+        return min(1.0, 1 / self.highest)
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the evidence ever reached 1/alpha: without a change the chance of it is at most alpha, ever."""
+        return self.alarm_at is not None
+
+    def found(self) -> dict[str, Any]:
+        """Everything told of it: rows, p, alarm, where and why, means beside the pool's, how far labels moved.
+
+        `labels_moved`: total variation between the labels' shares, of the atom where it is largest; `label`: the one
+        whose share moved most, and its shares in the pool and in new rows.
+        """
+        rows, pool = max(self.rows, 1), self.reference
+        then, now = pool.counts / max(len(pool.distance), 1), self.counts / rows
+        moved = max(float(np.abs(now[s] - then[s]).sum() / 2) for s in self.layout.slices) if self.rows else 0.0
+        most = int(np.argmax(np.abs(now - then)))
+        atom = next(i for i, s in enumerate(self.layout.slices) if s.start <= most < s.stop)
+        choice = self.layout.choices[atom][most - self.layout.slices[atom].start]
+        return {
+            "rows": self.rows,
+            "p": self.p,
+            "alarm": self.alarm,
+            "alarm_at": self.alarm_at,
+            "because": self.because if self.alarm else None,
+            "distance": round(self.far / rows, 4),
+            "distance_of_pool": round(float(pool.distance.mean()), 4),
+            "doubt": round(self.doubted / rows, 4),
+            "doubt_of_pool": round(float(pool.doubt.mean()), 4),
+            "labels_moved": round(moved, 4),
+            "label": {
+                "label": self.layout.atoms[atom] if choice == "yes" else choice,
+                "share_of_pool": round(float(then[most]), 4),
+                "share": round(float(now[most]), 4) if self.rows else None,
+            },
+        }
+
+
+def words(found: Mapping[str, Any]) -> str:
+    """What `Monitor.found` found, in a sentence or two."""
+    p, rows, one = found["p"], found["rows"], found["label"]
+    far = f"distance {found['distance']:.3f}, of the pool {found['distance_of_pool']:.3f}"
+    doubt = f"expected error {found['doubt']:.3f}, of the pool {found['doubt_of_pool']:.3f}"
+    if not found["alarm"]:
+        return f"drift: none to be seen in {rows:,} rows (p {p:.2g}; {far}; {doubt})"
+    what = {
+        "distance": f"lie farther from what it was trained on than chance allows ({far}",
+        "doubt": f"leave it more in doubt than chance allows ({doubt}",
+        "labels": f"get other labels than chance allows ({one['label']!r}: {100 * one['share']:.1f} %, of the pool "
+        f"{100 * one['share_of_pool']:.1f} %",
+    }[found["because"]]
+    return f"drift: new rows {what}; p {p:.2g}, seen at row {found['alarm_at']:,}); label some of them and train anew"
