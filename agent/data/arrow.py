@@ -125,7 +125,15 @@ def _column(array: Any) -> list[Any]:
         return [_list(value) for value in array]
     if kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind) or kinds.is_null(kind):
         return list(array.to_pylist())
-    return [Foreign(str(kind)) if value.is_valid else None for value in array]
+    return [Foreign(str(kind), _shown(value)) if value.is_valid else None for value in array]
+
+
+def _shown(value: Any) -> str | None:
+    """A date or a number of a rare type as text, where such a column comes along."""
+    try:
+        return str(value.as_py())
+    except (ValueError, OverflowError, UnicodeDecodeError):
+        return None
 
 
 def _list(value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agent.data.source import Columns, Source, short
@@ -21,11 +21,15 @@ REPEATED = "was already used"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An item and where it was read: `row` is the line where the record starts, or the 1-based row of a table."""
+    """An item and where it was read: `row` is the line where the record starts, or the 1-based row of a table.
+
+    kept: the values of the columns that come along (`Source.keep`).
+    """
 
     item: Item
     file: str
     row: int
+    kept: Mapping[str, Any] = field(default_factory=dict)
 
 
 Row = Entry | SetAside
@@ -33,9 +37,10 @@ Row = Entry | SetAside
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A value that cannot be text, of which only the type was read."""
+    """A value that cannot be text, of which only the type was read, and how it is written where it comes along."""
 
     type: str
+    shown: str | None = None
 
 
 class Unfit(Exception):
@@ -55,7 +60,8 @@ class Cleaner:
         try:
             if isinstance(values, str):
                 raise Unfit(values)
-            return Entry(self._item(file, row, values, columns), file, row)
+            item = self._item(file, row, values, columns)
+            return Entry(item, file, row, {name: _carried(values.get(name)) for name in columns.keep})
         except Unfit as why:
             return SetAside(file, row, str(why))
 
@@ -70,14 +76,16 @@ class Cleaner:
         if columns.id is None:
             return Item(self._nameless(parts), parts, gold)
         name = _name(columns.id, values.get(columns.id))
-        first = self._names.setdefault(name, (file, row))
-        if first != (file, row) and self._source.unique:
+        first = self._names.setdefault(name, (file, row)) if self._source.unique else (file, row)
+        if first != (file, row):
             where = f"row {first[1]}" if first[0] == file else f"row {first[1]} of {short(self._source, first[0])}"
             raise Unfit(f"the id {_short(name)} {REPEATED} in {where}; ids must be unique")
         return Item(identity(parts, name), parts, gold, name)
 
     def _nameless(self, parts: tuple[Part, ...]) -> str:
         """Identical rows are told apart by counting them, so that any order of rows gives the same set of ids."""
+        if not self._source.unique:
+            return identity(parts, 0)
         key = bytes.fromhex(identity(parts, 0))
         self._seen[key] = number = self._seen.get(key, -1) + 1
         return identity(parts, number) if number else key.hex()
@@ -124,6 +132,13 @@ def _sound(column: str, text: str) -> str:
             raise Unfit(f"column {column!r} holds bytes that are not UTF-8; save the file as UTF-8") from None
         raise Unfit(f"column {column!r} holds half of a surrogate pair, which is no character") from None
     return text
+
+
+def _carried(value: Any) -> Any:
+    """A value as it goes out again: what cannot be written in any format is left empty."""
+    if isinstance(value, Foreign):
+        return value.shown
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) and not value.isascii() else value
 
 
 def _name(column: str, value: Any) -> str:

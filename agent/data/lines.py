@@ -23,7 +23,7 @@ def open_jsonl(stream: BinaryIO, asked: set[str]) -> Sheet:
 
     def rows() -> Iterator[Numbered]:
         stream.seek(0)
-        return ((n, _object(line)) for n, line in _numbered(stream))
+        return ((n, as_object(line)) for n, line in _numbered(stream))
 
     return _objects(rows, asked)
 
@@ -59,7 +59,8 @@ def _numbered(stream: BinaryIO) -> Iterator[tuple[int, str]]:
             yield number, line.decode("utf-8", "surrogateescape")
 
 
-def _object(line: str) -> dict[str, Any] | str:
+def as_object(line: str) -> dict[str, Any] | str:
+    """A line as a JSON object, or the words why it is none."""
     try:
         return _checked(json.loads(line))
     except json.JSONDecodeError as error:

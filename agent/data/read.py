@@ -83,7 +83,7 @@ def sheet_of(source: Source, stream: BinaryIO, file: str, form: str) -> Iterator
 
 
 def _sheet(source: Source, stream: BinaryIO, file: str, form: str, stack: ExitStack) -> Sheet:
-    form = _guess(source, stream) if form == "auto" else form
+    form = guess(source, stream) if form == "auto" else form
     asked = {name for name in (*source.text, source.id, source.gold) if name is not None}
     if form in ("csv", "tsv"):
         text = stack.enter_context(io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline=""))
@@ -121,7 +121,7 @@ def _not_utf16(stream: BinaryIO, file: str) -> BinaryIO:
     return stream
 
 
-def _guess(source: Source, stream: BinaryIO) -> str:
+def guess(source: Source, stream: BinaryIO) -> str:
     """The format of standard input: JSON by its first character, CSV by a header that names a column meant."""
     start = next((line for line in iter(stream.readline, b"") if line.strip()), b"")
     stream.seek(0)

@@ -26,7 +26,14 @@ SUFFIXES = {
     ".txt": "txt",
 }
 TEXT_NAMES = ("text", "sentence", "content", "body", "message")
-GIVEN = {"path": "the file's name", "text": "--text", "id": "--id", "gold": "--gold", "split": "--split"}
+GIVEN = {
+    "path": "the file's name",
+    "text": "--text",
+    "id": "--id",
+    "gold": "--gold",
+    "split": "--split",
+    "keep": "--keep",
+}
 """What stands in place of a key of `[pool]` where the file was named on the command line."""
 RULES = 1
 """Raised when cleaning changes what becomes an item, so that a source taken in by older rules is read again."""
@@ -45,8 +52,10 @@ class Source:
     split: a split of a Hugging Face dataset; elsewhere, only rows whose column `split` says this.
     kind: "multi" makes gold a tuple of sorted names (a list column, or names joined by "|"; "|" alone is none of them).
     max_chars: longest item, in characters over all parts; longer ones are set aside.
-    unique: whether a row that repeats an id is set aside.
+    unique: whether a row that repeats an id is set aside; if not, nothing is remembered of rows once they are read, and
+        items without an id of the user's are not told apart.
     given: the file was named on the command line: messages speak of it and its options, not of the keys of `[pool]`.
+    keep: columns whose values come along as they are.
     """
 
     path: str
@@ -59,6 +68,7 @@ class Source:
     max_chars: int = 1_000_000
     unique: bool = True
     given: bool = False
+    keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.format not in ("auto", *FORMATS):
@@ -79,10 +89,11 @@ class Columns:
     id: str | None
     gold: str | None
     split: str | None
+    keep: tuple[str, ...] = ()
 
     @property
     def all(self) -> tuple[str, ...]:
-        named = (*self.text, self.id, self.gold, self.split)
+        named = (*self.text, self.id, self.gold, self.split, *self.keep)
         return tuple(dict.fromkeys(name for name in named if name is not None))
 
 
@@ -95,10 +106,12 @@ def pick(source: Source, file: str, columns: Sequence[str], texts: Sequence[str]
     split = "split" if source.split is not None else None
     for setting, name in (*(("text", t) for t in source.text), ("id", source.id), ("gold", source.gold)):
         _check(file, columns, source.called(setting), name)
+    for name in source.keep:
+        _check(file, columns, source.called("keep"), name)
     _check(file, columns, source.called("split"), split)
     text = source.text or (_only_text(source, file, columns, texts),)
     _check(file, columns, source.called("text"), text[0])
-    return Columns(text, source.id, source.gold, split)
+    return Columns(text, source.id, source.gold, split, source.keep)
 
 
 def _check(file: str, columns: Sequence[str], setting: str, name: str | None) -> None:

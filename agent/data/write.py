@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from agent.data.source import FORMATS, SUFFIXES
@@ -62,6 +62,69 @@ def write(columns: Mapping[str, Sequence[Any]], path: str, format: str = "auto",
     else:
         _beside(path, lambda part: _one_file(table, part, path, form, excel_safe_text))
     return next(iter(lengths.values()), 0)
+
+
+def write_rows(columns: Sequence[str], batches: Iterable[Sequence[Mapping[str, Any]]], path: str) -> int:
+    """Writes rows as they come, to .csv, .tsv, .jsonl or .parquet by the ending, and returns their number.
+
+    `columns`: the names, in their order; what a row lacks is empty. The file appears whole or not at all, and no more
+    than a batch is held. The types of a Parquet file's columns are those of the first batch.
+
+    Raises:
+        DataError: another ending, the place cannot be written, or a value does not fit the format.
+    """
+    form = SUFFIXES.get(os.path.splitext(path)[1].casefold(), "")
+    if form not in ("csv", "tsv", "jsonl", "parquet"):
+        raise DataError(f"{path}: cannot tell what to write; use the ending .csv, .jsonl or .parquet")
+    rows = 0
+
+    def tables() -> Iterator[dict[str, list[Any]]]:
+        nonlocal rows
+        for batch in batches:
+            rows += len(batch)
+            yield {name: [_plain(row.get(name)) for row in batch] for name in columns}
+
+    _beside(path, lambda part: _in_parts(tables(), columns, part, path, form))
+    return rows
+
+
+def _in_parts(tables: Iterator[dict[str, list[Any]]], columns: Sequence[str], part: str, path: str, form: str) -> None:
+    if form == "parquet":
+        _parquet_in_parts(tables, columns, part, path)
+        return
+    with open(part, "w", encoding="utf-8", newline="") as stream:
+        mark = "\t" if form == "tsv" else ","
+        if form != "jsonl":
+            csv.writer(stream, delimiter=mark).writerow([excel_safe(name) for name in columns])
+        for table in tables:
+            if form == "jsonl":
+                stream.writelines(_lines(table))
+            else:
+                _csv_rows(table, stream, mark, True)
+
+
+def _parquet_in_parts(tables: Iterator[dict[str, list[Any]]], columns: Sequence[str], part: str, path: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema: Any = None
+    writer: Any = None
+    try:
+        for table in tables:
+            if schema is None:
+                made = pa.table(table)
+                # A column that is empty at first may hold text later.
+                kinds = [pa.string() if pa.types.is_null(field.type) else field.type for field in made.schema]
+                schema = pa.schema(list(zip(made.column_names, kinds, strict=True)))
+                writer = pq.ParquetWriter(part, schema)
+            writer.write_table(pa.table(table, schema=schema))
+        if writer is None:
+            pq.write_table(pa.table({name: [] for name in columns}), part)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"{path}: a column mixes types or cannot stand in Parquet: {error}; use .jsonl") from error
+    finally:
+        if writer is not None:
+            writer.close()
 
 
 def _form(path: str, format: str) -> str:
@@ -168,8 +231,13 @@ def _lines(table: Mapping[str, list[Any]]) -> Iterator[str]:
 
 def _csv(table: Mapping[str, list[Any]], stream: TextIO, delimiter: str, safe: bool) -> None:
     guard = excel_safe if safe else str
+    csv.writer(stream, delimiter=delimiter).writerow([guard(name) for name in table])
+    _csv_rows(table, stream, delimiter, safe)
+
+
+def _csv_rows(table: Mapping[str, list[Any]], stream: TextIO, delimiter: str, safe: bool) -> None:
+    guard = excel_safe if safe else str
     writer = csv.writer(stream, delimiter=delimiter)  # ends lines with CR LF, so that a lone CR in a text is quoted
-    writer.writerow([guard(name) for name in table])
     for row in zip(*table.values(), strict=True):
         cells = [_cell(name, value) for name, value in zip(table, row, strict=True)]
         writer.writerow([guard(cell) if isinstance(cell, str) else cell for cell in cells])
