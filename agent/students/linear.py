@@ -34,13 +34,15 @@ class Settings:
 
 
 class Sentences:
-    """Texts to embeddings, through the cache."""
+    """Texts to embeddings, through the cache in `folder` ("": in memory; None: nothing is kept, for endless streams)."""
 
-    def __init__(self, encoder: encode.Encoder, folder: str) -> None:
+    def __init__(self, encoder: encode.Encoder, folder: str | None) -> None:
         self.encoder = encoder
-        self._cache = encode.Cache(folder, encoder.revision)
+        self._cache = None if folder is None else encode.Cache(folder, encoder.revision)
 
     def rows(self, texts: Sequence[str], progress: _student.Progress | None = None) -> Floats:
+        if self._cache is None:
+            return self.encoder.embed(texts)
         return self._cache.features(texts, self.encoder.embed, progress)
 
     def card(self) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def build(settings: Settings, context: Context) -> _student.HeadStudent:
 
 
 def load_from(folder: str, device: str = "auto", cache: str = "") -> _student.HeadStudent:
-    """The student saved in `folder`; needs no task. `cache`: a folder for embeddings, "" = memory only.
+    """The student saved in `folder`; needs no task. `cache`: a folder for embeddings, "" = none are kept.
 
     Raises:
         DataError: no student there, or its encoder is not installed here in the same revision.
@@ -93,7 +95,7 @@ def load_from(folder: str, device: str = "auto", cache: str = "") -> _student.He
     settings = Settings(**{key: value for key, value in card["settings"].items() if key in known})
     student = _student.HeadStudent(
         "linear",
-        Sentences(encoder, cache),
+        Sentences(encoder, cache or None),
         _student.layout_of(card),
         card["labels"],
         settings,
