@@ -39,6 +39,7 @@ MATHEMATICS = (
     "posterior",
     "estimate",
     "suspects",
+    "duplicates",
     "agreement",
     "drift",
 )
