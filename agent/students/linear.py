@@ -34,7 +34,7 @@ class Settings:
 
 
 class Sentences:
-    """Texts to embeddings, through the cache in `folder` ("": in memory; None: nothing is kept, for endless streams)."""
+    """Texts to embeddings, through the cache in `folder` ("": in memory; None: nothing is kept)."""
 
     def __init__(self, encoder: encode.Encoder, folder: str | None) -> None:
         self.encoder = encoder
