@@ -19,6 +19,8 @@ from agent.types import Bools, Floats, Ints, Layout
 
 ENOUGH = 20
 """People's random answers from which on calibration rests on them."""
+DIFFER = 0.02
+"""The chance that near-duplicates have different labels: measured by `python -m eval.duplicates`."""
 POOLED = 20
 """Answers of one machine from which on batch calibration is applied."""
 
@@ -96,6 +98,7 @@ def believe(
             _level(found, [*own, *sources[: top + 1]], heard[top], board, name)
     words, spoken, alone = board.words(), board.spoken, found.posterior.copy()
     found.posterior[spoken], found.error[spoken] = words[spoken], 0
+    _as_their_likes(found, words, board)
     return Belief(
         posterior=found.posterior,
         confidence=aggregate.confidence(found.posterior, layout),
@@ -134,6 +137,18 @@ def _like(board: Board, graph: Ints, machine: Floats, spoke: Bools) -> Source:
     labels = np.where(spoken[:, None], board.words(), np.where(spoke[:, None], machine, np.float32(0)))
     logs = posterior.neighbours(None, labels.astype(np.float32), board.layout, graph=graph)
     return Source("like items", logs, np.ones(board.n, bool), "neighbours")
+
+
+def _as_their_likes(found: _SoFar, words: Floats, board: Board) -> None:
+    """A person's word on an item counts for its near-duplicates too, with the doubt that they differ after all."""
+    copies = np.flatnonzero(board.by_likeness)
+    if len(copies) == 0 or board.first is None:
+        return
+    word = words[board.first[copies]]
+    for s in board.layout.slices:
+        even = np.float32(1 / (s.stop - s.start))
+        found.posterior[copies, s] = (1 - DIFFER) * word[:, s] + DIFFER * even
+    found.error[copies] = 1 - aggregate.confidence(found.posterior[copies], board.layout)
 
 
 def _held_against_machines(found: _SoFar, own: Source, machine: Floats, spoke: Bools, layout: Layout) -> None:

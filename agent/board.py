@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -172,6 +173,11 @@ class Board:
     seen: int = 0
     word: dict[str, int] = field(default_factory=dict)
     """Rung -> answers that make its word on an item; what comes beyond is another vote."""
+    first: Ints | None = None
+    """(n,) the first item of each one's near-duplicates, itself where it is alone; None: all are alone. What a machine
+    says of one counts for all of them that it was not asked about."""
+    lender: dict[str, Ints] = field(init=False)
+    """Rung -> (n,) the item whose answers stand for this one, -1 where they are its own, or there are none."""
 
     def __post_init__(self) -> None:
         self.opened = np.zeros(self.n, bool)
@@ -181,6 +187,7 @@ class Board:
         """Forget all that was read, to read it again."""
         self.machine = {name: Heard.nothing(self.n, self.layout.width, len(self.layout.atoms)) for name in self.rungs}
         self.took = {name: Took() for name in self.rungs}
+        self.lender = {name: np.full(self.n, -1, np.int64) for name in self.rungs} if self.first is not None else {}
         self.people = People.nothing(self.n, self.layout.width)
         self.audit = People.nothing(self.n, self.layout.width)
         self.standing = {}
@@ -203,9 +210,47 @@ class Board:
             else:
                 name = recipes[call.recipe]
                 self.took[name].add(answer)
-                if self.machine[name].votes[where] == self.word.get(name, -1):
-                    self.machine[name].remember(where)
-                self._hear(self.machine[name], where, call, answer)
+                read = self._read(where, call, answer)
+                for item in self._alike(name, where):
+                    if self.machine[name].votes[item] == self.word.get(name, -1):
+                        self.machine[name].remember(item)
+                    self._hear(self.machine[name], item, read, answer)
+
+    def _alike(self, name: str, where: int) -> list[int]:
+        """The items that what a machine says of this one counts for: itself, and its near-duplicates unless the machine
+        was asked about them, or another of them came first."""
+        if self.first is None or self.members.get(int(self.first[where])) is None:
+            return [where]
+        lender, done = self.lender[name], self.machine[name].done
+        others = [i for i in self.members[int(self.first[where])] if lender[i] == where or not done[i]]
+        lender[[i for i in others if i != where]] = where
+        return [where, *(i for i in others if i != where)]
+
+    @cached_property
+    def members(self) -> dict[int, list[int]]:
+        """First item -> all items of its group, of those groups that hold several."""
+        if self.first is None:
+            return {}
+        out: dict[int, list[int]] = {}
+        for item in np.flatnonzero(self.first != np.arange(self.n)).tolist():
+            out.setdefault(int(self.first[item]), [int(self.first[item])]).append(item)
+        return out
+
+    @property
+    def copies(self) -> Bools:
+        """(n,) near-duplicates of an earlier item: nobody need be asked about them."""
+        if self.first is None:
+            return np.zeros(self.n, bool)
+        out: Bools = self.first != np.arange(self.n)
+        return out
+
+    @property
+    def by_likeness(self) -> Bools:
+        """(n,) copies that no person labeled, of an item that one did."""
+        if self.first is None:
+            return np.zeros(self.n, bool)
+        out: Bools = self.copies & ~self.spoken & self.spoken[self.first]
+        return out
 
     def _read(self, where: int, call: Call, answer: Answer) -> Distribution | None:
         item = self.pool.item(where)
@@ -216,8 +261,7 @@ class Board:
         except Unparsable:
             return None
 
-    def _hear(self, heard: Heard, where: int, call: Call, answer: Answer) -> None:
-        read = self._read(where, call, answer)
+    def _hear(self, heard: Heard, where: int, read: Distribution | None, answer: Answer) -> None:
         if read is None:
             heard.silent[where] = True
             return
@@ -275,7 +319,8 @@ class Board:
     def _close(self, where: int, call: Call, recipes: Mapping[str, str]) -> None:
         """A call that failed for good is silence; a person's answer taken back is as if it had not been given."""
         if call.recipe != self.person:
-            self.machine[recipes[call.recipe]].silent[where] = True
+            name = recipes[call.recipe]
+            self.machine[name].silent[self._alike(name, where)] = True
             return
         self._stand(where, call, None)
 

@@ -42,6 +42,7 @@ MATHEMATICS = (
     "duplicates",
     "agreement",
     "drift",
+    "curve",
 )
 
 HEAVY = {

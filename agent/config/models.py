@@ -213,11 +213,18 @@ class Rung(RungKeys):
 
 
 class Run(Strict):
-    """`[run]`: where and how. `store`: a database URL; None is `ledger.db` in the run folder."""
+    """`[run]`: where and how. `store`: a database URL; None is `ledger.db` in the run folder.
+
+    `balance`: the strategy asks for even classes. `duplicates`: near-duplicates in the pool are asked about once.
+    `patience`: turns in a row whose answers changed less than they cost, after which a run stops; 0 is never.
+    """
 
     dir: str = Field(default="tutelage-run", min_length=1)
     seed: Count = 0
     acquire: str = "auto"
+    balance: bool = False
+    duplicates: bool = True
+    patience: Count = 3
     batch: Annotated[int, Field(ge=1)] | None = None
     max_turns: Annotated[int, Field(ge=1)] = 50
     store: str | None = None

@@ -280,5 +280,5 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
     minutes = "; people's minutes are spent" if unsure and worn else ""
     stay = "stay below their bar" if ground.outlook is None else "are best guesses"
     left = f"{minutes}; {unsure:,} labels {stay}" if unsure else ""
-    done = "nothing to ask" if ground.outlook is None else worth.words(ground.outlook)
+    done = ground.enough or ("nothing to ask" if ground.outlook is None else worth.words(ground.outlook))
     return f"{done}{left}{lost}", PAUSED if tired > 0.01 * ground.n else DONE

@@ -12,14 +12,14 @@ from typing import Protocol
 
 import numpy as np
 
-from agent import plugins, prompt
+from agent import prompt
 from agent.belief import Belief
-from agent.loop import short, worth
+from agent.loop import picking, short, worth
 from agent.loop.ground import Ground, Machine
 from agent.loop.people import share
 from agent.loop.ways import PART, Ways
 from agent.route import ASK, KNOWN, Routes
-from agent.types import Call, Floats, Ints, Item, Picks, PoolView, Prompt, Stream
+from agent.types import Call, Floats, Ints, Item, Picks, Prompt, Stream
 
 Job = tuple[Call, Prompt]
 
@@ -209,18 +209,21 @@ def machine_picks(
     if want == 0:
         return Picks(waiting, np.ones(0, np.float32))
     if first:
-        picks = _teaching(ground, machine, belief, waiting, want, turn)
+        picks = picking.pick(ground, machine.rung.name, belief, waiting, want, turn)
     else:
         doubt = -belief.confidence if routes.saves is None else routes.saves
         order = np.lexsort((belief.confidence[waiting], -doubt[waiting]))[:want]
         picks = Picks(waiting[order], np.ones(want, np.float32))
     board = ground.board
     done = board.machine[machine.rung.name].done | machine.tired | machine.shown | board.spoken | board.doubtful
+    done |= board.copies
     done[picks.rows] = True
     others = np.flatnonzero(~done)
     drawn = min(math.ceil(EXPLORE * want), len(others))
     seed = np.random.SeedSequence([ground.config.run.seed, turn, number])
     rows = np.random.default_rng(seed).choice(others, drawn, replace=False)
+    if first:
+        picking.drawn(ground, rows)
     chances = np.full(drawn, drawn / max(len(others), 1), np.float32)
     return Picks(np.concatenate([picks.rows, rows]), np.concatenate([picks.probabilities, chances]))
 
@@ -246,21 +249,6 @@ def another_votes(ground: Ground, machine: Machine, number: int, routes: Routes,
     machine.again[rows] = True
     more = replace(machine.ways, samples=machine.ways.samples + 1)
     return jobs(ground, machine, Picks(rows, chances), "escalation", turn, more, begin=machine.ways.samples)
-
-
-def _teaching(ground: Ground, machine: Machine, belief: Belief, waiting: Ints, want: int, turn: int) -> Picks:
-    """Items whose answers teach the student most, by the acquisition function."""
-    done = ground.board.machine[machine.rung.name].any | ground.board.spoken
-    says = ground.student_says
-    view = PoolView(
-        layout=ground.layout,
-        probabilities=belief.posterior[waiting] if says is None else says[waiting],
-        features=None if ground.features is None else ground.features[waiting],
-        labeled=None if ground.features is None else ground.features[np.flatnonzero(done)],
-    )
-    function = plugins.load("acquire", ground.config.run.acquire)
-    picks: Picks = getattr(function, "pick", function)(view, want, ground.config.run.seed + turn)
-    return Picks(waiting[picks.rows], picks.probabilities)
 
 
 def batch(ground: Ground, turn: int) -> int:

@@ -23,6 +23,9 @@ NOT_ASKED = "nobody was asked about it"
 
 BY_WORD = "below its bar, but the target is certified for all labels"
 
+ALIKE = "a near-duplicate of item"
+"""How the words begin that say whose answers an item has."""
+
 ACTIONS = {ACCEPT: "accept", ASK: "ask", ABSTAIN: "abstain"}
 
 
@@ -72,6 +75,8 @@ def decide(ground: Ground, belief: Belief) -> Routes:
     bars = ground.bars()
     if ground.config.rung[0].student and ground.person is not None and not belief.grounded:
         bars[0] = 2.0
+    # By the rule the next ones are asked where they are worth it; by bars all would be put to the dearest.
+    over = bool(ground.enough) and ground.outlook is not None
     open_to = np.ones((ground.n, len(bars)), bool)
     if ground.person is not None:
         open_to[:, -1] = people.may_be_asked(ground)
@@ -80,7 +85,8 @@ def decide(ground: Ground, belief: Belief) -> Routes:
             open_to[:, column] = False  # it is taught, never asked
         elif not rung.person:
             machine = ground.machine(rung.name)
-            open_to[:, column] = ~machine.shown & (not machine.shut)
+            open_to[:, column] = ~machine.shown & (not machine.shut) & (not over)
+    open_to[ground.board.copies] = False  # what is said of the first of them counts for all
     said = heard(ground)
     routes = route(belief.confidence, said, bars, open_to, ground.board.doubtful)
     ground.outlook = worth.outlook(ground, belief, said, open_to)
@@ -138,6 +144,7 @@ def write_decisions(
     ids, rungs = ground.pool.ids, ground.rungs
     reasons, lost = _reasons(ground), _lost(ground, routes, rows)
     by_word = np.zeros(ground.n, bool) if covered is None else covered
+    alike = _alike(ground, rows)
     ground.store.decide(
         [
             Decision(
@@ -146,7 +153,8 @@ def write_decisions(
                 by=rungs[rung] if rung != NOBODY else "nobody",
                 value=_value(ground, choice),
                 confidence=confidence,
-                why=BY_WORD if by_word[i] else NOT_ASKED if silent[i] else lost.get(ids[i], reasons[action, rung]),
+                why=(BY_WORD if by_word[i] else NOT_ASKED if silent[i] else lost.get(ids[i], reasons[action, rung]))
+                + alike.get(i, ""),
                 turn=turn,
             )
             for i, action, rung, choice, confidence in zip(
@@ -161,6 +169,16 @@ def write_decisions(
     )
     last.action, last.rung, last.choice, last.confidence = routes.action, routes.rung, best, belief.confidence
     return len(rows)
+
+
+def _alike(ground: Ground, rows: Ints) -> dict[int, str]:
+    """Copy -> of which item, of those of `rows` that are near-duplicates of an earlier one."""
+    board = ground.board
+    if board.first is None:
+        return {}
+    copies = rows[board.copies[rows]].tolist()
+    first = ground.pool.items(board.first[copies]) if copies else []
+    return {i: f"; {ALIKE} {one.name or one.id[:12]}" for i, one in zip(copies, first, strict=True)}
 
 
 def _lost(ground: Ground, routes: Routes, rows: Ints) -> dict[str, str]:

@@ -20,8 +20,9 @@ from agent.batch import Post
 from agent.board import Board
 from agent.config import Config, Rung
 from agent.errors import ConfigError, DataError
-from agent.loop import private
+from agent.loop import alike, private
 from agent.loop.ways import Ways
+from agent.loop.yard import Yard
 from agent.mask import Mask
 from agent.pool import Pool
 from agent.route import Step
@@ -101,6 +102,9 @@ class Ground:
     looked_at: float = 1.0
     """Expected error at the last look at a certificate."""
     values: dict[bytes, Any] = field(default_factory=dict)
+    yard: Yard = field(default_factory=Yard)
+    enough: str = ""
+    """Why machines are not asked any more, though items wait for them."""
     post: Post | None = None
     """Takes questions out in files, where the run was told to."""
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -194,6 +198,8 @@ def open_ground(config: Config, people: str | None, limit: int | None, offline: 
         for machine in machines:
             machine.shown, machine.tired, machine.again = (np.zeros(n, bool) for _ in range(3))
         board = Board(task, kind, layout, pool, n, [m.rung.name for m in machines], person_recipe)
+        board.first = alike.first_of(pool, n, folder / "cache") if config.run.duplicates else None
+        board.restart()
         for item in store.opened(person_recipe):
             if pool.position(item) < n:
                 board.opened[pool.position(item)] = True

@@ -114,7 +114,7 @@ def crossed(ground: Ground, machines: list[Machine]) -> tuple[Ints, Floats]:
 def part_of(board: Board, rows: Ints) -> Board:
     """The board of these items alone."""
     part = copy.copy(board)
-    part.n, part.opened = len(rows), board.opened[rows]
+    part.n, part.opened, part.first = len(rows), board.opened[rows], None
     part.people, part.audit = _people(board.people, rows), _people(board.audit, rows)
     part.machine = {name: _heard(board.machine[name], rows) for name in board.rungs}
     return part

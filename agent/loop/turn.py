@@ -13,7 +13,7 @@ import numpy as np
 from agent import ask, claim, posterior, teach
 from agent.belief import Belief, believe
 from agent.errors import Damaged, DataError
-from agent.loop import asks, forming, people, posting
+from agent.loop import asks, forming, patience, people, picking, posting
 from agent.loop.decisions import Last, decide, write_decisions
 from agent.loop.examples import Tell
 from agent.loop.ground import Ground, Machine
@@ -113,6 +113,7 @@ def teach_student(ground: Ground, report: Report, turn: int) -> bool:
     report(Event("train", turn, f"teaching {student.name} on {len(lesson.rows):,} items", len(lesson.rows), ground.n))
     ground.student_says = teach.teach(student, ground.features, lesson, ground.n, folds=5, seed=ground.config.run.seed)
     ground.taught = state
+    picking.learnt(ground, belief)
     return True
 
 
@@ -137,6 +138,8 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
     board.refresh(store, ground.recipes)
     await asyncio.to_thread(learn, ground, report, number)
     belief = believe(board, ground.student_says, soft(ground), ground.person is not None, ground.likest)
+    told = patience.moved(ground, belief, last)
+    ground.enough = ground.enough or patience.enough(ground, told)
     routes = decide(ground, belief)
     written = write_decisions(ground, belief, routes, last, number, final=False)
     report(Event("decide", number, "", int((routes.action == ACCEPT).sum()), ground.n, numbers(ground, belief, routes)))
@@ -146,7 +149,7 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
     store.reserve(calls, None)
     work = _machine_work(ground, belief, routes, number, lambda words: report(Event("form", number, words)))
     # People repair once the pilot has said what the machines are worth; before, nobody knows where the doubt is.
-    few = sum(len(jobs) for _, jobs in work) <= FEW * ground.n and all(m.ways or m.shut for m in ground.machines)
+    few = sum(len(jobs) for _, jobs in work) <= FEW * ground.n and all(m.ways or m.shut or ground.enough for m in ground.machines)
     if ground.person is not None and not calls and few:
         out.asked += people.escalate(ground, routes, belief, number)
     out.asked += await people.answer(ground)
@@ -156,7 +159,8 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
             break
     await bring(ground, out)
     out.waiting = len(people.open_cards(ground))
-    out.numbers = {**numbers(ground, belief, routes), "written": written}
+    tried = picking.last(ground)
+    out.numbers = {**numbers(ground, belief, routes), "written": written, **told, **({"tried": tried} if tried else {})}
     return out
 
 
@@ -166,7 +170,7 @@ def _machine_work(
     """The calls of this turn, rung by rung: the pilot's items, then picks. Later rungs wait for the first one's."""
     work: list[tuple[Machine, asks.Jobs]] = []
     for order, machine in enumerate(ground.machines):
-        if machine.shut:
+        if machine.shut or ground.enough:
             continue
         trials = forming.fix(ground, machine, tell)
         for trial in trials:

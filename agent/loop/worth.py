@@ -135,7 +135,7 @@ def may_vote_again(ground: Ground, machine: Machine) -> Bools:
     """(n,) items on which the machine gave its word and may be asked for another vote: in one piece, of all labels."""
     heard = ground.board.machine[machine.rung.name]
     word = ground.board.word.get(machine.rung.name, -1)
-    out: Bools = (heard.votes == word) & ~machine.again & ~machine.tired & (not machine.shut)
+    out: Bools = (heard.votes == word) & ~machine.again & ~machine.tired & ~ground.board.copies & (not machine.shut)
     for barred in (heard.parts, None if heard.seen is None else heard.seen.any(axis=1)):
         out = out if barred is None else out & ~barred
     return out
