@@ -11,4 +11,4 @@ def pick(view: PoolView, n: int, seed: int) -> Picks:
 
     The chance is 1 given the student's probabilities, or taken / tied at the last score (see `_score.top`).
     """
-    return _score.top(_score.doubt(view, _score.least_confidence), n, seed)
+    return _score.highest(view, _score.LEAST_CONFIDENCE, n, seed)

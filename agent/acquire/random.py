@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from agent.acquire import _score
 from agent.types import Picks, PoolView
 
 
 def pick(view: PoolView, n: int, seed: int) -> Picks:
     """n of the N candidates without replacement; each had the chance n / N."""
-    return _score.uniform(np.arange(len(view.probabilities)), n, seed)
+    return _score.uniform(len(view.probabilities), n, seed)
