@@ -27,6 +27,8 @@ from agent.types import Bools, Ints
 Hashes = NDArray[np.uint64]
 Codes = NDArray[np.uint32]
 
+VERSION = 1
+"""Counts up when the groups of the same texts may be others."""
 SIMILARITY = 0.85
 """Chosen by `python -m eval.duplicates`: below 2 % of the nearly equal have another gold label than their first."""
 WORDS = 5

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from agent import plugins
-from agent.acquire import _score, auto, diverse, entropy, least_confidence, margin, random
+from agent.acquire import _score, auto, entropy, least_confidence, margin, random, typiclust
 from agent.types import Layout, Picks, PoolView
 
-ALL = (auto, diverse, entropy, least_confidence, margin, random)
+ALL = (auto, entropy, least_confidence, margin, random, typiclust)
 DOUBT = (entropy, least_confidence, margin)
 SINGLE = Layout(("label",), (("a", "b", "c"),))
 MULTI = Layout(("x", "y", "z"), (("no", "yes"), ("no", "yes"), ("p", "q", "r")))
@@ -63,7 +63,7 @@ def test_rows_are_distinct_chances_valid_and_the_seed_decides(
 
 
 def test_every_strategy_is_found_by_its_name() -> None:
-    assert set(plugins.names("acquire")) >= {"auto", "diverse", "entropy", "least_confidence", "margin", "random"}
+    assert set(plugins.names("acquire")) >= {"auto", "entropy", "least_confidence", "margin", "random", "typiclust"}
     assert plugins.load("acquire", "margin").pick is margin.pick
 
 
@@ -151,21 +151,21 @@ def blobs(sizes: list[int], seed: int = 0) -> tuple[np.ndarray[Any, Any], np.nda
     return (centres[which] + rng.normal(scale=0.5, size=(len(which), 16))).astype(np.float32), which
 
 
-def test_diverse_visits_every_cluster_and_then_those_without_labels() -> None:
+def test_typiclust_visits_every_cluster_and_then_those_without_labels() -> None:
     points, which = blobs([40, 30, 20, 30, 40, 25])
     even = np.full((len(points), 3), 1 / 3, dtype=np.float32)
-    picks = diverse.pick(PoolView(SINGLE, even, points), 6, 0)
+    picks = typiclust.pick(PoolView(SINGLE, even, points), 6, 0)
     assert sorted(which[picks.rows].tolist()) == [0, 1, 2, 3, 4, 5]
     seen = points[np.isin(which, [0, 1, 2])][::30]
-    picks = diverse.pick(PoolView(SINGLE, even, points, seen), 3, 0)
+    picks = typiclust.pick(PoolView(SINGLE, even, points, seen), 3, 0)
     assert len(set(which[picks.rows].tolist()) & {3, 4, 5}) >= 2  # k-means may split one and join two others
 
 
-def test_diverse_takes_the_typical_and_leaves_the_outlier() -> None:
+def test_typiclust_takes_the_typical_and_leaves_the_outlier() -> None:
     points, _ = blobs([60])
     points[17] += 30 * np.eye(16, dtype=np.float32)[3]
     view = PoolView(SINGLE, np.full((60, 3), 1 / 3, dtype=np.float32), points)
-    assert all(17 not in diverse.pick(view, 1, seed).rows for seed in range(10))
+    assert all(17 not in typiclust.pick(view, 1, seed).rows for seed in range(10))
 
 
 def test_auto_turns_from_typical_to_doubtful_as_labels_come() -> None:

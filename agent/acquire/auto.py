@@ -13,7 +13,7 @@ EXPLORE = 0.1
 
 
 def pick(view: PoolView, n: int, seed: int) -> Picks:
-    """Until about two labels a choice: as `diverse`. Then nine tenths by doubt in clusters, one tenth at random.
+    """Until about two labels a choice: as `typiclust`. Then nine tenths by doubt in clusters, one tenth at random.
 
     By doubt: the 10·n candidates of the smallest margin are clustered and the one nearest to each centre is taken;
     their chance is 1 given the student and the clusters. At random: from all others, each with the chance
