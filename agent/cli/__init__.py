@@ -15,6 +15,7 @@ from agent.cli.predict import predict
 from agent.cli.review import review
 from agent.cli.route import route
 from agent.cli.run import run
+from agent.cli.serve import serve
 from agent.cli.status import status
 from agent.cli.suspects import suspects
 
@@ -41,5 +42,5 @@ def main() -> None:
     """
 
 
-for verb in (init, doctor, plan, run, review, status, route, suspects, certify, export, predict, plugins):
+for verb in (init, doctor, plan, run, review, status, route, suspects, certify, export, predict, serve, plugins):
     main.add_command(verb)
