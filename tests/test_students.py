@@ -346,7 +346,7 @@ def test_names_as_words() -> None:
 
 
 def test_students_are_found_by_name() -> None:
-    assert plugins.names("students") == ["linear", "tfidf"]
+    assert {"linear", "static", "tfidf"} <= set(plugins.names("students"))
 
 
 ALONE = """
