@@ -64,11 +64,14 @@ def write(columns: Mapping[str, Sequence[Any]], path: str, format: str = "auto",
     return next(iter(lengths.values()), 0)
 
 
-def write_rows(columns: Sequence[str], batches: Iterable[Sequence[Mapping[str, Any]]], path: str) -> int:
+def write_rows(
+    columns: Sequence[str], batches: Iterable[Sequence[Mapping[str, Any]]], path: str, lists: Sequence[str] = ()
+) -> int:
     """Writes rows as they come, to .csv, .tsv, .jsonl or .parquet by the ending, and returns their number.
 
-    `columns`: the names, in their order; what a row lacks is empty. The file appears whole or not at all, and no more
-    than a batch is held. The types of a Parquet file's columns are those of the first batch.
+    `columns`: the names, in their order; what a row lacks is empty. `lists`: those that hold lists. The file appears
+    whole or not at all, and no more than a batch is held. The types of a Parquet file's columns are those of the first
+    batch.
 
     Raises:
         DataError: another ending, the place cannot be written, or a value does not fit the format.
@@ -84,13 +87,20 @@ def write_rows(columns: Sequence[str], batches: Iterable[Sequence[Mapping[str, A
             rows += len(batch)
             yield {name: [_plain(row.get(name)) for row in batch] for name in columns}
 
-    _beside(path, lambda part: _in_parts(tables(), columns, part, path, form))
+    _beside(path, lambda part: _in_parts(tables(), columns, part, path, form, lists))
     return rows
 
 
-def _in_parts(tables: Iterator[dict[str, list[Any]]], columns: Sequence[str], part: str, path: str, form: str) -> None:
+def _in_parts(
+    tables: Iterator[dict[str, list[Any]]],
+    columns: Sequence[str],
+    part: str,
+    path: str,
+    form: str,
+    lists: Sequence[str],
+) -> None:
     if form == "parquet":
-        _parquet_in_parts(tables, columns, part, path)
+        _parquet_in_parts(tables, columns, part, path, lists)
         return
     with open(part, "w", encoding="utf-8", newline="") as stream:
         mark = "\t" if form == "tsv" else ","
@@ -103,7 +113,9 @@ def _in_parts(tables: Iterator[dict[str, list[Any]]], columns: Sequence[str], pa
                 _csv_rows(table, stream, mark, True)
 
 
-def _parquet_in_parts(tables: Iterator[dict[str, list[Any]]], columns: Sequence[str], part: str, path: str) -> None:
+def _parquet_in_parts(
+    tables: Iterator[dict[str, list[Any]]], columns: Sequence[str], part: str, path: str, lists: Sequence[str]
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -114,7 +126,9 @@ def _parquet_in_parts(tables: Iterator[dict[str, list[Any]]], columns: Sequence[
             if schema is None:
                 made = pa.table(table)
                 # A column that is empty at first may hold text later.
-                kinds = [pa.string() if pa.types.is_null(field.type) else field.type for field in made.schema]
+                free = [pa.list_(pa.string()) if name in lists else pa.string() for name in made.column_names]
+                told = [field.type for field in made.schema]
+                kinds = [f if pa.types.is_null(t) or f != pa.string() else t for f, t in zip(free, told, strict=True)]
                 schema = pa.schema(list(zip(made.column_names, kinds, strict=True)))
                 writer = pq.ParquetWriter(part, schema)
             writer.write_table(pa.table(table, schema=schema))

@@ -85,13 +85,13 @@ class Monitor:
         b, known = len(hits), len(self.reference.distance) + self.rows
         total = known + np.arange(1, b + 1)
         p = np.empty((2 + hits.shape[1], b))
-        dice: Doubles = 1 - self._rng.random(p.shape)  # never 0
+        dice = np.asarray(1 - self._rng.random(p.shape))  # never 0
         before = np.tri(b, k=-1, dtype=bool)
         for channel, counts in enumerate(self._bins):
             q: Ints = bins[channel]
             above = known - np.cumsum(counts)[q] + (before & (q > q[:, None])).sum(axis=1)
             same = counts[q] + (before & (q == q[:, None])).sum(axis=1) + 1
-            p[channel] = (above + dice[channel, :] * same) / total
+            p[channel] = (above + dice[channel] * same) / total
             self._bins[channel] = counts + np.bincount(q, minlength=scores.BINS)
         ones = (self.reference.counts + self.counts)[:, None] + (np.cumsum(hits, axis=0) - hits).T
         p[2:] = np.where(hits.T > 0, dice[2:] * (ones + 1), ones + dice[2:] * (total - ones)) / total
