@@ -134,7 +134,9 @@ class Monitor:
         moved = max(float(np.abs(now[s] - then[s]).sum() / 2) for s in self.layout.slices) if self.rows else 0.0
         most = int(np.argmax(np.abs(now - then)))
         atom = next(i for i, s in enumerate(self.layout.slices) if s.start <= most < s.stop)
-        choice = self.layout.choices[atom][most - self.layout.slices[atom].start]
+        start, choices = self.layout.slices[atom].start, self.layout.choices[atom]
+        binary = choices == ("no", "yes")
+        most = start + 1 if binary else most
         return {
             "rows": self.rows,
             "p": self.p,
@@ -147,7 +149,7 @@ class Monitor:
             "doubt_of_pool": round(float(pool.doubt.mean()), 4),
             "labels_moved": round(moved, 4),
             "label": {
-                "label": self.layout.atoms[atom] if choice == "yes" else choice,
+                "label": self.layout.atoms[atom] if binary else choices[most - start],
                 "share_of_pool": round(float(then[most]), 4),
                 "share": round(float(now[most]), 4) if self.rows else None,
             },
