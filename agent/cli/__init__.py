@@ -6,6 +6,7 @@ import click
 
 from agent.cli.certify import certify
 from agent.cli.doctor import doctor
+from agent.cli.eval import evaluate
 from agent.cli.export import export
 from agent.cli.house import House
 from agent.cli.init import init
@@ -42,5 +43,6 @@ def main() -> None:
     """
 
 
-for verb in (init, doctor, plan, run, review, status, route, suspects, certify, export, predict, serve, plugins):
+LABELING = (init, doctor, plan, run, review, status, route, suspects, certify)
+for verb in (*LABELING, export, predict, serve, evaluate, plugins):
     main.add_command(verb)

@@ -1,0 +1,66 @@
+"""Recorded votes for `tutelage eval`: a file with the columns id, label and, where there are several voters, model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agent.errors import DataError
+
+if TYPE_CHECKING:
+    from agent.cli.labeled import Labeled
+    from agent.types import Ints
+
+LEAST = 20
+"""Rows that must have a vote."""
+
+
+def ballots(path: str, found: Labeled, names: Sequence[str | None]) -> Ints:
+    """(voters, rows, atoms) numbers of choices, −1 where a voter has said nothing; a voter's first word counts.
+
+    names: the ids of the rows wanted. Votes for other ids are passed over.
+
+    Raises:
+        DataError: the rows have no ids, a column is not there, a vote is no label, or hardly a row has votes.
+    """
+    from agent import data, plugins
+    from agent.cli.peek import peek
+
+    if not any(names):
+        raise DataError(f"votes:{path}: votes name items by their id; name the column of ids with --id")
+    guess = peek(path, ("label",), None, None)
+    voter = "model" if "model" in guess.columns else None
+    source = data.Source(path, ("label",), "id", unique=False, given=True, keep=(voter,) if voter else ())
+    where = {name: row for row, name in enumerate(names)}
+    kind = plugins.load("kinds", found.task.kind)
+    votes: dict[str, Ints] = {}
+    for batch in data.read(source):
+        for row in batch:
+            at = where.get(row.item.name) if isinstance(row, data.Entry) else None
+            if at is None or not isinstance(row, data.Entry):
+                continue
+            label = row.item.text
+            value = tuple(sorted(label.split("|"))) if found.task.kind == "multi" else label
+            unknown = next(
+                (one for one in ((value,) if isinstance(value, str) else value) if one not in found.task.labels), None
+            )
+            if unknown is not None:
+                raise DataError(
+                    f"{row.file}, row {row.row}: the vote {unknown!r} is no label of the data; correct the row, or "
+                    "leave it out"
+                )
+            own = votes.setdefault(
+                str(row.kept.get(voter or "", "")), np.full((len(names), len(found.layout.atoms)), -1)
+            )
+            if (own[at] < 0).all():
+                said = kind.atoms(found.task, value)
+                own[at] = [c.index(said[a]) for a, c in zip(found.layout.atoms, found.layout.choices, strict=True)]
+    heard = Counter({name: int((own >= 0).all(axis=1).sum()) for name, own in votes.items()})
+    if not heard or max(heard.values()) < LEAST:
+        raise DataError(
+            f"{path} has votes for {max(heard.values(), default=0)} of the rows; at least {LEAST} are needed"
+        )
+    return np.stack([votes[name] for name, _ in heard.most_common()])
