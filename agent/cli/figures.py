@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +137,7 @@ def figures(config: Config, store: Store, budget: Budget | None = None) -> dict[
         "annotators": {name: _used(usage) for name, usage in spend.by.items()},
         "pilot_agreement": last.get("agreement", {}),
         "asking": last.get("asking", {}),
+        "learning": _learning(outcomes),
         "certificate": certificates[-1]["body"] if certificates else None,
         "file": file_of(config, store),
         **_standing(config, store),
@@ -153,6 +154,22 @@ def _standing(config: Config, store: Store) -> dict[str, Any]:
     of_run = store.certificates() and not file_of(config, store)
     made, found = standing(config, store, pool_of(config, store)) if of_run else (None, None)
     return {"claim": claim.lines(made)[0] if made else None, "estimate": asdict(found) if found else None}
+
+
+def _learning(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How the student learned: its curve and forecast, what picks were worth, what the last answers changed."""
+    from dataclasses import asdict
+
+    from agent.report import learning
+
+    curve, moves = learning.points(outcomes), learning.moves(outcomes)
+    return {
+        "curve": [{"answers": p.answers, "agreed": p.student.right, "of": p.student.of} for p in curve if p.student],
+        "forecast": [asdict(a) for a in learning.ahead(curve)],
+        "strategies": [asdict(s) for s in learning.tried(outcomes)],
+        "moves": asdict(moves) if moves else None,
+        "copies": learning.copies(outcomes),
+    }
 
 
 def _used(usage: Usage) -> dict[str, Any]:
@@ -186,6 +203,7 @@ def table(found: Mapping[str, Any]) -> str:
         if of:
             rows.append((f"{name} on the pilot", f"{agreed:,} of {of:,}", "agree with people"))
     rows += [(fact.what, fact.figure, fact.means) for fact in asking.facts(found.get("asking", {}))]
+    rows += _learnt(found["learning"])
     rows += _estimates(found["estimate"])
     for purpose, count in sorted(found["questions_to_people"].items()):
         rows.append((f"questions to people, {purpose}", f"{count:,}", "open"))
@@ -201,6 +219,21 @@ def table(found: Mapping[str, Any]) -> str:
     if found["stopped"]:
         lines.append(f"the last run stopped: {found['stopped']}")
     return "\n".join(lines)
+
+
+def _learnt(told: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Where the student's curve is heading, what the last answers changed, and copies."""
+    rows = []
+    if told["forecast"]:
+        far = told["forecast"][-1]
+        band = f"{100 * far['low']:.0f}% to {100 * far['high']:.0f}% agreeing with people, by the curve so far"
+        rows.append((f"student after {far['answers']:,} answers", f"{100 * far['rate']:.0f}%", f"forecast: {band}"))
+    if told["moves"]:
+        moved = told["moves"]
+        rows.append(("labels the last turn changed", f"{moved['changed']:,}", f"by {moved['answers']:,} answers"))
+    if told["copies"]:
+        rows.append(("near-duplicates", f"{told['copies']:,}", "took what was said of an earlier item"))
+    return rows
 
 
 def _estimates(told: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:

@@ -50,7 +50,7 @@ def numbers(ground: Ground, belief: Belief, routes: Routes) -> dict[str, Any]:
     silent = untouched(ground)
     out["unsure"] = int(((routes.action == ABSTAIN) & ~silent).sum())
     out["not_asked"] = int(silent.sum())
-    out["people"] = int(board.spoken.sum())
+    out["people"], out["copies"] = int(board.spoken.sum()), int(board.copies.sum())
     out["answers"] = {name: int(board.machine[name].any.sum()) for name in board.rungs}
     truth = aggregate.choices(board.people.said[pilot], ground.layout)
     out["pilot_shares"] = board.people.said[pilot].mean(axis=0).round(4).tolist() if pilot.any() else []

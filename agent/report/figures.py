@@ -15,6 +15,7 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 from agent.report.asking import Fact
+from agent.report.lessons import Ahead, Moves, Strategy
 from agent.types import Certificate
 
 FORMAT = 1
@@ -255,6 +256,10 @@ class Figures:
     budget_usd: float | None = None
     network: Network | None = None
     curve: tuple[Point, ...] = ()
+    ahead: tuple[Ahead, ...] = ()
+    strategies: tuple[Strategy, ...] = ()
+    moves: Moves | None = None
+    copies: int = 0
     reliability: tuple[Bin, ...] = ()
     confusion: tuple[Confusion, ...] = ()
     agreement: tuple[Agreement, ...] = ()

@@ -13,7 +13,7 @@ from agent.config import Config
 from agent.errors import DataError
 from agent.pool import Pool
 from agent.prompt import second_recipe
-from agent.report import asking
+from agent.report import asking, learning
 from agent.report import figures as f
 from agent.report.estimates import estimates
 from agent.store import Store
@@ -55,7 +55,11 @@ def gather(config: Config, store: Store, pool: Pool) -> f.Figures:
         spent=_spent(config, store),
         budget_usd=config.goal.budget_usd,
         network=_network(config, store),
-        curve=_curve(outcomes),
+        curve=(known := learning.points(outcomes)),
+        ahead=learning.ahead(known),
+        strategies=learning.tried(outcomes),
+        moves=learning.moves(outcomes),
+        copies=learning.copies(outcomes),
         reliability=reliability,
         confusion=confusions,
         agreement=_agreement(config, store, pool, outcomes),
@@ -162,23 +166,6 @@ def _spent(config: Config, store: Store) -> tuple[f.Spent, ...]:
         for name, u in store.spend().by.items()
         if name != "person"
     )
-
-
-def _curve(outcomes: Sequence[Mapping[str, Any]]) -> tuple[f.Point, ...]:
-    points = []
-    for o in outcomes:
-        if "answers" not in o:
-            continue
-        student = o.get("agreement", {}).get("student")
-        points.append(
-            f.Point(
-                turn=int(o["turn"]),
-                answers=sum(o["answers"].values()) + int(o.get("people", 0)),
-                student=f.Share(*student) if student and student[1] else None,
-                expected=o.get("expected_accuracy"),
-            )
-        )
-    return tuple(points)
 
 
 def _agreement(

@@ -33,7 +33,7 @@ def write(figures: Figures, folder: str | os.PathLike[str]) -> tuple[Path, Path]
 def html(figures: Figures) -> str:
     """The page as text. Label names, questions and messages are escaped: they are data, never markup."""
     drawn = {
-        "curve": plots.curve(figures.curve) if figures.curve else "",
+        "curve": plots.curve(figures.curve, figures.ahead) if figures.curve else "",
         "reliability": plots.reliability(figures.reliability) if figures.reliability else "",
         "agreement": plots.agreement(figures.agreement) if figures.agreement else "",
         "sources": plots.sources(figures.sources) if figures.sources else "",

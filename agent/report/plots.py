@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from agent.report.figures import Agreement, Bin, Confusion, Point, Share, Source
+from agent.report.lessons import Ahead
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,8 +73,9 @@ MOST_LABELS = 20
 """A confusion of more labels than this is told by its table only."""
 
 
-def curve(points: Sequence[Point]) -> str:
-    """Student against people by number of answers, with Wilson's interval; expected accuracy beside it, dashed."""
+def curve(points: Sequence[Point], ahead: Sequence[Ahead] = ()) -> str:
+    """Student against people by number of answers, with Wilson's interval; expected accuracy beside it, dashed; where
+    the curve is heading, dotted."""
 
     def draw(ax: Axes) -> None:
         known = [(p.answers, p.student) for p in points if p.student is not None and p.student.of]
@@ -109,11 +111,23 @@ def curve(points: Sequence[Point]) -> str:
                 linewidth=1.5,
                 label="expected by its own confidence",
             )
+        if known and ahead:
+            last, now = known[-1][0], known[-1][1].rate
+            further = [Ahead(last, now, now, now), *ahead]
+            reach, bottom, up = (
+                [a.answers for a in further],
+                [100 * a.low for a in further],
+                [100 * a.high for a in further],
+            )
+            ax.fill_between(reach, bottom, up, color=THIRD, alpha=0.12, linewidth=0)
+            rates = [100 * a.rate for a in further]
+            ax.plot(reach, rates, color=THIRD, linestyle=":", linewidth=1.8, label="forecast")
         ax.set_xlabel("answers so far")
         ax.set_ylabel("%")
         ax.legend(loc="lower right")
 
     told = "; ".join(f"turn {p.turn}, {p.answers} answers: {_said(p.student)}" for p in points if p.student is not None)
+    told += "".join(f"; forecast at {a.answers} answers: {100 * a.rate:.0f} %" for a in ahead)
     return _svg("curve", "Learning curve", told or "no turn has been measured", draw)
 
 

@@ -208,6 +208,30 @@ def within(of: Range) -> str:
     return f"{down(of.low)}–{up(of.high)}{NBSP}%"
 
 
+def learning(figures: Figures) -> list[str]:
+    """Where the student's curve is heading, and what the last answers changed: a sentence each."""
+    out, now = list[str](), next((p for p in reversed(figures.curve) if p.student is not None), None)
+    if figures.ahead and now is not None and now.student is not None:
+        far = figures.ahead[-1]
+        out.append(
+            f"With {count(far.answers - now.answers)} more answers the student is expected to agree with "
+            f"{people(figures)} on {least(far.rate)} (nine in ten such forecasts: {least(far.low)} to "
+            f"{most(far.high)}); now {least(now.student.exact)}. A forecast by the curve so far, no measurement."
+        )
+    if figures.moves is not None:
+        moved = figures.moves
+        out.append(
+            f"The {things(moved.answers, 'answer')} of the last turn changed {things(moved.changed, 'label')}; "
+            f"{least(moved.stable)} of the labels stayed as they were."
+        )
+    if figures.copies:
+        out.append(
+            f"{things(figures.copies, 'item')} {'is' if figures.copies == 1 else 'are'} nearly the same as an earlier "
+            "one and took what was said of it."
+        )
+    return out
+
+
 def simulated(figures: Figures) -> str:
     """What stood in for people, when the run did not say it itself."""
     return {
