@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agent import ask, claim, posterior, teach
+from agent import ask, claim, drift, posterior, teach
 from agent.belief import Belief, believe
 from agent.errors import Damaged, DataError
 from agent.loop import asks, forming, patience, people, picking, posting
@@ -91,6 +91,10 @@ def learn(ground: Ground, report: Report, turn: int) -> None:
     ground.student.save(str(ground.folder / "model"))
     heard = [m.rung.name for m in allowed if board.machine[m.rung.name].any.any()]
     people = [ground.person.name] if ground.person is not None and board.spoken.any() else []
+    if ground.student_says is not None:
+        reference = drift.reference(ground.features, ground.student_says, ground.layout, ground.config.run.seed)
+        if reference is not None:
+            drift.write(reference, ground.folder / "model")
     teach.sign(ground.folder / "model", heard + people, [m.rung.name for m in ground.machines if m not in allowed])
 
 
