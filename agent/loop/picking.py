@@ -56,7 +56,7 @@ def pick(ground: Ground, name: str, belief: Belief, waiting: Ints, want: int, tu
     seed = ground.config.run.seed + turn
     picks: Picks = getattr(function, "pick", function)(view(ground, name, belief, waiting, seed), want, seed)
     yard = ground.yard
-    yard.batch = picks.by or ground.config.run.acquire, len(picks.rows), ()
+    yard.batch = picks.by or ground.config.run.acquire, len(picks.rows)
     return Picks(waiting[picks.rows], picks.probabilities, picks.by)
 
 
@@ -132,9 +132,9 @@ def learnt(ground: Ground, belief: Belief) -> None:
         if len(rows) >= FEWEST:
             truth = np.where(board.spoken[rows, None], board.words()[rows], belief.machine[rows])
             better = _loss(yard.said[known], truth, ground.layout) - _loss(says[rows], truth, ground.layout)
-            by, labels, chosen = yard.batch
+            by, labels = yard.batch
             error = float(better.std(ddof=1) / np.sqrt(len(rows)))
-            yard.new = Tried(by, labels, float(better.mean()), error, chosen)
+            yard.new = Tried(by, labels, float(better.mean()), error)
             history(ground).append(yard.new)
     yard.batch = None
     drawn(ground, np.flatnonzero(board.pilot))
@@ -162,4 +162,4 @@ def history(ground: Ground) -> list[Tried]:
 
 
 def _read(told: Mapping[str, Any]) -> Tried:
-    return Tried(told["by"], int(told["labels"]), float(told["gain"]), float(told["error"]), tuple(told["chosen"]))
+    return Tried(told["by"], int(told["labels"]), float(told["gain"]), float(told["error"]))

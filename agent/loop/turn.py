@@ -153,7 +153,9 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
     store.reserve(calls, None)
     work = _machine_work(ground, belief, routes, number, lambda words: report(Event("form", number, words)))
     # People repair once the pilot has said what the machines are worth; before, nobody knows where the doubt is.
-    few = sum(len(jobs) for _, jobs in work) <= FEW * ground.n and all(m.ways or m.shut or ground.enough for m in ground.machines)
+    few = sum(len(jobs) for _, jobs in work) <= FEW * ground.n and all(
+        m.ways or m.shut or ground.enough for m in ground.machines
+    )
     if ground.person is not None and not calls and few:
         out.asked += people.escalate(ground, routes, belief, number)
     out.asked += await people.answer(ground)

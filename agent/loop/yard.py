@@ -14,13 +14,13 @@ from agent.types import Floats, Ints, Tried
 class Yard:
     """`rows`: (m,) items drawn at random; `said`: (m, width) what the student said of them before the last batch.
 
-    `batch`: who chose the last batch, how many it was, and among whom was chosen. `took`: machines' answers at the last
+    `batch`: who chose the last batch, and how many it was. `took`: machines' answers at the last
     turn, and what they cost; `moves`: what each turn's answers changed.
     """
 
     rows: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     said: Floats | None = None
-    batch: tuple[str, int, tuple[str, ...]] | None = None
+    batch: tuple[str, int] | None = None
     tried: list[Tried] | None = None
     new: Tried | None = None
     memory: dict[str, Any] = field(default_factory=dict)

@@ -75,14 +75,13 @@ class Tried:
     """What an earlier batch of picks came to, on the yardstick: items drawn at random.
 
     by: the strategy that chose it; labels: answers it came to; gain: mean log-loss on the yardstick before less after,
-    error: its standard error; chosen: the strategies it was chosen among.
+    error: its standard error.
     """
 
     by: str
     labels: int
     gain: float
     error: float
-    chosen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
