@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from agent.acquire import _score
-from agent.types import Floats, Ints
+from agent.types import Doubles, Floats, Ints
 
 SAMPLE = 20_000
 """Clusters are sought among at most so many candidates: inertia is 3-4 % worse, and time is bounded."""
@@ -30,13 +31,42 @@ def dense(features: Any, seed: int) -> Floats:
     return np.asarray(out / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
-def stack(first: Any, second: Any) -> Any:
-    """Rows of both, dense or sparse."""
-    if hasattr(first, "tocsr"):
+def unit(features: Any, rows: Any) -> Any:
+    """Some rows made of length one, (k, d) float32 or CSR; a row of zeros stays one. rows: numbers or a slice."""
+    if hasattr(features, "tocsr"):
+        block = features[rows].astype(np.float32)
+        block.data = np.asarray(block.data / np.repeat(_length(block), np.diff(block.indptr)), dtype=np.float32)
+        return block
+    block = np.array(features[rows], dtype=np.float32)
+    block /= _length(block)[:, None]
+    return block
+
+
+def squares(block: Any) -> Doubles:
+    """The squared length of every row, (k,)."""
+    if hasattr(block, "tocsr"):
+        home = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
+        return np.asarray(np.bincount(home, np.square(block.data, dtype=np.float64), block.shape[0]), dtype=np.float64)
+    return np.asarray(np.einsum("ij,ij->i", block, block), dtype=np.float64)
+
+
+def _length(block: Any) -> Floats:
+    return np.maximum(np.sqrt(squares(block)), 1e-12).astype(np.float32)
+
+
+def dots(first: Any, second: Any) -> Any:
+    """Inner products of the rows of both, (k, m), dense whatever came in."""
+    product = first @ second.T
+    return product.toarray() if hasattr(product, "tocsr") else product
+
+
+def stack(parts: Sequence[Any]) -> Any:
+    """Rows of all, dense or sparse."""
+    if hasattr(parts[0], "tocsr"):
         from scipy.sparse import vstack
 
-        return vstack([first, second], format="csr")
-    return np.concatenate([np.asarray(first), np.asarray(second)])
+        return vstack(parts, format="csr")
+    return np.concatenate([np.asarray(part) for part in parts])
 
 
 def kmeans(points: Floats, k: int, seed: int) -> tuple[Ints, Floats]:
@@ -83,7 +113,7 @@ def typical(candidates: Any, labeled: Any, n: int, seed: int) -> Ints:
     rows = np.sort(rng.choice(total, SAMPLE, replace=False)) if total > max(SAMPLE, 2 * n) else np.arange(total)
     m = 0 if labeled is None else labeled.shape[0]
     kept = np.sort(rng.choice(m, SAMPLE, replace=False)) if m > SAMPLE else np.arange(m)
-    both = stack(candidates[rows], labeled[kept]) if len(kept) else candidates[rows]
+    both = stack([candidates[rows], labeled[kept]]) if len(kept) else candidates[rows]
     points = dense(both, seed)
     which, _ = kmeans(points, min(CLUSTERS, n + len(kept)), seed)
     size = int(which.max()) + 1
