@@ -3,8 +3,8 @@
 With several atoms an item's score is that of its least sure atom. Every score lies in [0, 1], 1 = no idea, so atoms
 with different numbers of choices compare.
 
-The n highest of a large pool are found without scoring it (`highest`): a row whose Σp² is large cannot be in much
-doubt, Σp² costs one pass of multiplications, and what it lets through is scored. The picks are those of scoring all.
+The n highest of a large pool are found without scoring all of it (`highest`): what the highest probability and Σp² of a
+row tell at once bounds its doubt, and only rows that may be among the n are scored. The picks are those of scoring all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.types import Bools, Floats, Ints, Layout, Picks, PoolView
+from agent.types import Floats, Ints, Layout, Picks, PoolView
 
 BLOCK = 65_536
 """Rows scored at a time, so that the room needed does not grow with the pool."""
@@ -31,10 +31,10 @@ Score = Callable[[Floats], Floats]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A score, and limit(doubt, choices): the largest Σp² that a distribution of at least that doubt can have."""
+    """A score of the doubt of one atom, and what no score of such a row exceeds, which costs less."""
 
     score: Score
-    limit: Callable[[float, int], float]
+    bound: Score
 
 
 def margin(p: Floats) -> Floats:
@@ -58,9 +58,13 @@ def margin(p: Floats) -> Floats:
     return out
 
 
-def margin_limit(doubt: float, choices: int) -> float:
-    """Of all distributions with p₁ − p₂ = m the most concentrated has p₁ + p₂ = 1: Σp² = (1 + m²) / 2."""
-    return (1 + max(0.0, 1 - doubt) ** 2) / 2
+def margin_bound(p: Floats) -> Floats:
+    """p₂ is at most 1 − p₁, at most p₁ and at most √(Σp² − p₁²)."""
+    first = peak(p)
+    second = np.minimum(first, 1 - first)
+    if p.dtype != np.float16:
+        second = np.minimum(second, np.sqrt(np.maximum(squares(p) - first * first, 0)))
+    return np.asarray(1 - first + second)
 
 
 def entropy(p: Floats) -> Floats:
@@ -71,17 +75,19 @@ def entropy(p: Floats) -> Floats:
     return np.asarray(-np.einsum("ij,ij->i", p, logs) / np.log(p.shape[1]), dtype=np.float32)
 
 
-def entropy_limit(doubt: float, choices: int) -> float:
+def entropy_bound(p: Floats) -> Floats:
     """Of all distributions with one Σp² the flattest has one choice of p₁ = a and the others alike (Harremoës & Topsøe
-    2001, theorem II.3): its entropy is h(a) + (1 − a) log(C − 1), which falls with a and so with Σp²."""
-    if choices < 2 or doubt <= 0:
-        return 1.0
-    rest, low, high = choices - 1, 1 / choices, 1.0
-    for _ in range(40):
-        a = (low + high) / 2
-        spread = 0.0 if a >= 1 else -a * np.log(a) - (1 - a) * np.log((1 - a) / rest)
-        low, high = (a, high) if spread >= doubt * np.log(choices) else (low, a)
-    return high**2 + (1 - high) ** 2 / rest
+    2001, theorem II.3), so none has more than h(a) + (1 − a) log(C − 1), divided by log C."""
+    return np.asarray(nats_bound(squares(p), p.shape[1]) / max(np.log(p.shape[1]), 1e-9))
+
+
+def nats_bound(squares: Floats, choices: int) -> Floats:
+    """The most entropy in nats that a distribution over so many choices with such a Σp² can have, (rows,)."""
+    if choices < 2:
+        return np.zeros_like(squares)
+    a = np.minimum((1 + np.sqrt((choices - 1) * np.maximum(choices * squares - 1, 0))) / choices, 1)
+    rest, tiny = 1 - a, np.finfo(np.float32).tiny
+    return np.asarray(-a * np.log(a) - rest * np.log(np.maximum(rest / (choices - 1), tiny)))
 
 
 def least_confidence(p: Floats) -> Floats:
@@ -91,14 +97,32 @@ def least_confidence(p: Floats) -> Floats:
     return np.asarray((1 - p.max(axis=1)) * (p.shape[1] / (p.shape[1] - 1)), dtype=np.float32)
 
 
-def least_confidence_limit(doubt: float, choices: int) -> float:
-    """Σp² ≤ p₁ Σp = p₁."""
-    return 1 - doubt * (choices - 1) / choices
+def least_confidence_bound(p: Floats) -> Floats:
+    """The score itself."""
+    return np.asarray((1 - peak(p)) * (p.shape[1] / max(1, p.shape[1] - 1)))
 
 
-MARGIN = Measure(margin, margin_limit)
-ENTROPY = Measure(entropy, entropy_limit)
-LEAST_CONFIDENCE = Measure(least_confidence, least_confidence_limit)
+MARGIN = Measure(margin, margin_bound)
+ENTROPY = Measure(entropy, entropy_bound)
+LEAST_CONFIDENCE = Measure(least_confidence, least_confidence_bound)
+
+
+def peak(p: Floats) -> Floats:
+    """p₁ of every row, (rows,) float32. The bits of positive floats sort as whole numbers do, and those are quicker."""
+    if p.dtype == np.float16:
+        return np.asarray(p.view(np.int16).max(axis=1).view(np.float16), dtype=np.float32)
+    if p.dtype == np.float32:
+        return np.asarray(p.view(np.int32).max(axis=1).view(np.float32))
+    return np.asarray(p.max(axis=1), dtype=np.float32)
+
+
+def squares(p: Floats) -> Floats:
+    """Σp² of every row, (rows,); of float16, that numpy reckons with at a tenth of its speed, the least that p₁ lets
+    it be."""
+    if p.dtype != np.float16:
+        return np.asarray(np.einsum("ij,ij->i", p, p))
+    first = peak(p)
+    return np.asarray(first**2 + np.maximum(1 - first, 0) ** 2 / max(1, p.shape[1] - 1))
 
 
 def of_rows(p: Floats, layout: Layout, score: Score) -> Floats:
@@ -122,43 +146,29 @@ def highest(view: PoolView, measure: Measure, n: int, seed: int) -> Picks:
 
     def candidates(start: int, stop: int, floor: float) -> tuple[Ints, Floats]:
         block = np.asarray(view.probabilities[start:stop])
-        rows = np.flatnonzero(may_reach(block, view.layout, measure.limit, floor))
+        rows = np.flatnonzero(bounds(block, view.layout, measure.bound) >= floor)
         kept = np.asarray(block if len(rows) == len(block) else block[rows], dtype=np.float32)
         return rows + start, of_rows(kept, view.layout, measure.score)
 
     return search(len(view.probabilities), step(view.probabilities), n, seed, candidates)
 
 
+def bounds(block: Floats, layout: Layout, bound: Score) -> Floats:
+    """What no row of a block, (rows, width), exceeds, (rows,): the bound of the atom that has the highest.
+
+    A little is added for what rounding does to probabilities and to their sums.
+    """
+    spare = 0.02 if block.dtype == np.float16 else 0.002
+    sizes = {atom.stop - atom.start for atom in layout.slices}
+    if len(sizes) == 1 and block.flags.c_contiguous:  # all atoms at once, as rows of their own
+        found = bound(block.reshape(-1, sizes.pop())).reshape(len(block), -1)
+        return np.asarray((found[:, 0] if found.shape[1] == 1 else found.max(axis=1)) + spare)
+    return np.asarray(np.max([bound(block[:, atom]) for atom in layout.slices], axis=0) + spare)
+
+
 def step(rows: Any) -> int:
     """How many rows of an array to look through at a time."""
     return int(np.clip(BYTES // max(1, rows.shape[1] * rows.dtype.itemsize), 256, BLOCK))
-
-
-def may_reach(block: Floats, layout: Layout, limit: Callable[[float, int], float], floor: float) -> Bools:
-    """Which rows of a block, (rows, width), may be in a doubt of `floor` or more; never leaves one out that is."""
-    if floor <= 0:
-        return np.ones(len(block), dtype=np.bool_)
-    slack = 1.01 if block.dtype == np.float16 else 1.0001  # stored probabilities sum to one within their rounding
-    sizes = {atom.stop - atom.start for atom in layout.slices}
-    if len(sizes) == 1 and block.flags.c_contiguous:
-        size = sizes.pop()
-        held = concentration(block.reshape(-1, size)) <= limit(floor, size) * slack
-        return held if size == block.shape[1] else np.asarray(held.reshape(len(block), -1).any(axis=1))
-    alive = np.zeros(len(block), dtype=np.bool_)
-    for atom in layout.slices:
-        alive |= concentration(block[:, atom]) <= limit(floor, atom.stop - atom.start) * slack
-    return alive
-
-
-def concentration(p: Floats) -> Floats:
-    """Σp² of each row, (rows,); of float16 rows what it is at least, from the highest alone.
-
-    Numpy reckons with float16 at a tenth of its speed, but the bits of positive ones sort as whole numbers do.
-    """
-    if p.dtype != np.float16:
-        return np.asarray(np.einsum("ij,ij->i", p, p))
-    first = p.view(np.uint16).max(axis=1).view(np.float16).astype(np.float32)
-    return np.asarray(first**2 + np.maximum(1 - first, 0) ** 2 / max(1, p.shape[1] - 1))
 
 
 Found = Callable[[int, int, float], tuple[Ints, Floats]]
