@@ -42,13 +42,20 @@ def problem(
 ) -> tuple[bench.Problem, Student]:
     """Rows as arrays."""
     layout: Layout = plugins.load("kinds", told.kind).choices(told)
-    module = plugins.load("students", student)
-    made: Student = module.build(module.Settings(**settings), Context(told, layout, 0, str(CACHE)))
+    made = learner(told, student, **settings)
     rows = [
         made.features([Item(str(i), (Part("text/plain", r.text),)) for i, r in enumerate(part)])
         for part in (pool, test)
     ]
     return bench.Problem(layout, rows[0], codes(pool, layout), rows[1], codes(test, layout)), made
+
+
+def learner(told: Task, student: str = "linear", **settings: Any) -> Student:
+    """An untrained student of a task."""
+    layout: Layout = plugins.load("kinds", told.kind).choices(told)
+    module = plugins.load("students", student)
+    made: Student = module.build(module.Settings(**settings), Context(told, layout, 0, str(CACHE)))
+    return made
 
 
 def codes(rows: list[_sets.Row], layout: Layout) -> Ints:
