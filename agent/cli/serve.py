@@ -43,19 +43,20 @@ def serve(common: Common, model: str | None, host: str, port: int, token_env: st
     if model is None and not Path(folder).is_dir():
         raise DataError(f"{folder} is not there: a student is saved when it has learned; tutelage run{common.flags}")
     saved = served.Saved(folder)
+    bar = saved.bar(abstain)
     began = perf_counter()
-    listener = served.bind(host, port)
-    at = _address(listener)
 
     def ready() -> None:
         common.say(f"ready after {perf_counter() - began:.1f} s; Ctrl-C ends it")
         body = {"url": at, "model": saved.student_name, "revision": service.revision, "folder": folder}
         common.show(body, at)
 
-    service = served.Service(saved, saved.bar(abstain), token, say=common.say, ready=ready)
+    service = served.Service(saved, bar, token, say=common.say, ready=ready)
     if service.monitor is None:
         common.say(f"drift is not watched: {folder} carries no reference.safetensors; run and export the model again")
-    served.run(service, listener)
+    with served.bind(host, port) as listener:
+        at = _address(listener)
+        served.run(service, listener)
     counted = service.metrics
     common.say(f"ended; {counted.items:,} texts labeled in {sum(counted.requests.values()):,} requests")
 

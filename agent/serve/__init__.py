@@ -28,9 +28,14 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         made = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise DataError(f"{host} is no address of this machine: {error.strerror}; give another --host") from None
+    try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((host, port))
+        made.listen(2_048)
     except OSError as error:
+        made.close()
         raise DataError(
             f"{host}:{port} cannot be listened at: {error.strerror}; give another --port or --host"
         ) from None

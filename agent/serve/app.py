@@ -28,7 +28,7 @@ class Service:
     """One model behind its endpoints.
 
     bar: labels below this probability are withheld. token: what a client must show, "" for none. say: where a person
-    reads. ready: called once the first prediction is made; failed: the error that hindered it.
+    reads. ready: called once the first prediction is made; failed: the error that hindered it. stop: ends the server.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Service:
         self.monitor = None if found is None else drift.Monitor(found, saved.layout)
         self.is_ready = False
         self.failed: BaseException | None = None
-        self._stop: Callable[[], None] = lambda: None
+        self.stop: Callable[[], None] = lambda: None
         self._batches: Batches | None = None
 
     def app(self, stop: Callable[[], None] = lambda: None) -> Any:
@@ -58,7 +58,7 @@ class Service:
         from starlette.exceptions import HTTPException
         from starlette.routing import Route
 
-        self._stop = stop
+        self.stop = stop
         return Starlette(
             routes=[
                 Route("/predict", self._posted(self._predict, "/predict"), methods=["POST"]),
@@ -90,7 +90,7 @@ class Service:
             await self._batches.aside(self._first)
         except Exception as error:  # noqa: BLE001 - told by whoever started us
             self.failed = error
-            self._stop()
+            self.stop()
             return
         self.is_ready = True
         self._ready()
