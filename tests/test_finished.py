@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import random
@@ -16,10 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from cli_room import call, good, read, surroundings
+from file_room import write
 
 LABELS = ["billing", "technical", "other"]
 TOML = "labels-certify/tutelage.toml"
@@ -36,19 +34,6 @@ def rows_of(n: int, wrong: float, seed: int = 1) -> list[dict[str, Any]]:
         row = {"id": f"a{i}", "text": f"message {i} on {truth}", "label": label, "confidence": sure, "truth": truth}
         rows.append(row)
     return rows
-
-
-def write(rows: Sequence[dict[str, Any]], path: str = "labels.csv") -> list[dict[str, Any]]:
-    if path.endswith(".parquet"):
-        pq.write_table(pa.Table.from_pylist(list(rows)), path, row_group_size=100)
-    elif path.endswith(".jsonl"):
-        Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    else:
-        with open(path, "w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    return list(rows)
 
 
 @pytest.fixture

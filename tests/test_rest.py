@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cli_room import call, good, read, surroundings, with_ladder, with_pool
+from file_room import write
 
 from agent.claim import finished
 from agent.data import Wanted, whole
@@ -41,17 +40,6 @@ def rows_of(n: int, seed: int = 1) -> list[dict[str, Any]]:
         row = {"id": f"a{i}", "text": f"message {i} on {truth}", "label": label, "confidence": sure, "truth": truth}
         rows.append(row)
     return rows
-
-
-def write(rows: Sequence[dict[str, Any]], path: str = "labels.csv") -> list[dict[str, Any]]:
-    if path.endswith(".parquet"):
-        pq.write_table(pa.Table.from_pylist(list(rows)), path)
-    else:
-        with open(path, "w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    return list(rows)
 
 
 @pytest.fixture
