@@ -78,11 +78,7 @@ def small_text(strategy: str, pool: Pool, picks: int) -> Work:
 
 def modal(strategy: str, pool: Pool, picks: int) -> Work:
     """Its functions over a classifier that says what is known."""
-    for name in ("torch", "skorch", "skorch.utils"):  # only named in annotations of what is measured
-        sys.modules[name] = types.ModuleType(name)
-    sys.modules["torch"].__dict__.update(tensor=object, nn=types.SimpleNamespace(Module=object))
-    sys.modules["skorch.utils"].__dict__["to_numpy"] = np.asarray
-    from modAL import density, dropout, uncertainty
+    from modAL import density, uncertainty
     from modAL.utils.selection import multi_argmax
 
     class Known:
@@ -90,6 +86,12 @@ def modal(strategy: str, pool: Pool, picks: int) -> Work:
             return pool.p
 
     if strategy == "bald":
+        for name in ("torch", "skorch", "skorch.utils"):  # only named in annotations of what is measured
+            sys.modules[name] = types.ModuleType(name)
+        sys.modules["torch"].__dict__.update(tensor=object, nn=types.SimpleNamespace(Module=object))
+        sys.modules["skorch.utils"].__dict__["to_numpy"] = np.asarray
+        from modAL import dropout
+
         members = list(pool.members)
         return lambda: multi_argmax(dropout._bald_divergence(members), n_instances=picks)
     if strategy == "information_density":
