@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import numpy as np
 
 from agent import bench, plugins
 from agent.types import Student
-from eval import _bench, _log, _sets
+from eval import _bench, _kept_curves, _log, _sets
 
 SETS = ("banking77", "clinc150_oos", "trec6", "ag_news", "sst2", "20newsgroups", "zh_tnews")
 ORACLES = {
@@ -62,12 +63,18 @@ class Case:
 def measure(name: str, oracle: str, strategies: Sequence[str], seeds: int, plan: bench.Plan) -> Case:
     """All curves of a set and an oracle."""
     problem, student, plain, answers = _ready(name, oracle)
-    rows: dict[str, list[bench.Curve]] = {}
-    for strategy in strategies:
-        rows[strategy] = bench.run(problem, student, [strategy], answers, range(seeds), plan)
     hard = bench.Plan(labels=plan.labels, batch=plan.batch, soft=False)
-    for strategy in [s for s in PLAIN if s in strategies]:
-        rows[f"plain {strategy}"] = bench.run(problem, plain, [strategy], answers, range(seeds), hard)
+    rows: dict[str, list[bench.Curve]] = {}
+    for row in [*strategies, *(f"plain {s}" for s in PLAIN if s in strategies)]:
+        strategy = row.removeprefix("plain ")
+        who, how = (student, plan) if row == strategy else (plain, hard)
+
+        def curves(strategy: str = strategy, who: Student = who, how: bench.Plan = how) -> list[bench.Curve]:
+            return bench.run(problem, who, [strategy], answers, range(seeds), how)
+
+        key = _kept_curves.seal(strategy, name, oracle, seeds, how, _bench.POOL, row)
+        rows[row] = _kept_curves.row(f"{name}-{oracle}-{row}", key, curves)
+        print(f"{row}: {100 * bench.summary(rows[row]).mean[0]:.1f}", file=sys.stderr, flush=True)
     return Case(name, oracle, bench.full(problem, student), rows)
 
 
