@@ -10,23 +10,24 @@ within an atom says nothing of that atom.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from agent.students import _descent
 from agent.types import Floats
 
 BLOCK = 32_768
-GRID = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
-CHOOSE_FROM, CHOOSE_FROM_SPARSE = 3_000, 800
-"""Rows at most that the penalty is chosen on."""
 TURN_UNDER = 1_500
 """Fewer sparse rows than this are turned into as many dense columns: the work then grows with rows, not with terms."""
 
-Doubles = NDArray[np.float64]
+BEND_FROM, BEND_UNDER = 500, 1_100
+"""Dense rows from which on, and columns up to which, the curvature is worth its making."""
+CLOSE, ROUGH, FAR = 1e-6, 1e-3, 1e-2
+"""Shares of the loss that a fit leaves: of a small one, of a large one, and before the curvature is looked at."""
+
 Slices = Sequence[slice]
 
 
@@ -58,6 +59,14 @@ def softmax(logits: Floats, slices: Slices) -> tuple[Floats, Floats]:
     return out, logs
 
 
+@dataclass(slots=True)
+class Warm:
+    """What one fit leaves to the next: where it ended, and the curvature there."""
+
+    head: Head | None = None
+    bend: _descent.Bend | None = None
+
+
 def fit(
     features: Any,
     targets: Floats,
@@ -65,32 +74,91 @@ def fit(
     slices: Slices,
     l2: float,
     max_iter: int = 100,
-    start: Head | None = None,
+    start: Warm | None = None,
     device: str = "auto",
-    tolerance: float = 1e-7,
+    tolerance: float | None = None,
 ) -> Head:
     """The head of least loss by L-BFGS over all rows at once. features: (n, d), dense or CSR float32.
 
-    start: where to begin. tolerance: stop when a step lowers the loss by less than this share of it.
+    start: where to begin; it is given back where this fit ended. tolerance: stop when the loss is expected to fall by
+    less than this share of it; `CLOSE`, from 500 dense rows on `ROUGH`: a head that is as good, sooner.
     """
-    from scipy.optimize import minimize
-
+    warm = Warm() if start is None else start
     d, width = features.shape[1], targets.shape[1]
-    if start is not None and start.weight.shape != (d + 1, width):
-        start = None
+    if warm.head is not None and warm.head.weight.shape != (d + 1, width):
+        warm.head = warm.bend = None
     if hasattr(features, "tocsr") and features.shape[0] < TURN_UNDER:
-        turned, mix = turn(features)
-        if start is not None:
-            start = Head(np.concatenate([mix.T @ (features @ start.weight[:-1]), start.weight[-1:]]))
-        small = fit(turned, targets, weights, slices, l2, max_iter, start, device, tolerance)
-        weight = features.T @ (mix @ small.weight[:-1])
-        return Head(np.concatenate([weight, small.weight[-1:]]).astype(np.float32))
-    begin = np.zeros((d + 1, width), dtype=np.float64) if start is None else start.weight.astype(np.float64)
+        warm.head = _fit_turned(features, targets, weights, slices, l2, max_iter, warm, device, tolerance)
+        return warm.head
+    begin = np.zeros((d + 1, width), dtype=np.float32) if warm.head is None else warm.head.weight
     where = _place(device, features)
     loss = (_loss if where == "numpy" else _loss_torch)(features, targets, weights, slices, l2, where)
-    options = {"maxiter": max_iter, "maxcor": 10, "ftol": tolerance, "gtol": 1e-6, "maxls": 30}
-    found = minimize(loss, begin.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return Head(found.x.reshape(begin.shape).astype(np.float32))
+    bends = not hasattr(features, "tocsr") and features.shape[0] >= BEND_FROM and d <= BEND_UNDER
+    if not bends:
+        warm.head = Head(_descent.minimise(loss, begin, max_iter, tolerance or CLOSE))
+        return warm.head
+    if warm.head is None:
+        begin = _descent.minimise(loss, begin, max_iter, FAR)
+        passing = _bend(features, targets, weights, slices, l2, Head(begin))
+        begin = _descent.minimise(loss, begin, max_iter, ROUGH / 10, passing)
+    if warm.bend is None or not warm.bend.serves(features.shape[0], l2, d + 1, width):
+        warm.bend = _bend(features, targets, weights, slices, l2, Head(begin))
+    warm.head = Head(_descent.minimise(loss, begin, max_iter, tolerance or ROUGH, warm.bend))
+    return warm.head
+
+
+def quick(
+    features: Any,
+    targets: Floats,
+    weights: Floats,
+    slices: Slices,
+    l2: float,
+    max_iter: int,
+    start: Head | None,
+    device: str,
+    tolerance: float,
+) -> Head:
+    """A head good enough to be compared with others: dense rows only, from where another ended."""
+    where = _place(device, features)
+    loss = (_loss if where == "numpy" else _loss_torch)(features, targets, weights, slices, l2, where)
+    begin = np.zeros((features.shape[1] + 1, targets.shape[1]), np.float32) if start is None else start.weight
+    return Head(_descent.minimise(loss, begin, max_iter, tolerance))
+
+
+def _fit_turned(
+    features: Any,
+    targets: Floats,
+    weights: Floats,
+    slices: Slices,
+    l2: float,
+    max_iter: int,
+    warm: Warm,
+    device: str,
+    tolerance: float | None,
+) -> Head:
+    """Few sparse rows: as many dense columns, and back."""
+    turned, mix = turn(features)
+    begin = Warm()
+    if warm.head is not None:
+        begin.head = Head(np.concatenate([mix.T @ (features @ warm.head.weight[:-1]), warm.head.weight[-1:]]))
+    loss = _loss(turned, targets, weights, slices, l2, "numpy")
+    zeros = np.zeros((turned.shape[1] + 1, targets.shape[1]), dtype=np.float32)
+    small = _descent.minimise(loss, zeros if begin.head is None else begin.head.weight, max_iter, tolerance or CLOSE)
+    return Head(np.concatenate([features.T @ (mix @ small[:-1]), small[-1:]]).astype(np.float32))
+
+
+def _bend(features: Any, targets: Floats, weights: Floats, slices: Slices, l2: float, head: Head) -> _descent.Bend:
+    """The curvature of the loss at a head, from at most `_descent.BEND_ROWS` rows."""
+    step = -(-features.shape[0] // _descent.BEND_ROWS)
+    rows = np.asarray(features[::step], dtype=np.float32)
+    inputs = np.concatenate([rows, np.ones((len(rows), 1), dtype=np.float32)], axis=1)
+    p = head.predict(rows, slices)
+    mass = np.empty_like(p)
+    for atom in slices:
+        mass[:, atom] = (weights[::step] * targets[::step, atom].sum(axis=1))[:, None]
+    near = [np.flatnonzero(column > _descent.NEAR) for column in p.T]
+    found = _descent.bend(inputs, mass * p * (1 - p), l2 / step, float(weights[::step].sum()), near)
+    return replace(found, rows=features.shape[0], l2=l2)
 
 
 def turn(features: Any) -> tuple[Floats, Floats]:
@@ -119,10 +187,9 @@ def _place(device: str, features: Any) -> str:
     return device
 
 
-Objective = Callable[[Doubles], tuple[float, Doubles]]
-
-
-def _loss(features: Any, targets: Floats, weights: Floats, slices: Slices, l2: float, device: str) -> Objective:
+def _loss(
+    features: Any, targets: Floats, weights: Floats, slices: Slices, l2: float, device: str
+) -> _descent.Objective:
     """The objective and its gradient, both divided by the sum of the weights, in float32 with float64 sums."""
     scale = 1.0 / max(float(weights.sum()), 1e-12)
     known = np.stack([targets[:, atom].sum(axis=1) for atom in slices], axis=1)
@@ -131,82 +198,50 @@ def _loss(features: Any, targets: Floats, weights: Floats, slices: Slices, l2: f
     mass = (weights[:, None] * known).astype(np.float32)
     pull = (weights[:, None] * targets).astype(np.float32)
 
-    def value(flat: Doubles) -> tuple[float, Doubles]:
-        theta = flat.reshape(-1, targets.shape[1])
-        w = theta.astype(np.float32)
+    def value(w: Floats) -> tuple[float, Floats]:
         logits = features @ w[:-1] + w[-1]
         p, logs = softmax(logits, slices)
         total = float((mass * logs).sum(dtype=np.float64) - (pull * logits).sum(dtype=np.float64))
         rest = p * mass[:, of_atom] - pull
-        slope = np.empty_like(theta)
+        slope = np.empty_like(w)
         slope[:-1], slope[-1] = back @ rest, rest.sum(axis=0, dtype=np.float64)
-        slope += l2 * theta
-        return scale * (total + l2 / 2 * float((theta * theta).sum())), (scale * slope).ravel()
+        slope += np.float32(l2) * w
+        square = float(np.square(w, dtype=np.float64).sum())
+        return scale * (total + l2 / 2 * square), slope * np.float32(scale)
 
     return value
 
 
-def _loss_torch(features: Any, targets: Floats, weights: Floats, slices: Slices, l2: float, device: str) -> Objective:
+def _loss_torch(
+    features: Any, targets: Floats, weights: Floats, slices: Slices, l2: float, device: str
+) -> _descent.Objective:
     """The same with the arrays on `device`."""
     import torch
 
     def there(array: Any) -> Any:
-        return torch.from_numpy(np.array(array, dtype=np.float32)).to(device)
+        rows = np.ascontiguousarray(array, dtype=np.float32)
+        return torch.from_numpy(rows if rows.flags.writeable else rows.copy()).to(device)
 
     scale = 1.0 / max(float(weights.sum()), 1e-12)
     x, pull = there(features), there(weights[:, None] * targets)
     masses = [pull[:, atom].sum(dim=1, keepdim=True) for atom in slices]
 
-    def value(flat: Doubles) -> tuple[float, Doubles]:
-        theta = torch.from_numpy(flat.reshape(-1, targets.shape[1])).to(device)
-        w = theta.float()
-        logits = x @ w[:-1] + w[-1]
-        rest = torch.empty_like(logits)
-        total = -(pull * logits).sum(dtype=torch.float64)
+    def value(weight: Floats) -> tuple[float, Floats]:
+        w = there(weight)
+        rest = torch.addmm(w[-1], x, w[:-1])
+        total = 0.0
         for atom, mass in zip(slices, masses, strict=True):
-            total += (mass * torch.logsumexp(logits[:, atom], dim=1, keepdim=True)).sum(dtype=torch.float64)
-            rest[:, atom] = mass * torch.softmax(logits[:, atom], dim=1) - pull[:, atom]
-        slope = torch.cat([x.T @ rest, rest.sum(dim=0, keepdim=True)]).double() + l2 * theta
-        full = scale * (total + l2 / 2 * (theta * theta).sum())
-        return float(full), (scale * slope).cpu().numpy().ravel()
+            logs = torch.log_softmax(rest[:, atom], dim=1)
+            total -= float((pull[:, atom] * logs).sum(dim=1).sum(dtype=torch.float64))
+            rest[:, atom] = logs.exp_().mul_(mass).sub_(pull[:, atom])
+        slope = torch.empty_like(w)
+        torch.mm(x.T, rest, out=slope[:-1])
+        slope[-1] = rest.sum(dim=0)
+        slope.add_(w, alpha=l2).mul_(scale)
+        square = float(w.double().square().sum())
+        return scale * (total + l2 / 2 * square), slope.cpu().numpy()
 
     return value
-
-
-def choose_l2(
-    features: Any,
-    targets: Floats,
-    weights: Floats,
-    slices: Slices,
-    extra: tuple[Any, Floats, Floats] | None,
-    max_iter: int,
-    seed: int,
-    device: str = "auto",
-) -> float:
-    """The penalty of `GRID` with the least weighted log-loss on held-out rows: 5 folds, 3 from 1,000 rows on.
-
-    extra: rows (features, targets, weights) that are in every training part and in no held-out part.
-    """
-    rng = np.random.default_rng(seed)
-    rows = rng.permutation(features.shape[0])[:CHOOSE_FROM]
-    if hasattr(features, "tocsr"):
-        rows = np.sort(rows[:CHOOSE_FROM_SPARSE])
-        every, targets, weights = with_rows((features[rows], targets[rows], weights[rows]), extra)
-        turned, n = turn(every)[0], len(rows)
-        extra = (turned[n:], targets[n:], weights[n:]) if extra else None
-        features, targets, weights, rows = turned[:n], targets[:n], weights[:n], rng.permutation(n)
-    folds = 5 if len(rows) < 1_000 else 3
-    fold = np.arange(len(rows)) % folds
-    lost = np.zeros(len(GRID))
-    for number in range(folds):
-        train, held = np.sort(rows[fold != number]), np.sort(rows[fold == number])
-        x, t, w = with_rows((features[train], targets[train], weights[train]), extra)
-        head: Head | None = None
-        for place, l2 in enumerate(GRID):  # from strong to weak, each from where the last one ended
-            head = fit(x, t, w, slices, l2, max_iter, head, device, 1e-5)
-            p = np.log(np.maximum(head.predict(features[held], slices), 1e-9))
-            lost[place] -= float((weights[held, None] * targets[held] * p).sum(dtype=np.float64))
-    return GRID[int(np.argmin(lost))]
 
 
 def with_rows(rows: tuple[Any, Floats, Floats], extra: tuple[Any, Floats, Floats] | None) -> tuple[Any, Floats, Floats]:

@@ -10,14 +10,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from agent.errors import ConfigError, Damaged, DataError, MissingExtra
-from agent.students import _head
+from agent.students import _head, _penalty
 from agent.types import Floats, Item, Layout
 
 HEAD, CARD = "head.safetensors", "student.json"
@@ -41,10 +41,11 @@ class Inputs(Protocol):
 
 @dataclass(slots=True)
 class Penalty:
-    """The penalty in use, and how many examples it was chosen on (0: not chosen)."""
+    """The penalty in use, how many examples it was chosen on (0: not chosen), and what logits are multiplied by."""
 
     value: float = DEFAULT_L2
     chosen_on: int = 0
+    heat: float = 1.0
 
 
 class Learning(Protocol):
@@ -90,7 +91,8 @@ class HeadStudent:
         self._settings = settings
         self._seed = seed
         self._device = device
-        self._head: _head.Head | None = None
+        self._warm = _head.Warm()
+        self._ready: _head.Head | None = None
         self._penalty = Penalty()
         self._names: tuple[Any, Floats] | None = None
         self.progress: Progress | None = None
@@ -114,7 +116,7 @@ class HeadStudent:
         twin = HeadStudent(
             self._name, self._inputs, self._layout, self._labels, self._settings, self._seed, self._device
         )
-        twin._penalty = Penalty(self._penalty.value, self._penalty.chosen_on)
+        twin._penalty = replace(self._penalty)
         twin._names = self._names
         return twin
 
@@ -133,29 +135,43 @@ class HeadStudent:
         n = features.shape[0]
         if targets.shape != (n, self._layout.width) or weights.shape != (n,):
             raise ValueError(f"targets {targets.shape}, weights {weights.shape} do not fit {n} rows")
-        extra = self._pseudo(targets, weights)
+        self._ready, extra = None, self._pseudo(targets, weights)
         if n == 0 and extra is None:
-            self._head = None
+            self._warm = _head.Warm()
             return
         slices, steps = self._layout.slices, self._settings.max_iter
         if self._settings.l2 is not None:
             self._penalty = Penalty(self._settings.l2)
         elif n >= CHOOSE_AFTER and n >= 1.5 * self._penalty.chosen_on:
-            chosen = _head.choose_l2(features, targets, weights, slices, extra, steps, self._seed, self._device)
-            self._penalty = Penalty(chosen, n)
+            chosen = _penalty.choose(
+                features, targets, weights, slices, extra, steps, self._seed, self._device, self._penalty.value
+            )
+            self._penalty = Penalty(chosen[0], n, chosen[1])
         rows = _head.with_rows((features, targets, weights), extra) if n else extra
         assert rows is not None
-        self._head = _head.fit(*rows, slices, self._penalty.value, steps, self._head, self._device)
+        _head.fit(*rows, slices, self._penalty.value, steps, self._warm, self._device)
 
     def predict(self, features: Any) -> Floats:
         """(n, width) float32 probabilities. Before any `fit`: what the labels' names alone say, else uniform."""
-        if self._head is None and self._settings.names:
+        if self._warm.head is None and self._settings.names:
             nothing = np.zeros((0, self._layout.width), dtype=np.float32)
             self.fit(features[:0], nothing, np.zeros(0, dtype=np.float32))
-        if self._head is None:
+        if self._warm.head is None:
             even = [np.full(len(c), 1 / len(c), dtype=np.float32) for c in self._layout.choices]
             return np.tile(np.concatenate(even), (features.shape[0], 1))
-        return self._head.predict(features, self._layout.slices)
+        return self.head().predict(features, self._layout.slices)
+
+    def head(self) -> _head.Head:
+        """The trained head, (d + 1, width), its bias last, as `predict` and a saved student use it.
+
+        Raises:
+            ValueError: it was not trained.
+        """
+        if self._warm.head is None:
+            raise ValueError("the student has learned nothing yet")
+        if self._ready is None:
+            self._ready = _head.Head(self._warm.head.weight * np.float32(self._penalty.heat))
+        return self._ready
 
     def _pseudo(self, targets: Floats, weights: Floats) -> tuple[Any, Floats, Floats] | None:
         """The labels' names as rows, each with a weight that fades as labels of that choice come."""
@@ -186,12 +202,12 @@ class HeadStudent:
             "settings": dict(vars(self._settings)),
             "seed": self._seed,
             "penalty": asdict(self._penalty),
-            "trained": self._head is not None,
+            "trained": self._warm.head is not None,
             **self._inputs.card(),
         }
         arrays = dict(self._inputs.arrays())
-        if self._head is not None:
-            arrays["head.weight"] = np.ascontiguousarray(self._head.weight)
+        if self._warm.head is not None:
+            arrays["head.weight"] = np.ascontiguousarray(self.head().weight)
         write_safe(place, card, arrays)
 
     def load(self, folder: str) -> None:
@@ -206,9 +222,14 @@ class HeadStudent:
             raise DataError(f"{folder}: the model's labels are not this task's; train anew or open it by itself")
         self._inputs.restore(card, arrays)
         self._names = None
-        self._penalty = Penalty(float(card["penalty"]["value"]), int(card["penalty"]["chosen_on"]))
+        kept = card["penalty"]
+        self._penalty = Penalty(float(kept["value"]), int(kept["chosen_on"]), float(kept.get("heat", 1.0)))
         weight = arrays.get("head.weight")
-        self._head = None if weight is None else _head.Head(np.ascontiguousarray(weight, dtype=np.float32))
+        self._ready = None
+        self._warm = _head.Warm()
+        if weight is not None:
+            self._ready = _head.Head(np.ascontiguousarray(weight, dtype=np.float32))
+            self._warm.head = _head.Head(self._ready.weight / np.float32(self._penalty.heat))
 
 
 def name_rows(layout: Layout, labels: Mapping[str, str]) -> tuple[list[str], Floats]:
