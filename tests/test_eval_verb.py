@@ -85,6 +85,15 @@ def test_rows_of_the_split_are_tested_on_and_never_asked_about(here: Path) -> No
     assert body["test"] == "split" and body["asked_about"] == 90 - 18  # a fifth of the 90 is the pilot
 
 
+def test_rows_with_several_labels_count_each_of_them(here: Path) -> None:
+    rows = [
+        row | {"label": "|".join(sorted({row["label"], "odd"})) if i % 3 else "odd"} for i, row in enumerate(mail())
+    ]
+    write("several.csv", rows)
+    body = good("eval", "several.csv", "--gold", "label", *QUICK)
+    assert body["choices"] == [["no", "yes"]] * 3 and body["students"]["tfidf"]["full"] > 0.7
+
+
 def test_noisy_answers_are_told_with_how_right_they_were(here: Path) -> None:
     done = call("eval", "mail.csv", "--gold", "label", *QUICK, "--oracle", "noisy:0.7x2", "-q")
     assert done.exit_code == 0
@@ -99,6 +108,8 @@ def test_recorded_votes_answer_and_name_items_by_id(here: Path) -> None:
     body = good("eval", *given, "--id", "id", *QUICK)
     assert body["students"]["tfidf"]["strategies"]["random"]["right_answers"] > 0.9
     assert "name the column of ids with --id" in refused(*given)
+    few = call("eval", *given, "--id", "id", *QUICK[:-4], "--labels", "90")
+    assert few.exit_code == 2 and "of them stand for a pilot: give --labels" in few.stderr
     votes[3]["label"] = "weather"
     write("votes.csv", votes)
     assert "votes.csv, row 5: the vote 'weather' is no label of the data" in refused(*given, "--id", "id")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.cli.house import Common, common, many, span
-from agent.errors import ConfigError, MissingExtra, UserError
+from agent.errors import MissingExtra, UserError
 
 if TYPE_CHECKING:
     from agent.bench import Answers, Plan, Problem
@@ -51,7 +51,7 @@ class _Wanted:
 @click.option("--gold", metavar="COLUMN", help="The column with known labels; found by its name when not given.")
 @click.option("--text", multiple=True, metavar="COLUMN", help="A column with text; give it again for more.")
 @click.option("--id", "own", metavar="COLUMN", help="A column of ids, by which recorded votes name items.")
-@click.option("--strategies", default="auto,random,margin", show_default=True, metavar="A,B", help="Ways to pick.")
+@click.option("--strategies", default="auto,random,margin", show_default=True, metavar="A,B|all", help="Ways to pick.")
 @click.option("--students", metavar="A,B", help="Who learns; the configuration's, or linear, when not given.")
 @click.option("--oracle", default="gold", show_default=True, metavar="gold|noisy:P|votes:FILE", help="Who answers.")
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), metavar="N", help="Repetitions.")
@@ -128,7 +128,7 @@ def _named(room: str, told: str) -> tuple[str, ...]:
     """
     from agent import plugins
 
-    names = [name.strip() for name in told.split(",") if name.strip()]
+    names = plugins.names(room) if told == "all" else [name.strip() for name in told.split(",") if name.strip()]
     option = "--strategies" if room == "acquire" else "--students"
     if not names or len(set(names)) < len(names):
         raise UserError(
@@ -177,6 +177,7 @@ def _standing(
     import numpy as np
 
     from agent import bench
+    from agent.cli import answerers
     from agent.cli.standings import Standing
 
     tell(0, f"{name} reads {many(len(found.items), 'row')}") if place == 0 else None
@@ -195,7 +196,11 @@ def _standing(
                 found.layout, features[~rows], found.codes[~rows], features[rows], found.codes[rows]
             )
             names = [item.name for item, test in zip(found.items, rows.tolist(), strict=True) if not test]
-            kept[fold] = problem, bench.full(problem, student), _oracle(found, wanted, problem, student, names)
+            kept[fold] = (
+                problem,
+                bench.full(problem, student),
+                answerers.who(wanted.oracle, wanted.plan, found, problem, student, names),
+            )
         problem, full, oracle = kept[fold]
         fulls.append(full)
         begun = (place * wanted.seeds + seed) * each
@@ -231,38 +236,6 @@ def _student(found: Labeled, config: Config | None, name: str, out: str) -> Stud
     root = str(config.root) if config else ""
     made: Student = module.build(settings, Context(found.task, found.layout, 0, folder, root))
     return made
-
-
-def _oracle(
-    found: Labeled, wanted: _Wanted, problem: Problem, student: Student, names: Sequence[str | None]
-) -> Callable[[int], Answers]:
-    """Who answers, by seed.
-
-    Raises:
-        ConfigError: --oracle says nothing known, or a number that makes no sense.
-    """
-    from agent import bench
-
-    sort, _, rest = wanted.oracle.partition(":")
-    if sort == "gold" and not rest:
-        answers = bench.gold(problem)
-        return lambda seed: answers
-    if sort == "noisy":
-        share, _, votes = rest.partition("x")
-        try:
-            accuracy, count = float(share), int(votes or 1)
-        except ValueError:
-            accuracy, count = 0.0, 0
-        if not 0 < accuracy < 1 or count < 1:
-            raise ConfigError(f"--oracle {wanted.oracle}: write noisy:0.85, or noisy:0.85x2 for two votes an item")
-        doubt = bench.doubts(problem, student)
-        return lambda seed: bench.noisy(problem, doubt, accuracy, count, seed)
-    if sort == "votes" and rest:
-        from agent.cli.ballots import ballots
-
-        recorded = bench.recorded(problem, ballots(rest, found, names), Path(rest).name)
-        return lambda seed: recorded
-    raise ConfigError(f"--oracle {wanted.oracle!r} is not known: write gold, noisy:0.85 or votes:FILE")
 
 
 @contextmanager

@@ -1,24 +1,62 @@
-"""Recorded votes for `tutelage eval`: a file with the columns id, label and, where there are several voters, model."""
+"""Who answers in `tutelage eval`: gold, made-up mistakes, or votes recorded in a file (columns id, label, model)."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.errors import DataError
+from agent.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from agent.bench import Answers, Plan, Problem
     from agent.cli.labeled import Labeled
-    from agent.types import Ints
+    from agent.types import Ints, Student
 
 LEAST = 20
 """Rows that must have a vote."""
 
 
-def ballots(path: str, found: Labeled, names: Sequence[str | None]) -> Ints:
+def who(
+    oracle: str, plan: Plan, found: Labeled, problem: Problem, student: Student, names: Sequence[str | None]
+) -> Callable[[int], Answers]:
+    """What is answered, by seed. names: the ids of the rows that may be asked about.
+
+    Raises:
+        ConfigError: --oracle says nothing known, or a number that makes no sense. DataError: see `_ballots`.
+    """
+    from agent import bench
+
+    sort, _, rest = oracle.partition(":")
+    if sort == "gold" and not rest:
+        answers = bench.gold(problem)
+        return lambda seed: answers
+    if sort == "noisy":
+        share, _, votes = rest.partition("x")
+        try:
+            accuracy, count = float(share), int(votes or 1)
+        except ValueError:
+            accuracy, count = 0.0, 0
+        if not 0 < accuracy < 1 or count < 1:
+            raise ConfigError(f"--oracle {oracle}: write noisy:0.85, or noisy:0.85x2 for two votes an item")
+        doubt = bench.doubts(problem, student)
+        return lambda seed: bench.noisy(problem, doubt, accuracy, count, seed)
+    if sort == "votes" and rest:
+        recorded = bench.recorded(problem, _ballots(rest, found, names), Path(rest).name)
+        heard = int(recorded.told.sum())
+        if (able := heard - min(plan.pilot, heard // 5)) < plan.labels:
+            raise DataError(
+                f"{rest} has votes for {heard:,} of {problem.n:,} rows, and {heard - able:,} of them stand for a "
+                f"pilot: give --labels {able} or less"
+            )
+        return lambda seed: recorded
+    raise ConfigError(f"--oracle {oracle!r} is not known: write gold, noisy:0.85 or votes:FILE")
+
+
+def _ballots(path: str, found: Labeled, names: Sequence[str | None]) -> Ints:
     """(voters, rows, atoms) numbers of choices, −1 where a voter has said nothing; a voter's first word counts.
 
     names: the ids of the rows wanted. Votes for other ids are passed over.
