@@ -130,20 +130,6 @@ def test_ties_at_the_last_place_have_their_chance_told() -> None:
     assert counts[0] == 1_000 and abs(counts[1:5] / 1_000 - 0.5).max() < 0.08 and not counts[5:].any()
 
 
-def test_the_random_tenth_of_auto_has_the_chance_told() -> None:
-    view = pool(SINGLE, 60, 3, labeled=30)
-    counts, chances = np.zeros(60), np.zeros(60)
-    for seed in range(200):
-        picks = auto.pick(view, 20, seed)
-        drawn = picks.rows[picks.probabilities < 1]
-        certain = set(picks.rows[picks.probabilities == 1].tolist())
-        assert len(drawn) == 2 and len(certain) == 18
-        assert np.allclose(picks.probabilities[picks.probabilities < 1], 2 / 42)
-        counts[drawn] += 1
-        chances[[row for row in range(60) if row not in certain]] += 2 / 42
-    assert (abs(counts - chances) < 5 * np.sqrt(chances) + 1).all()
-
-
 def blobs(sizes: list[int], seed: int = 0) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     rng = np.random.default_rng(seed)
     which = np.repeat(np.arange(len(sizes)), sizes)
@@ -166,14 +152,3 @@ def test_typiclust_takes_the_typical_and_leaves_the_outlier() -> None:
     points[17] += 30 * np.eye(16, dtype=np.float32)[3]
     view = PoolView(SINGLE, np.full((60, 3), 1 / 3, dtype=np.float32), points)
     assert all(17 not in typiclust.pick(view, 1, seed).rows for seed in range(10))
-
-
-def test_auto_turns_from_typical_to_doubtful_as_labels_come() -> None:
-    points, _ = blobs([300, 300])
-    p = np.tile(np.array([[0.98, 0.01, 0.01]], dtype=np.float32), (600, 1))
-    p[500:] = [0.4, 0.35, 0.25]
-    few = auto.pick(PoolView(SINGLE, p, points, points[:3]), 10, 0)
-    assert (few.probabilities == 1).all() and (few.rows < 500).any()
-    many = auto.pick(PoolView(SINGLE, p, points, points[:6]), 10, 0)
-    certain = many.rows[many.probabilities == 1]
-    assert len(certain) == 9 and (certain >= 500).all()

@@ -1,45 +1,120 @@
-"""The default: typical items first, then doubtful ones that differ, and a few at random. Knows no labels' values."""
+"""The default: doubtful items that stand for many, typical ones before the student knows anything. Knows no texts.
+
+In turn: a cold start, as long as the student knows nothing of the labels; choices nobody has seen are sought; doubt in
+clusters, away from items that are ambiguous to everybody; another strategy where what was measured says it gains more.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from agent.acquire import _cluster, _score
-from agent.types import Picks, PoolView
+from agent.acquire import _bandit, _cluster, _needs, _noise, _score
+from agent.types import Floats, Ints, Picks, PoolView
 
 LABELS_A_CHOICE = 2
-WIDE = 10
-EXPLORE = 0.1
+"""The cold start ends when there are so many labels a choice."""
+EXPECTED = 0.5
+"""The share of the answers so far that a student with knowledge must have expected to go without a cold start."""
+SOUGHT = 4
+"""One of so many picks at most goes to choices nobody has seen."""
+WIDE = 20
+"""Out of so many times the items wanted, the most doubtful, those that differ and stand for many are taken."""
+PART = 0.25
+"""The most doubtful are this share of the pool at most (but for twice the items wanted), lest a big batch is typical
+only."""
+ARMS = ("margin", "typiclust", "random")
+"""What may choose a batch, in the order they are believed in beforehand."""
 
 
 def pick(view: PoolView, n: int, seed: int) -> Picks:
-    """Until about two labels a choice: as `typiclust`. Then nine tenths by doubt in clusters, one tenth at random.
+    """n candidates; `by` says which strategy chose them, one of `ARMS`, by `_bandit.choose` of `view.history`.
 
-    By doubt: the 10·n candidates of the smallest margin are clustered and the one nearest to each centre is taken;
-    their chance is 1 given the student and the clusters. At random: from all others, each with the chance
-    taken / others. Without features doubt alone decides.
+    "typiclust", and the cold start: as that strategy. "random": a uniform draw. "margin": the most typical one of each
+    of n clusters of those with the smallest margins (WIDE · n, PART of the pool at most), each counted less where
+    answers are ambiguous (`_noise.ambiguity`) and, with `view.balance`, more where its choices are rare; and where
+    there is knowledge of the labels, for up to a quarter of n, the likeliest items of choices nobody has seen. The
+    chance is 1 given all these, but for the uniform draw. Without features doubt alone decides.
     """
     total = len(view.probabilities)
     n = min(n, total)
     if n <= 0 or n == total:
         return _score.uniform(np.arange(total), n, seed)
-    labeled = 0 if view.labeled is None else view.labeled.shape[0]
-    if view.features is not None and labeled < LABELS_A_CHOICE * view.layout.width:
-        rows = _cluster.typical(view.features, view.labeled, n, seed)
-        return Picks(rows, np.ones(len(rows), dtype=np.float32))
-    explore = min(round(EXPLORE * n), n - 1)
-    sure = _doubtful(view, n - explore, seed)
-    others = np.setdiff1d(np.arange(total), sure.rows, assume_unique=True)
-    return _score.join(sure, _score.uniform(others, explore, seed + 1))
-
-
-def _doubtful(view: PoolView, n: int, seed: int) -> Picks:
-    scores = _score.doubt(view, _score.margin)
     if view.features is None:
-        return _score.top(scores, n, seed)
-    wide = _score.top(scores, WIDE * n, seed).rows
-    rows = wide[_cluster.nearest(_cluster.dense(view.features[wide], seed), n, seed)]
-    if len(rows) < n:  # some clusters were empty: the most doubtful of the rest
-        rest = wide[~np.isin(wide, rows)]
-        rows = np.concatenate([rows, rest[: n - len(rows)]])
-    return Picks(rows.astype(np.int64), np.ones(len(rows), dtype=np.float32))
+        by = _bandit.choose(view.history, [arm for arm in ARMS if arm != "typiclust"])
+    else:
+        by = "typiclust" if cold(view) else _bandit.choose(view.history, ARMS)
+    if by == "random":
+        return replace(_score.uniform(np.arange(total), n, seed), by=by)
+    if by == "typiclust":
+        rows = _cluster.typical(view.features, view.labeled, n, seed)
+    else:
+        sought = _sought(view, n, seed)
+        rows = np.concatenate([sought, _doubtful(view, n - len(sought), sought, seed)])
+    return Picks(rows.astype(np.int64), np.ones(len(rows), dtype=np.float32), by)
+
+
+def cold(view: PoolView) -> bool:
+    """Are there fewer than LABELS_A_CHOICE labels a choice, and does the student not know the labels without them?
+
+    It does where there is knowledge of them (rows that are not uniform), as long as half of the answers were expected.
+    """
+    labeled = 0 if view.labeled is None else view.labeled.shape[0]
+    if labeled >= LABELS_A_CHOICE * view.layout.width:
+        return False
+    if view.knowledge is None or not _tells(view.knowledge[: _score.BLOCK], view):
+        return True
+    if view.targets is None or view.said is None or labeled == 0:
+        return False
+    said = np.asarray(view.said, dtype=np.float32)
+    right = [
+        said[np.arange(labeled), atom.start + view.targets[:, atom].argmax(axis=1)] == said[:, atom].max(axis=1)
+        for atom in view.layout.slices
+    ]
+    return bool(np.mean(right) < EXPECTED)
+
+
+def _tells(knowledge: Floats, view: PoolView) -> bool:
+    return any(
+        bool(np.ptp(np.asarray(knowledge[:, atom], np.float32), axis=1).max(initial=0) > 0.01)
+        for atom in view.layout.slices
+    )
+
+
+def _sought(view: PoolView, n: int, seed: int) -> Ints:
+    """The likeliest item of each of some choices that nobody has seen, n / SOUGHT of them at most."""
+    if view.knowledge is None or view.targets is None:
+        return np.zeros(0, dtype=np.int64)
+    free = np.ones(len(view.probabilities), dtype=bool)
+    rows = list[int]()
+    for column in np.random.default_rng(seed).permutation(_needs.missing(view))[: n // SOUGHT].tolist():
+        rows.append(int(np.argmax(np.where(free, _needs.likely(view, column), -1))))
+        free[rows[-1]] = False
+    return np.array(rows, dtype=np.int64)
+
+
+def _doubtful(view: PoolView, n: int, taken: Ints, seed: int) -> Ints:
+    """n rows, none of `taken`: the most typical of n clusters of the most doubtful."""
+    wide = max(2 * n, min(WIDE * n, int(PART * len(view.probabilities))))
+    rows, scores = _doubts(view, 2 * wide + len(taken), seed)
+    left = ~np.isin(rows, taken)
+    rows, scores = rows[left], scores[left] * (1 - _noise.ambiguity(view, rows[left], seed))
+    if view.features is None:
+        return _score.top(scores, n, seed, rows).rows
+    rows = _score.top(scores, wide, seed, rows).rows
+    return rows[_cluster.typical(view.features[rows], None, n, seed)]
+
+
+def _doubts(view: PoolView, n: int, seed: int) -> tuple[Ints, Floats]:
+    """The n most doubtful rows, and how doubtful each is: by margin, times how rare its choices are for balance."""
+    if not view.balance:
+        rows = _score.highest(view, _score.MARGIN, n, seed).rows
+        block = np.asarray(view.probabilities[rows], dtype=np.float32)
+        return rows, _score.of_rows(block, view.layout, _score.margin)
+    scores, counts = _score.doubt(view, _score.margin), _needs.seen(view)
+    for start in range(0, len(scores), _score.BLOCK):
+        block = np.asarray(view.probabilities[start : start + _score.BLOCK], dtype=np.float32)
+        scores[start : start + _score.BLOCK] *= _needs.rarity(block, counts, view.layout)
+    rows = _score.top(scores, n, seed).rows
+    return rows, scores[rows]

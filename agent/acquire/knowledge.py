@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.acquire import _cluster, _score
-from agent.types import Doubles, Floats, Ints, Picks, PoolView
+from agent.acquire import _cluster, _needs, _score
+from agent.types import Bools, Doubles, Ints, Picks, PoolView
 
 WIDE = 5
 """Out of so many times the items wanted of a choice, the likeliest, those that differ are taken."""
@@ -23,7 +23,7 @@ def pick(view: PoolView, n: int, seed: int) -> Picks:
     n = min(n, total)
     if n <= 0 or n == total or view.knowledge is None:
         return _score.uniform(np.arange(total), n, seed)
-    seen = np.zeros(view.layout.width) if view.targets is None else view.targets.sum(axis=0, dtype=np.float64)
+    seen = _needs.seen(view)
     free = np.ones(total, dtype=bool)
     given, rows = shares(seen, n, seed), list[Ints]()
     for column in np.lexsort((_score.shuffle_keys(np.arange(len(seen)), seed), seen)):
@@ -54,21 +54,11 @@ def shares(seen: Doubles, n: int, seed: int) -> Ints:
     return out
 
 
-def likely(view: PoolView, column: int) -> Floats:
-    """The geometric mean of what knowledge and student give to a choice, (n,), in blocks."""
-    assert view.knowledge is not None
-    out = np.empty(len(view.probabilities), dtype=np.float32)
-    for start in range(0, len(out), _score.BLOCK):
-        block = slice(start, start + _score.BLOCK)
-        both = np.asarray(view.knowledge[block, column], np.float32) * np.asarray(view.probabilities[block, column])
-        out[block] = np.sqrt(both)
-    return out
-
-
-def _of(view: PoolView, column: int, share: int, free: np.ndarray, seed: int) -> Ints:
+def _of(view: PoolView, column: int, share: int, free: Bools, seed: int) -> Ints:
     """`share` free rows of one choice."""
-    scores = np.where(free, likely(view, column), np.float32(-1))
+    scores = np.where(free, _needs.likely(view, column), np.float32(-1))
     wide = _score.top(scores, min(WIDE * share, int(free.sum())), seed).rows
+    wide = wide[: max(share, int((scores[wide] >= scores[wide[0]] / 2).sum()))]  # no more than there are of a rare one
     if view.features is None or len(wide) <= share:
         return wide[:share]
     points = _cluster.dense(view.features[wide], seed)
