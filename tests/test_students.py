@@ -327,8 +327,8 @@ def test_the_penalty_is_chosen_by_held_out_loss_and_kept_until_half_more() -> No
     clear = np.eye(2, dtype=np.float32)[(x[:, 0] > 0).astype(int)]
     noise = np.eye(2, dtype=np.float32)[rng.integers(0, 2, 200)]
     slices = (slice(0, 2),)
-    weak, strong = (_penalty.choose(x, t, ones(200), slices, None, 100, 0)[0] for t in (clear, noise))
-    assert weak < strong == max(_penalty.GRID)
+    weak, strong = (_penalty.choose(x, t, ones(200), slices, None, 100, 0) for t in (clear, noise))
+    assert weak[0] <= strong[0] == max(_penalty.GRID) and strong[1] < 0.5 < 2 < weak[1]
     student = tfidf.build(tfidf.Settings(names=False), context(MOODS))
     chosen = []
     for n in (50, 60, 89, 90):

@@ -95,7 +95,10 @@ class HeadStudent:
         self._ready: _head.Head | None = None
         self._penalty = Penalty()
         self._names: tuple[Any, Floats] | None = None
+        self._parent: HeadStudent | None = None
         self.progress: Progress | None = None
+        self.memory: dict[str, Any] = {}
+        """What `teach` keeps from turn to turn: twins, among other things."""
 
     @property
     def name(self) -> str:
@@ -112,12 +115,13 @@ class HeadStudent:
         return dict(self._labels)
 
     def fresh(self) -> HeadStudent:
-        """An untrained twin that shares inputs, caches and the chosen penalty: for cross-fitting."""
+        """An untrained twin that shares inputs, caches and, once it is chosen, the penalty: for cross-fitting."""
         twin = HeadStudent(
             self._name, self._inputs, self._layout, self._labels, self._settings, self._seed, self._device
         )
         twin._penalty = replace(self._penalty)
         twin._names = self._names
+        twin._parent = self
         return twin
 
     def features(self, items: Sequence[Item]) -> Any:
@@ -140,8 +144,11 @@ class HeadStudent:
             self._warm = _head.Warm()
             return
         slices, steps = self._layout.slices, self._settings.max_iter
+        parent = self._parent
         if self._settings.l2 is not None:
             self._penalty = Penalty(self._settings.l2)
+        elif parent is not None and parent._penalty.chosen_on:
+            self._penalty, self._warm.bend = replace(parent._penalty), parent._warm.bend or self._warm.bend
         elif n >= CHOOSE_AFTER and n >= 1.5 * self._penalty.chosen_on:
             chosen = _penalty.choose(
                 features, targets, weights, slices, extra, steps, self._seed, self._device, self._penalty.value

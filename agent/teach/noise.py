@@ -1,0 +1,185 @@
+"""Ways to take answers that may be wrong, and the choice among them by what people said. Knows arrays only.
+
+A way turns soft targets and weights into others. None is best everywhere: removal helps where labels are few and hurts
+where they are many. So each is tried on held-out items that people answered, and the default is left only where
+another is better by more than chance explains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.types import Bools, Floats, Layout
+
+DEFAULT = "sure"
+JUDGES = 40
+"""People's answers from which on they may choose."""
+BEYOND = 1.5
+"""By how many standard errors of the paired difference another way must beat the default."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A lesson and what twins that were not taught a row say of it.
+
+    targets, said: (m, width). weights: (m,), people's above those of machines. spoken: (m,) rows of people's words.
+    """
+
+    targets: Floats
+    weights: Floats
+    spoken: Bools
+    said: Floats
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A way, and how many rows and people's answers it was chosen on. gain: of the mean log-loss; error: of that."""
+
+    way: str
+    rows: int
+    people: int
+    gain: float = 0.0
+    error: float = 0.0
+
+    def stale(self, evidence: Evidence) -> bool:
+        """Whether half as much again was said since, by people or by all."""
+        people, rows = int(evidence.spoken.sum()), len(evidence.targets)
+        return people >= max(1.5 * self.people, JUDGES) or (people >= JUDGES and rows >= 1.5 * self.rows)
+
+
+Way = Callable[[Evidence], tuple[Floats, Floats]]
+
+
+def sure(evidence: Evidence) -> tuple[Floats, Floats]:
+    """As the lesson has it: soft targets, weighted by how sure the machines are."""
+    return evidence.targets, evidence.weights
+
+
+def even(evidence: Evidence) -> tuple[Floats, Floats]:
+    """Soft targets, every machine's row of weight 1."""
+    return evidence.targets, np.where(evidence.spoken, evidence.weights, np.float32(1))
+
+
+def hard(evidence: Evidence) -> tuple[Floats, Floats]:
+    """The likeliest choice as if it were certain, weighted by how sure the machines are."""
+    out = np.zeros_like(evidence.targets)
+    rows = np.arange(len(out))
+    for s in evidence.layout.slices:
+        known = evidence.targets[:, s].sum(axis=1) > 0
+        out[rows, s.start + evidence.targets[:, s].argmax(axis=1)] = known
+    return out, evidence.weights
+
+
+def sharp(evidence: Evidence) -> tuple[Floats, Floats]:
+    """Targets squared and normalised: half way to `hard`."""
+    return _normalised(evidence.targets**2, evidence.targets, evidence.layout), evidence.weights
+
+
+def light(evidence: Evidence) -> tuple[Floats, Floats]:
+    """Machines' rows at a quarter of their weight: people are heard over them."""
+    return evidence.targets, np.where(evidence.spoken, evidence.weights, evidence.weights / 4).astype(np.float32)
+
+
+def mixed(evidence: Evidence) -> tuple[Floats, Floats]:
+    """Machines' targets mixed with a third of what twins say of the row (soft bootstrapping, Reed et al. 2014)."""
+    both = (2 * evidence.targets + evidence.said) / np.float32(3)
+    both = _normalised(both, evidence.targets, evidence.layout)
+    return np.where(evidence.spoken[:, None], evidence.targets, both).astype(np.float32), evidence.weights
+
+
+def confident(evidence: Evidence) -> tuple[Floats, Floats]:
+    """Machines' rows that twins place confidently at another choice weigh a tenth.
+
+    Confident learning (Northcutt, Jiang & Chuang 2021, section 3.1): a row belongs to the likeliest of the choices
+    whose probability is above its own mean over the rows labeled with it; off the diagonal, the label is doubted.
+    """
+    doubted = np.zeros(len(evidence.targets), dtype=bool)
+    for s in evidence.layout.slices:
+        given, said = evidence.targets[:, s].argmax(axis=1), evidence.said[:, s]
+        known = evidence.targets[:, s].sum(axis=1) > 0
+        bar = np.array(
+            [
+                said[known & (given == c), c].mean() if (known & (given == c)).any() else 1.0
+                for c in range(said.shape[1])
+            ]
+        )
+        above = np.where(said >= bar, said, -1)
+        doubted |= known & (above.max(axis=1) > 0) & (above.argmax(axis=1) != given)
+    return evidence.targets, _less(evidence, doubted & ~evidence.spoken)
+
+
+def small_loss(evidence: Evidence) -> tuple[Floats, Floats]:
+    """The machines' rows of greatest held-out loss, as many as they are likely to have wrong, weigh a tenth.
+
+    Small-loss selection (Han et al. 2018, "Co-teaching"), with the share to forget read from the targets themselves.
+    """
+    wrong = np.zeros(len(evidence.targets))
+    loss = np.zeros(len(evidence.targets))
+    for s in evidence.layout.slices:
+        known = evidence.targets[:, s].sum(axis=1) > 0
+        wrong = np.maximum(wrong, np.where(known, 1 - evidence.targets[:, s].max(axis=1), 0))
+        loss -= (evidence.targets[:, s] * np.log(np.maximum(evidence.said[:, s], 1e-9))).sum(axis=1)
+    machine = np.flatnonzero(~evidence.spoken)
+    count = int(wrong[machine].sum())
+    doubted = np.zeros(len(loss), dtype=bool)
+    doubted[machine[np.argsort(-loss[machine], kind="stable")[:count]]] = True
+    return evidence.targets, _less(evidence, doubted)
+
+
+WAYS: Mapping[str, Way] = {
+    "sure": sure,
+    "even": even,
+    "hard": hard,
+    "sharp": sharp,
+    "light": light,
+    "mixed": mixed,
+    "confident": confident,
+    "small loss": small_loss,
+}
+
+
+def choose(evidence: Evidence, again: Callable[[Floats, Floats], Floats]) -> Chosen:
+    """The way whose students lose least, in log-loss on people's words that they were not taught.
+
+    The default, where people said fewer than `JUDGES` words or no other is ahead by `BEYOND` standard errors. People's
+    words must be of items that were not chosen for how sure anybody was of them, else the choice is for such items.
+
+    Args:
+        again: what twins say of held-out rows, (m, width), when taught these targets and weights.
+    """
+    judged, people = evidence.spoken, int(evidence.spoken.sum())
+    if people < JUDGES or judged.all():
+        return Chosen(DEFAULT, len(judged), people)
+    usual = _lost(evidence, evidence.said)
+    best = Chosen(DEFAULT, len(judged), people)
+    for name, way in WAYS.items():
+        if name == DEFAULT:
+            continue
+        ahead = usual - _lost(evidence, again(*way(evidence)))
+        gain, error = float(ahead.mean()), float(ahead.std(ddof=1) / len(ahead) ** 0.5)
+        if gain > max(BEYOND * error, best.gain):
+            best = Chosen(name, len(judged), people, gain, error)
+    return best
+
+
+def _lost(evidence: Evidence, said: Floats) -> Floats:
+    """Log-loss on each row of people's words, summed over atoms."""
+    p = np.log(np.maximum(said[evidence.spoken], 1e-6))
+    return np.asarray(-(evidence.targets[evidence.spoken] * p).sum(axis=1))
+
+
+def _less(evidence: Evidence, doubted: Bools) -> Floats:
+    return np.where(doubted, evidence.weights / 10, evidence.weights).astype(np.float32)
+
+
+def _normalised(values: Floats, like: Floats, layout: Layout) -> Floats:
+    """Each atom's columns with the sum that they have in `like`."""
+    out = np.zeros_like(like)
+    for s in layout.slices:
+        total = np.maximum(values[:, s].sum(axis=1, keepdims=True), 1e-12)
+        out[:, s] = values[:, s] / total * like[:, s].sum(axis=1, keepdims=True)
+    return out
