@@ -25,7 +25,7 @@ STUDENT = ("_d", "_h", "_p", "_r", "_s", "_w", "linear")
 
 def seal(strategy: str, *settings: object) -> str:
     """16 hex digits of all that a row of curves depends on but the data."""
-    files = [ROOT / "agent" / "teach.py", *sorted((ROOT / "agent" / "bench").glob("*.py"))]
+    files = [*sorted((ROOT / "agent" / "teach").glob("*.py")), *sorted((ROOT / "agent" / "bench").glob("*.py"))]
     files += [f for f in sorted((ROOT / "agent" / "students").glob("*.py")) if f.name.startswith(STUDENT)]
     files += _needs(ROOT / "agent" / "acquire" / f"{strategy}.py")
     made = hashlib.sha256(repr(settings).encode())

@@ -168,25 +168,22 @@ class _Run:
         )
 
     def _lesson(self) -> teach.Lesson:
-        """What is settled, in the order of the pool."""
-        asked = np.zeros(self.problem.n, bool)
-        asked[self.rows] = True
-        nobody = np.zeros(self.problem.n, bool)
-        return teach.lesson(self.targets, asked, self.targets, nobody, self.problem.layout)
+        """What is settled, in the order it was asked: row i of the lesson stays item i, and so does its fold."""
+        targets, all_of_them = self.targets[self.rows], np.ones(len(self.rows), bool)
+        return teach.lesson(targets, all_of_them, targets, ~all_of_them, self.problem.layout)
 
     def _said(self) -> Floats:
-        """What twins that were not taught them say of the rows asked about, in the order they were asked."""
-        lesson, m = self._lesson(), len(self.rows)
-        own = teach.Lesson(np.arange(m), lesson.targets, lesson.weights)
-        said = teach.teach(self.student, self.problem.pool[lesson.rows], own, m, self.plan.folds, self.seed)
-        return np.asarray(said[np.searchsorted(lesson.rows, self.rows)])
+        """What twins that were not taught them say of the rows asked about."""
+        lesson = self._lesson()
+        features = self.problem.pool[self.rows]
+        return teach.teach(self.student, features, lesson, len(self.rows), self.plan.folds, self.seed)
 
     def _learn(self, picks: Picks, rows: Ints) -> None:
         self.open[rows] = False
         self.rows = np.concatenate([self.rows, rows])
         lesson = self._lesson()
         before = self._loss()
-        self.student.fit(self.problem.pool[lesson.rows], lesson.targets, lesson.weights)
+        self.student.fit(self.problem.pool[self.rows], lesson.targets, lesson.weights)
         self.says = self.student.predict(self.problem.pool)
         after = self._loss()
         by = picks.by or self.name
