@@ -84,7 +84,7 @@ def predict(
         raise UserError(f"--keep {taken[0]}: the output has a column of that name already; rename it in {file}")
     saved = serve.Saved(folder)
     _told_of_teachers(common, folder)
-    strangest = watch(saved, 50 if review else 0) if drift or review else None
+    strangest = watch(saved, 50 if review else 0, file == "-") if drift or review else None
     where = file != "-" and (Path(file).is_dir() or glob.has_magic(file))
     way = Way(saved, saved.bar(abstain), proba, where, strangest)
     source = data.Source(file, text=columns, id=own, unique=False, given=True, keep=keep)

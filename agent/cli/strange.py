@@ -10,12 +10,12 @@ from agent.errors import DataError
 
 if TYPE_CHECKING:
     from agent.data import Entry
-    from agent.drift import Monitor
+    from agent.drift import Monitor, Scored
     from agent.serve import Labeled, Saved
 
 
-def watch(saved: Saved, most: int) -> Strangest:
-    """A monitor of new rows that keeps the `most` strangest.
+def watch(saved: Saved, most: int, in_time: bool) -> Strangest:
+    """A monitor of new rows that keeps the `most` strangest. in_time: they come as they arise, as from a pipe.
 
     Raises:
         DataError: the model carries no sample of its pool.
@@ -28,21 +28,30 @@ def watch(saved: Saved, most: int) -> Strangest:
             f"{saved.folder} carries no {drift.FILE}, so new rows cannot be held against its pool: run and export the "
             "model again"
         )
-    return Strangest(drift.Monitor(found, saved.layout), most)
+    return Strangest(drift.Monitor(found, saved.layout), most, in_time)
 
 
 class Strangest:
-    """The monitor, and the rows that lie farthest out or leave most doubt, each text once."""
+    """The monitor, and the rows that lie farthest out or leave most doubt, each text once.
 
-    def __init__(self, monitor: Monitor, most: int) -> None:
-        self._monitor, self._most = monitor, most
+    Rows of a file may be sorted, by label say, which is no drift: what is watched of them (some 20 bytes a row) is kept
+    until the end and taken in a random order.
+    """
+
+    def __init__(self, monitor: Monitor, most: int, in_time: bool) -> None:
+        self._monitor, self._most, self._in_time = monitor, most, in_time
+        self._later: list[Scored] = []
         self._heap: list[tuple[float, float, int, dict[str, Any]]] = []
         self._texts: set[str] = set()
         self._count = 0
 
     def hear(self, entries: Sequence[Entry], labeled: Labeled) -> None:
         """Rows in the order in which they came."""
-        strange = self._monitor.hear(labeled.features, labeled.said)
+        strange, scored = self._monitor.weigh(labeled.features, labeled.said)
+        if self._in_time:
+            self._monitor.take(scored)
+        else:
+            self._later.append(scored)
         if not self._most:
             return
         far, doubtful, sure = strange.far.tolist(), strange.doubtful.tolist(), labeled.sure.tolist()
@@ -73,14 +82,26 @@ class Strangest:
 
     @property
     def found(self) -> dict[str, Any]:
-        """What the monitor found."""
+        """What the monitor found, when all rows are heard."""
+        if self._later:
+            import numpy as np
+
+            from agent.drift import Scored
+
+            distance = np.concatenate([part.distance for part in self._later])
+            doubt = np.concatenate([part.doubt for part in self._later])
+            labels = np.concatenate([part.labels for part in self._later])
+            order = np.random.default_rng(len(distance)).permutation(len(distance))
+            self._later = []
+            for rows in np.array_split(order, 1 + len(order) // 10_000):
+                self._monitor.take(Scored(distance[rows], doubt[rows], labels[rows]))
         return self._monitor.found()
 
     def words(self, file: str) -> str:
         """The same in words, and what to do about it."""
         from agent import drift
 
-        text = drift.words(self.found)
+        text = drift.words(self.found, not self._in_time)
         if self.found["alarm"] and not self._most:
             text += f": tutelage predict {file} --review FILE writes the 50 strangest"
         return text

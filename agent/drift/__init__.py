@@ -20,7 +20,7 @@ new rows seem more doubtful than the pool; and a shift of labels or language is 
 people can tell.
 """
 
-from agent.drift.monitor import ALPHA, Monitor, Strange, words
+from agent.drift.monitor import ALPHA, Monitor, Scored, Strange, words
 from agent.drift.reference import FILE, Reference, read, reference, write
 
-__all__ = ["ALPHA", "FILE", "Monitor", "Reference", "Strange", "read", "reference", "words", "write"]
+__all__ = ["ALPHA", "FILE", "Monitor", "Reference", "Scored", "Strange", "read", "reference", "words", "write"]

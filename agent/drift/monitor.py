@@ -28,6 +28,15 @@ class Strange:
     doubtful: Floats
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What is watched of n rows. distance, doubt: (n,). labels: (n, atoms) columns of the likeliest choices."""
+
+    distance: Floats
+    doubt: Floats
+    labels: Ints
+
+
 class Monitor:
     """Hears new rows and keeps the evidence that they are not like the pool's. One thread at a time.
 
@@ -61,24 +70,36 @@ class Monitor:
         Raises:
             Damaged: the reference belongs to another model.
         """
+        strange, scored = self.weigh(features, said)
+        self.take(scored)
+        return strange
+
+    def weigh(self, features: Any, said: Floats) -> tuple[Strange, Scored]:
+        """How strange rows are, and what `take` needs of them; nothing is taken in yet. Raises as `hear`."""
         if features.shape[1] != self.reference.anchors.shape[1]:
             d = self.reference.anchors.shape[1]
             raise Damaged(f"{FILE} belongs to another model (rows of {d} numbers, not {features.shape[1]})")
         distance, doubt = scores.distance(features, self.reference.anchors), scores.doubt(said, self.layout)
-        hits = scores.hits(said, self.layout)
-        bins = np.stack([scores.near_bins(distance), scores.doubt_bins(doubt)])
+        scored = Scored(distance, doubt, scores.labels(said, self.layout))
+        far, doubtful = scores.share_above(self._sorted[0], distance), scores.share_above(self._sorted[1], doubt)
+        return Strange(far, doubtful), scored
+
+    def take(self, scored: Scored) -> None:
+        """Bet on rows in this order. Rows without an order of their own (a file, sorted who knows how) are shuffled
+        before: then the bets are on the file as a whole."""
+        bins = np.stack([scores.near_bins(scored.distance), scores.doubt_bins(scored.doubt)])
+        hits = scores.hits(scored.labels, self.layout)
         start = 0
-        while start < len(distance):
+        while start < len(hits):
             if self.rows % BLOCK == 0:
                 self._blocks += 1
                 share = 1 / np.log2(self._blocks + 1) - 1 / np.log2(self._blocks + 2)
                 self._bets += share * self._shares / self._bets.shape[1]
-            end = min(len(distance), start + BLOCK - self.rows % BLOCK)
+            end = min(len(hits), start + BLOCK - self.rows % BLOCK)
             self._bet(bins[:, start:end], hits[start:end])
             start = end
-        self.far += float(distance.sum(dtype=np.float64))
-        self.doubted += float(doubt.sum(dtype=np.float64))
-        return Strange(scores.share_above(self._sorted[0], distance), scores.share_above(self._sorted[1], doubt))
+        self.far += float(scored.distance.sum(dtype=np.float64))
+        self.doubted += float(scored.doubt.sum(dtype=np.float64))
 
     def _bet(self, bins: Ints, hits: Ints) -> None:
         """Up to 64 rows: the p-value of each in each channel, then the bets."""
@@ -156,8 +177,8 @@ class Monitor:
         }
 
 
-def words(found: Mapping[str, Any]) -> str:
-    """What `Monitor.found` found, in a sentence or two."""
+def words(found: Mapping[str, Any], shuffled: bool = False) -> str:
+    """What `Monitor.found` found, in a sentence or two. shuffled: the rows were taken in a random order."""
     p, rows, one = found["p"], found["rows"], found["label"]
     far = f"distance {found['distance']:.3f}, of the pool {found['distance_of_pool']:.3f}"
     doubt = f"expected error {found['doubt']:.3f}, of the pool {found['doubt_of_pool']:.3f}"
@@ -169,4 +190,5 @@ def words(found: Mapping[str, Any]) -> str:
         "labels": f"get other labels than chance allows ({one['label']!r}: {100 * one['share']:.1f} %, of the pool "
         f"{100 * one['share_of_pool']:.1f} %",
     }[found["because"]]
-    return f"drift: new rows {what}; p {p:.2g}, seen at row {found['alarm_at']:,}); label some of them and train anew"
+    where = f"{found['alarm_at']:,} rows show it" if shuffled else f"seen at row {found['alarm_at']:,}"
+    return f"drift: new rows {what}; p {p:.2g}, {where}); label some of them and train anew"

@@ -47,9 +47,8 @@ def reference(features: Any, said: Floats, layout: Layout, seed: int = 0) -> Ref
     near, ranked = np.sort(drawn[:anchors]), np.sort(drawn[anchors:])
     kept = scores.unit(features[near])
     sure = np.asarray(said[ranked], dtype=np.float32)
-    return Reference(
-        kept, scores.distance(features[ranked], kept), scores.doubt(sure, layout), scores.hits(sure, layout).sum(axis=0)
-    )
+    counts = scores.hits(scores.labels(sure, layout), layout).sum(axis=0)
+    return Reference(kept, scores.distance(features[ranked], kept), scores.doubt(sure, layout), counts)
 
 
 def write(reference: Reference, folder: str | Path) -> Path:

@@ -55,11 +55,15 @@ def doubt(said: Floats, layout: Layout) -> Floats:
     return 1 - sure
 
 
-def hits(said: Floats, layout: Layout) -> Ints:
-    """(n, width) 1 at the likeliest choice of each atom."""
-    out = np.zeros((len(said), layout.width), dtype=np.int64)
-    for s in layout.slices:
-        out[np.arange(len(said)), s.start + np.argmax(said[:, s], axis=1)] = 1
+def labels(said: Floats, layout: Layout) -> Ints:
+    """(n, atoms) the column of the likeliest choice of each atom."""
+    return np.stack([s.start + np.argmax(said[:, s], axis=1) for s in layout.slices], axis=1).astype(np.int64)
+
+
+def hits(labels: Ints, layout: Layout) -> Ints:
+    """(n, width) 1 at the labels, (n, atoms)."""
+    out = np.zeros((len(labels), layout.width), dtype=np.int64)
+    np.put_along_axis(out, labels, 1, axis=1)
     return out
 
 
