@@ -11,14 +11,15 @@ import json
 from typing import Any, cast
 
 from agent import plugins
-from agent.config.models import Config, ExampleConfig, Goal, PoolConfig, Privacy, Run, Rung, TaskConfig
+from agent.config.models import Config, ExampleConfig, Goal, KnownConfig, PoolConfig, Privacy, Run, Rung, TaskConfig
 from agent.config.read import load, parse
-from agent.types import Example, Kind, Layout, Task
+from agent.types import Example, Kind, Known, Layout, Task
 
 __all__ = [
     "Config",
     "ExampleConfig",
     "Goal",
+    "KnownConfig",
     "PoolConfig",
     "Privacy",
     "Run",
@@ -26,6 +27,7 @@ __all__ = [
     "TaskConfig",
     "fingerprint",
     "kind",
+    "knowledge",
     "layout",
     "load",
     "parse",
@@ -40,6 +42,11 @@ def the_task(config: Config) -> Task:
         Example(e.text, e.label[0] if task.kind == "single" else tuple(sorted(e.label))) for e in task.examples
     )
     return Task(task.name, task.kind, dict(task.labels), task.question, task.guidelines, examples)
+
+
+def knowledge(config: Config) -> dict[str, Known]:
+    """What the user knows of the labels, by label."""
+    return {label: Known(known.keywords, known.examples) for label, known in config.knowledge.items()}
 
 
 def kind(config: Config) -> Kind:
@@ -69,6 +76,8 @@ def fingerprint(config: Config) -> str:
     }
     if config.privacy.mask:
         tree["privacy"] = config.privacy.model_dump(mode="json", exclude={"egress"})
+    if config.knowledge:
+        tree["knowledge"] = {label: known.model_dump(mode="json") for label, known in config.knowledge.items()}
     text = json.dumps(tree, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -81,6 +81,17 @@ class TaskConfig(Strict):
         return labels
 
 
+Words = Annotated[str, Field(min_length=1, pattern=r"\S")]
+
+
+class KnownConfig(Strict):
+    """`[knowledge.LABEL]`: `keywords` that speak for a label, `examples` of texts that bear it. They teach the student
+    and are shown to nobody."""
+
+    keywords: tuple[Words, ...] = ()
+    examples: tuple[Words, ...] = ()
+
+
 class PoolConfig(Strict):
     """`[pool]`: where the items are. `text`: one column or more, none for "find it"; `gold`: known labels, if any."""
 
@@ -271,6 +282,7 @@ class Config(Strict):
     rung: tuple[Rung, ...]
     run: Run = Run()
     privacy: Privacy = Privacy()
+    knowledge: dict[str, KnownConfig] = {}
     root: Path = Path()
 
     @property

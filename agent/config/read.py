@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from agent import plugins, shortlist
-from agent.config import rungs
+from agent.config import knowledge, rungs
 from agent.config.models import Config, Goal, PoolConfig, Privacy, Run, Rung, TaskConfig
 from agent.config.words import Complaints, dotted, nearest, shown
 from agent.errors import ConfigError, PluginError
@@ -69,8 +69,8 @@ def parse(text: str, file: str, root: Path, overrides: Sequence[str] = ()) -> Co
     _secrets(raw, complaints)
     sections = {name: _section(name, model, raw, complaints) for name, model in _SECTIONS.items()}
     for key in raw:
-        if key not in _SECTIONS and key != "rung":
-            complaints.unknown([key], raw[key], [*_SECTIONS, "rung"])
+        if key not in _SECTIONS and key not in ("rung", "knowledge"):
+            complaints.unknown([key], raw[key], [*_SECTIONS, "knowledge", "rung"])
     ladder = _ladder(tables, complaints)
     complaints.settle()
     task, pool, goal, run, privacy = (sections[name] for name in _SECTIONS)
@@ -79,15 +79,18 @@ def parse(text: str, file: str, root: Path, overrides: Sequence[str] = ()) -> Co
     _labels(task, complaints)
     _classes(goal, task, complaints)
     _none_of_these(task, ladder, complaints)
+    known = knowledge.read(raw.get("knowledge", {}), task.labels, complaints)
     _run(run, complaints)
     task = _guidelines(task, root, complaints)
     complaints.settle()
-    return Config(task=task, pool=pool, goal=goal, rung=tuple(ladder), run=run, privacy=privacy, root=root)
+    return Config(
+        task=task, pool=pool, goal=goal, rung=tuple(ladder), run=run, privacy=privacy, knowledge=known, root=root
+    )
 
 
 def _shape(raw: dict[str, Any], complaints: Complaints) -> None:
     """The file's outline must hold before anything inside can be looked at."""
-    for name in _SECTIONS:
+    for name in (*_SECTIONS, "knowledge"):
         if not isinstance(raw.get(name, {}), dict):
             complaints.add([name], f"{name} must be a table: write [{name}] with single brackets")
     tables = raw.get("rung", [])

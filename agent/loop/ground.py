@@ -259,7 +259,8 @@ def _apart(machines: list[Machine]) -> list[Machine]:
 
 
 def context(config: Config, task: Task, layout: Layout) -> Context:
-    return Context(task, layout, config.run.seed, str(config.folder / "cache"), str(config.root))
+    known = settings.knowledge(config)
+    return Context(task, layout, config.run.seed, str(config.folder / "cache"), str(config.root), known)
 
 
 def _student(config: Config, task: Task, layout: Layout) -> Student | None:

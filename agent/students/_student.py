@@ -1,14 +1,11 @@
 """A student made of inputs (texts to rows) and a linear head. Knows not how the inputs are made.
 
 Shared by `linear` and `tfidf`. A student answers before it has seen a label: the names and descriptions of the labels
-are items of their own (`names`), whose weight fades as real labels come.
+(`names`), and keywords and examples that the user gives, are items of their own, whose weight fades as labels come.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,17 +13,22 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from agent.errors import ConfigError, Damaged, DataError, MissingExtra
-from agent.students import _head, _penalty
-from agent.types import Floats, Item, Layout
+from agent.errors import ConfigError, DataError
+from agent.students import _head, _members, _penalty, _pseudo
+from agent.students._pseudo import NAME_HALF as NAME_HALF
+from agent.students._pseudo import NAME_WEIGHT as NAME_WEIGHT
+from agent.students._pseudo import name_rows as name_rows
+from agent.students._pseudo import spoken as spoken
+from agent.students._saved import CARD as CARD
+from agent.students._saved import FORMAT as FORMAT
+from agent.students._saved import HEAD as HEAD
+from agent.students._saved import layout_of as layout_of
+from agent.students._saved import read_safe as read_safe
+from agent.students._saved import write_safe as write_safe
+from agent.types import Floats, Item, Known, Layout
 
-HEAD, CARD = "head.safetensors", "student.json"
-FORMAT = 1
 DEFAULT_L2 = 0.05
 CHOOSE_AFTER = 60
-NAME_WEIGHT, NAME_HALF = 4.0, 5.0
-"""A label's name counts as 4 examples, as 2 once 5 examples of it are known, and so on: 4 / (1 + n / 5)."""
-
 Progress = Callable[[int, int], None]
 
 
@@ -83,8 +85,10 @@ class HeadStudent:
         settings: Learning,
         seed: int = 0,
         device: str = "auto",
+        knowledge: Mapping[str, Known] | None = None,
     ) -> None:
         self._name = name
+        self._knowledge = dict(knowledge or {})
         self._inputs = inputs
         self._layout = layout
         self._labels = dict(labels)
@@ -94,7 +98,8 @@ class HeadStudent:
         self._warm = _head.Warm()
         self._ready: _head.Head | None = None
         self._penalty = Penalty()
-        self._names: tuple[Any, Floats] | None = None
+        self._known: tuple[Any, _pseudo.Pseudo] | None = None
+        self._lesson: _members.Taught | None = None
         self._parent: HeadStudent | None = None
         self.progress: Progress | None = None
         self.memory: dict[str, Any] = {}
@@ -117,10 +122,17 @@ class HeadStudent:
     def fresh(self) -> HeadStudent:
         """An untrained twin that shares inputs, caches and, once it is chosen, the penalty: for cross-fitting."""
         twin = HeadStudent(
-            self._name, self._inputs, self._layout, self._labels, self._settings, self._seed, self._device
+            self._name,
+            self._inputs,
+            self._layout,
+            self._labels,
+            self._settings,
+            self._seed,
+            self._device,
+            self._knowledge,
         )
         twin._penalty = replace(self._penalty)
-        twin._names = self._names
+        twin._known = self._known
         twin._parent = self
         return twin
 
@@ -156,11 +168,12 @@ class HeadStudent:
             self._penalty = Penalty(chosen[0], n, chosen[1])
         rows = _head.with_rows((features, targets, weights), extra) if n else extra
         assert rows is not None
+        self._lesson = _members.Taught(*rows, self._penalty.value)
         _head.fit(*rows, slices, self._penalty.value, steps, self._warm, self._device)
 
     def predict(self, features: Any) -> Floats:
         """(n, width) float32 probabilities. Before any `fit`: what the labels' names alone say, else uniform."""
-        if self._warm.head is None and self._settings.names:
+        if self._warm.head is None:
             nothing = np.zeros((0, self._layout.width), dtype=np.float32)
             self.fit(features[:0], nothing, np.zeros(0, dtype=np.float32))
         if self._warm.head is None:
@@ -180,19 +193,32 @@ class HeadStudent:
             self._ready = _head.Head(self._warm.head.weight * np.float32(self._penalty.heat))
         return self._ready
 
+    def known(self, features: Any) -> Floats:
+        """What names, descriptions, keywords and examples of the labels alone say, (n, width); uniform if nothing."""
+        return self.fresh().predict(features)
+
+    def members(self, features: Any, count: int, seed: int) -> list[Floats]:
+        """What `count` heads like this one say, each (n, width): taught rows drawn anew, some inputs put out.
+
+        Each fit starts from this head, so it takes a few steps. Before any `fit` only inputs are put out.
+        """
+        self.predict(features[:0])
+        if self._warm.head is None:
+            return [self.predict(features) for _ in range(count)]
+        heads = _members.heads(self._warm, self._lesson, self._layout.slices, count, seed, self._device)
+        heat = np.float32(self._penalty.heat)
+        return [_head.Head(head.weight * heat).predict(features, self._layout.slices) for head in heads]
+
     def _pseudo(self, targets: Floats, weights: Floats) -> tuple[Any, Floats, Floats] | None:
-        """The labels' names as rows, each with a weight that fades as labels of that choice come."""
-        if not self._settings.names:
-            return None
-        if self._names is None:
-            texts, aims = name_rows(self._layout, self._labels)
-            self._names = (self._inputs.rows(texts) if texts else None, aims)
-        rows, aims = self._names
+        """What is known of the labels as rows, each with a weight that fades as labels of that choice come."""
+        if self._known is None:
+            found = _pseudo.pseudo(self._layout, self._labels, self._knowledge, self._settings.names)
+            self._known = (self._inputs.rows(found.texts) if found.texts else None, found)
+        rows, found = self._known
         if rows is None:
             return None
-        seen = (weights[:, None] * targets).sum(axis=0) if len(targets) else np.zeros(self._layout.width)
-        own = np.array([seen[aim > 0].min() for aim in aims])
-        return rows, aims, (NAME_WEIGHT / (1 + own / NAME_HALF)).astype(np.float32)
+        seen = (weights[:, None] * targets).sum(axis=0) if len(targets) else np.zeros(self._layout.width, np.float32)
+        return rows, found.aims, found.weights(seen)
 
     def save(self, folder: str) -> None:
         """Write `head.safetensors` and then `student.json`; each takes the old one's place at once.
@@ -228,7 +254,7 @@ class HeadStudent:
         if layout_of(card) != self._layout:
             raise DataError(f"{folder}: the model's labels are not this task's; train anew or open it by itself")
         self._inputs.restore(card, arrays)
-        self._names = None
+        self._known = None
         kept = card["penalty"]
         self._penalty = Penalty(float(kept["value"]), int(kept["chosen_on"]), float(kept.get("heat", 1.0)))
         weight = arrays.get("head.weight")
@@ -237,77 +263,3 @@ class HeadStudent:
         if weight is not None:
             self._ready = _head.Head(np.ascontiguousarray(weight, dtype=np.float32))
             self._warm.head = _head.Head(self._ready.weight / np.float32(self._penalty.heat))
-
-
-def name_rows(layout: Layout, labels: Mapping[str, str]) -> tuple[list[str], Floats]:
-    """Texts of the labels' names and descriptions, and the targets of each, (texts, width).
-
-    An atom of the choices ("no", "yes") is a label by itself: its text means yes to it and nothing to the others.
-    Otherwise each choice that is a label has a text.
-    """
-    texts: list[str] = []
-    aims: list[Floats] = []
-    for atom, choices, columns in zip(layout.atoms, layout.choices, layout.slices, strict=True):
-        binary = choices == ("no", "yes") and atom in labels
-        for place, choice in enumerate(choices):
-            name = atom if binary else choice
-            if name not in labels or (binary and choice == "no"):
-                continue
-            aim = np.zeros(layout.width, dtype=np.float32)
-            aim[columns.start + place] = 1
-            texts.append(spoken(name, labels[name]))
-            aims.append(aim)
-    return texts, np.stack(aims) if aims else np.zeros((0, layout.width), dtype=np.float32)
-
-
-def spoken(name: str, description: str) -> str:
-    """A label as words: `card_not_working` -> "card not working: the description"."""
-    words = " ".join(re.sub(r"(?<=[a-z])(?=[A-Z])|[_/\-]+", " ", name).split())
-    return f"{words}: {description}" if description else words
-
-
-def layout_of(card: Mapping[str, Any]) -> Layout:
-    """The layout a saved student was trained for."""
-    found = card["layout"]
-    return Layout(tuple(found["atoms"]), tuple(tuple(choices) for choices in found["choices"]))
-
-
-def write_safe(folder: Path, card: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-    """Weights first, the card last; a kill between the two leaves an older card, and the header's is believed."""
-    try:
-        from safetensors.numpy import save
-    except ImportError as error:
-        raise MissingExtra("safetensors", "local", "saving a student") from error
-
-    text = json.dumps(card, ensure_ascii=False, indent=1)
-    for name, data in ((HEAD, save(dict(arrays), metadata={"card": text})), (CARD, text.encode())):
-        draft = folder / f"{name}.{os.getpid()}.tmp"
-        try:
-            with draft.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, folder / name)
-        finally:
-            draft.unlink(missing_ok=True)
-
-
-def read_safe(folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(card, arrays) of a saved student."""
-    place = Path(folder)
-    if not (place / HEAD).is_file() or not (place / CARD).is_file():
-        raise DataError(f"{folder}: no saved student here ({HEAD} and {CARD}); finish a run, or name another folder")
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise MissingExtra("safetensors", "local", "opening a student") from error
-    try:
-        with safe_open(place / HEAD, framework="numpy") as file:
-            card = json.loads((file.metadata() or {})["card"])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        if card["format"] != FORMAT:
-            raise DataError(f"{folder}: written by another version (format {card['format']}, this one reads {FORMAT})")
-        layout_of(card)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{place / HEAD} does not read as a saved student: {type(error).__name__}") from error
-    return card, arrays

@@ -29,7 +29,14 @@ class Settings:
 def build(settings: Settings, context: Context) -> _student.HeadStudent:
     """An untrained student for the context's task; its vocabulary is taken from the first `features` call."""
     return _student.HeadStudent(
-        "tfidf", _words.Words(), context.layout, context.task.labels, settings, context.seed, "cpu"
+        "tfidf",
+        _words.Words(),
+        context.layout,
+        context.task.labels,
+        settings,
+        context.seed,
+        "cpu",
+        context.knowledge,
     )
 
 

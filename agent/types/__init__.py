@@ -16,6 +16,7 @@ from agent.types.nouns import (
     Distribution,
     Example,
     Item,
+    Known,
     Message,
     Most,
     Option,
@@ -28,7 +29,7 @@ from agent.types.nouns import (
     Task,
     Value,
 )
-from agent.types.protocols import Context, Kind, Loads, Oracle, Recalls, Student, Traits
+from agent.types.protocols import Context, Kind, Loads, Members, Oracle, Recalls, Student, Traits
 
 __all__ = [
     "NONE_OF_THESE",
@@ -47,8 +48,10 @@ __all__ = [
     "Ints",
     "Item",
     "Kind",
+    "Known",
     "Layout",
     "Loads",
+    "Members",
     "Message",
     "Most",
     "Option",

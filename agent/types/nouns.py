@@ -55,6 +55,14 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What the user knows of a label besides its name: words that speak for it, and texts that bear it."""
+
+    keywords: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """What is asked of every item. `labels`: name -> description (may be empty)."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from agent.types.arrays import Floats, Layout
-from agent.types.nouns import Answer, Distribution, Item, Most, Prompt, Question, Task, Value
+from agent.types.nouns import Answer, Distribution, Item, Known, Most, Prompt, Question, Task, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Context:
     """What a plug-in is built with.
 
     `folder`: where it may keep caches, created on demand. `root`: the folder relative paths in its settings are taken
-    from (that of tutelage.toml).
+    from (that of tutelage.toml). `knowledge`: by label, for students only: no prompt may depend on it.
     """
 
     task: Task
@@ -51,6 +51,7 @@ class Context:
     seed: int = 0
     folder: str = ""
     root: str = ""
+    knowledge: Mapping[str, Known] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -109,3 +110,10 @@ class Student(Protocol):
     def fresh(self) -> Student: ...
     def save(self, folder: str) -> None: ...
     def load(self, folder: str) -> None: ...
+
+
+@runtime_checkable
+class Members(Protocol):
+    """A student that can speak with several voices: what the data leave open is where they differ."""
+
+    def members(self, features: Any, count: int, seed: int) -> list[Floats]: ...
