@@ -69,6 +69,14 @@ def stack(parts: Sequence[Any]) -> Any:
     return np.concatenate([np.asarray(part) for part in parts])
 
 
+def sample(total: int, least: int, seed: int) -> Ints:
+    """SAMPLE row numbers drawn at random, ascending, or `least` where that is more; all where there are no more."""
+    size = max(SAMPLE, least)
+    if total <= size:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(seed).choice(total, size, replace=False))
+
+
 def kmeans(points: Floats, k: int, seed: int) -> tuple[Ints, Floats]:
     """The cluster of every point, (n,), and the squared distance to its centre, (n,). Clusters may be empty."""
     from sklearn.cluster import MiniBatchKMeans
