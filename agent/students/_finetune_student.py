@@ -145,9 +145,8 @@ class FinetuneStudent:
             return
         slices = self._layout.slices
         if n >= _student.CHOOSE_AFTER and n >= 1.5 * self._penalty.chosen_on:
-            extra = lesson.part(np.arange(n, len(lesson.texts)))
-            extra_rows = (extra.vectors, extra.targets, extra.weights) if extra.texts else None
-            l2, _ = _penalty.choose(own.vectors, targets, weights, slices, extra_rows, STEPS, self._seed)
+            arrays = lesson.vectors, lesson.targets, lesson.weights
+            l2 = _finetune_noise.penalty(*arrays, slices, self._seed)
             self._penalty = _student.Penalty(l2, n)
         self._frozen = self._head(lesson)
         self.told = {"rows": n, "held": int(held.sum()), "tuned": False}

@@ -222,7 +222,8 @@ def _trainer(
         disable_tqdm=True,
         seed=plan.seed,
     )
-    optimizer = torch.optim.AdamW(_groups(nets, plan.rate), lr=plan.rate, weight_decay=0.01)
+    fused = plan.device in ("cpu", "cuda")
+    optimizer = torch.optim.AdamW(_groups(nets, plan.rate), lr=plan.rate, weight_decay=0.01, fused=fused)
     trainer = Ours(
         model=nets,
         args=arguments,
