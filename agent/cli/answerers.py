@@ -69,8 +69,11 @@ def _ballots(path: str, found: Labeled, names: Sequence[str | None]) -> Ints:
 
     if not any(names):
         raise DataError(f"votes:{path}: votes name items by their id; name the column of ids with --id")
-    guess = peek(path, ("label",), None, None)
-    voter = "model" if "model" in guess.columns else None
+    columns = peek(path, (), None, None).columns
+    if missing := [name for name in ("id", "label") if name not in columns]:
+        held = ", ".join(map(repr, columns))
+        raise DataError(f"votes:{path}: there is no column {missing[0]!r}; votes need id and label. Columns: {held}")
+    voter = "model" if "model" in columns else None
     source = data.Source(path, ("label",), "id", unique=False, given=True, keep=(voter,) if voter else ())
     where = {name: row for row, name in enumerate(names)}
     kind = plugins.load("kinds", found.task.kind)

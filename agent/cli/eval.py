@@ -102,6 +102,8 @@ def evaluate(
     found = _fewer(common, found, rows)
     pool = _pool_size(found)
     total = min(labels or min(MOST, pool // 2), pool)
+    if labels is not None and labels > total:
+        common.say(f"--labels {labels:,}: only {total:,} rows can be asked about, so that many are")
     plan = bench.Plan(labels=total, batch=min(batch or max(total // STEPS, 1), total))
     wanted = _Wanted(_students(config, students), _named("acquire", strategies), oracle, seeds, plan)
     common.say(_begin(found, wanted, pool))
@@ -292,9 +294,10 @@ def _head(found: Labeled, wanted: _Wanted, pool: int) -> str:
         if found.tested is not None
         else f"tested on a fifth of the rows, another for each seed ({FOLDS} folds)"
     )
+    several = "; accuracy: the share of right yes-or-no answers, over all labels" if len(found.layout.atoms) > 1 else ""
     return (
         f"{many(len(found.items), 'row')}, {pool:,} to ask about, {tested}, {many(len(found.task.labels), 'label')}\n"
-        f"against {found.against}\n"
+        f"against {found.against}{several}\n"
         f"answers: {wanted.oracle}; {many(wanted.plan.labels, 'label')} in steps of {wanted.plan.batch:,}; "
         f"{many(wanted.seeds, 'seed')}"
     )

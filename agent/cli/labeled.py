@@ -155,7 +155,7 @@ def _labeled(
     from agent.types import Task
 
     if len(rows) < FEWEST:
-        first = f" ({notes[0]})" if notes else ""
+        first = f" ({notes[0]}; labels are text, as in 'spam')" if notes and not rows else ""
         raise DataError(
             f"{name}: {many(len(rows), 'row')} with a label in column {column!r}, and at least {FEWEST} are needed"
             + first
