@@ -179,7 +179,7 @@ def behind(row: Mapping[str, Cell | None]) -> list[str]:
         return []
     there = {PEERS[name]: c for name, c in row.items() if name in PEERS and c is not None and "cpu" in c}
     slower = [f"{name} is faster" for name, c in there.items() if c["cpu"] < mine["cpu"]]
-    wider = 1 << 20  # below a megabyte the measure is noise
+    wider = 10 << 20  # so little is a block or two: no difference
     return slower + [f"{name} needs less" for name, c in there.items() if c["bytes"] + wider < mine["bytes"]]
 
 

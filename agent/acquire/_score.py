@@ -94,7 +94,7 @@ def least_confidence(p: Floats) -> Floats:
     """(1 − p₁) · C / (C − 1) (Lewis & Gale 1994)."""
     if p.shape[1] < 2:
         return np.zeros(len(p), dtype=np.float32)
-    return np.asarray((1 - p.max(axis=1)) * (p.shape[1] / (p.shape[1] - 1)), dtype=np.float32)
+    return np.asarray((1 - peak(p)) * (p.shape[1] / (p.shape[1] - 1)), dtype=np.float32)
 
 
 def least_confidence_bound(p: Floats) -> Floats:
@@ -146,7 +146,9 @@ def highest(view: PoolView, measure: Measure, n: int, seed: int) -> Picks:
 
     def candidates(start: int, stop: int, floor: float) -> tuple[Ints, Floats]:
         block = np.asarray(view.probabilities[start:stop])
-        rows = np.flatnonzero(bounds(block, view.layout, measure.bound) >= floor)
+        rows = np.arange(len(block))
+        if start:
+            rows = np.flatnonzero(bounds(block, view.layout, measure.bound) >= floor)
         kept = np.asarray(block if len(rows) == len(block) else block[rows], dtype=np.float32)
         return rows + start, of_rows(kept, view.layout, measure.score)
 
@@ -181,10 +183,13 @@ def search(total: int, rows: int, n: int, seed: int, found: Found) -> Picks:
     kept, scores, floor = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), -np.inf
     new: list[tuple[Ints, Floats]] = []
     held, room = 0, max(2 * n, 1_024)
-    for start in range(0, total if n > 0 else 0, rows):
-        new.append(found(start, min(start + rows, total), float(floor)))
-        held += len(new[-1][0])
-        if held < room and start + rows < total:
+    start = total if n <= 0 else 0
+    while start < total:
+        # nothing of the first block can be left out, so it is short
+        stop = min(total, start + (rows if start else min(rows, room)))
+        new.append(found(start, stop, float(floor)))
+        held, start = held + len(new[-1][0]), stop
+        if held < room and start < total:
             continue
         kept = np.concatenate([kept, *(found_rows for found_rows, _ in new)])
         scores = np.concatenate([scores, *(found_scores for _, found_scores in new)])
