@@ -3,8 +3,8 @@
 256 picks from N × 384 float32 embeddings with a student's probabilities of 77 classes (made up: `eval/_pools.py`), all
 in memory before the clock starts. Each cell is a process of its own on one thread: CPU seconds, user and system, of
 the call alone (median of up to five; imports and a small pool come before), and peak memory beyond the arrays. Peers
-are given the same arrays in place of a classifier, 60 CPU seconds and 5 GB; where a smaller pool was too much, a
-larger one is not tried. `k_center warm` is the second turn of a run that has asked its 256.
+are given the same arrays in place of a classifier, 60 CPU seconds and 5 GB; where a smaller pool was too much, or took
+over 12 s, a larger one is not tried (–). `k_center warm` is the second turn of a run that has asked its 256.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ HAVE = {
     "auto": (),
 }
 """Strategies, and which peers have them."""
+TOO_SLOW = 12.0
+"""CPU seconds of a tenth of the pool from which on the whole is over 60 without trying."""
 GOALS = {"margin": 0.15, "entropy": 0.15, "badge": 1.5, "k_center warm": 0.15, "typiclust": 2.0}
 """CPU seconds at a million."""
 Cell = dict[str, Any]
@@ -225,11 +227,11 @@ def kept_peers(path: Path | None) -> dict[str, Cell]:
 
 
 def peers_of(strategy: str, n: int, old: dict[str, Cell], keep: Path | None) -> dict[str, Cell | None]:
-    """Each peer's cell; none where a smaller pool was too much already."""
+    """Each peer's cell; none where a smaller pool was too much already, or a tenth of this one nearly."""
     found: dict[str, Cell | None] = {}
     for peer in HAVE[strategy]:
         smaller = [old.get(f"{peer} {strategy} {size}") for size in SIZES if size < n]
-        if any(c is not None and "why" in c for c in smaller):
+        if any(c is not None and c.get("cpu", TOO_SLOW) >= TOO_SLOW for c in smaller):
             found[peer] = None
             continue
         key = f"{peer} {strategy} {n}"
