@@ -18,6 +18,7 @@ BLOCK = 64
 POWERS = np.array([0.2, 0.5, 0.8])
 SLOPES = np.array([0.5, 0.95])
 RICH = 1e200
+OTHERS = 499
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Monitor:
     """Hears new rows and keeps the evidence that they are not like the pool's. One thread at a time.
 
     rows: heard so far. highest: the most the evidence ever was. alarm_at: the row at which it reached 1/alpha, or None.
-    because: where most of the highest evidence lay: "distance", "doubt" or "labels".
+    because: where the highest evidence lay: "distance", "doubt" or "labels".
     """
 
     def __init__(self, reference: Reference, layout: Layout, alpha: float = ALPHA, seed: int = 0) -> None:
@@ -49,20 +50,21 @@ class Monitor:
             raise Damaged(f"{FILE} belongs to another model ({len(reference.counts)} columns, not {layout.width})")
         self.reference, self.layout, self.alpha = reference, layout, alpha
         self.rows = self._blocks = 0
-        self.highest = 1.0
+        self.highest = 0.0
         self.alarm_at: int | None = None
         self.because = ""
         self.far = self.doubted = 0.0
         self.counts = np.zeros(layout.width, dtype=np.int64)
+        self._block = np.zeros(layout.width, dtype=np.int64)
         self._rng = np.random.default_rng(seed)
         self._sorted = np.sort(reference.distance), np.sort(reference.doubt)
         self._bins: list[Ints] = [
             np.bincount(scores.near_bins(reference.distance), minlength=scores.BINS),
             np.bincount(scores.doubt_bins(reference.doubt), minlength=scores.BINS),
         ]
-        channels = 2 + layout.width
-        self._shares = np.array([1 / 3, 1 / 3, *[1 / 3 / layout.width] * layout.width])[:, None]
-        self._bets: Doubles = np.zeros((channels, len(POWERS) + len(SLOPES)))
+        atoms = len(layout.slices)
+        self._shares = np.array([1 / 3, 1 / 3, *[1 / 3 / atoms] * atoms])
+        self._bets: Doubles = np.zeros((len(self._shares), len(POWERS) + len(SLOPES)))
 
     def hear(self, features: Any, said: Floats) -> Strange:
         """Take new rows in, in the order in which they came: (n, d) features and (n, width) probabilities.
@@ -88,56 +90,69 @@ class Monitor:
         """Bet on rows in this order. Rows without an order of their own (a file, sorted who knows how) are shuffled
         before: then the bets are on the file as a whole."""
         bins = np.stack([scores.near_bins(scored.distance), scores.doubt_bins(scored.doubt)])
-        hits = scores.hits(scored.labels, self.layout)
-        start = 0
-        while start < len(hits):
+        start, n = 0, len(scored.labels)
+        while start < n:
             if self.rows % BLOCK == 0:
                 self._blocks += 1
                 share = 1 / np.log2(self._blocks + 1) - 1 / np.log2(self._blocks + 2)
-                self._bets += share * self._shares / self._bets.shape[1]
-            end = min(len(hits), start + BLOCK - self.rows % BLOCK)
-            self._bet(bins[:, start:end], hits[start:end])
+                self._bets += share / self._bets.shape[1]
+            end = min(n, start + BLOCK - self.rows % BLOCK)
+            self._bet(bins[:, start:end], scored.labels[start:end])
             start = end
         self.far += float(scored.distance.sum(dtype=np.float64))
         self.doubted += float(scored.doubt.sum(dtype=np.float64))
 
-    def _bet(self, bins: Ints, hits: Ints) -> None:
-        """Up to 64 rows: the p-value of each in each channel, then the bets."""
-        b, known = len(hits), len(self.reference.distance) + self.rows
+    def _bet(self, bins: Ints, labels: Ints) -> None:
+        """Up to 64 rows of one block: their p-values, the bets on them, and what the evidence is then."""
+        b, known = len(labels), len(self.reference.distance) + self.rows
         total = known + np.arange(1, b + 1)
-        p = np.empty((2 + hits.shape[1], b))
-        dice = np.asarray(1 - self._rng.random(p.shape))  # never 0
         before = np.tri(b, k=-1, dtype=bool)
         for channel, counts in enumerate(self._bins):
             q: Ints = bins[channel]
             above = known - np.cumsum(counts)[q] + (before & (q > q[:, None])).sum(axis=1)
             same = counts[q] + (before & (q == q[:, None])).sum(axis=1) + 1
-            p[channel] = (above + dice[channel] * same) / total
+            self._lay(channel, (above + self._dice(b) * same) / total)
             self._bins[channel] = counts + np.bincount(q, minlength=scores.BINS)
-        ones = (self.reference.counts + self.counts)[:, None] + (np.cumsum(hits, axis=0) - hits).T
-        p[2:] = np.where(hits.T > 0, dice[2:] * (ones + 1), ones + dice[2:] * (total - ones)) / total
-        p = np.minimum(p, 1)
-        self.counts = self.counts + hits.sum(axis=0)
         self.rows += b
-        powers = np.log(p).sum(axis=1)[:, None] * (POWERS - 1) + b * np.log(POWERS)
-        slopes = np.log1p(SLOPES * (1 - 2 * p[:, :, None])).sum(axis=1)
-        self._bets = np.minimum(self._bets * np.exp(np.minimum(np.c_[powers, slopes], 460.0)), RICH)
-        if self.evidence > self.highest:
-            held = self._bets.sum(axis=1)
-            self.highest = self.evidence
-            self.because = ("distance", "doubt", "labels")[int(np.argmax([held[0], held[1], held[2:].sum()]))]
+        self._block = self._block + np.bincount(labels.ravel(), minlength=self.layout.width)
+        if self.rows % BLOCK == 0:
+            self.counts = self.counts + self._block
+            pool = self.reference.counts + self.counts
+            for atom, s in enumerate(self.layout.slices):
+                self._lay(2 + atom, self._odd(self._block[s], pool[s]))
+            self._block = np.zeros_like(self._block)
+        now = self._shares * (self._bets.sum(axis=1) + 1 / float(np.log2(self._blocks + 2)))
+        if now.max() > self.highest:
+            self.highest = float(now.max())
+            self.because = ("distance", "doubt", "labels")[min(int(np.argmax(now)), 2)]
         if self.alarm_at is None and self.highest >= 1 / self.alpha:
             self.alarm_at = self.rows
 
-    @property
-    def evidence(self) -> float:
-        """Against "new rows are like the pool's"; 1 at the start, and on average 1 while they are."""
-        return float(self._bets.sum()) + 1 / float(np.log2(self._blocks + 2))
+    def _lay(self, channel: int, p: Doubles) -> None:
+        """All bets of a channel on p-values, (b,)."""
+        powers = np.log(p).sum() * (POWERS - 1) + len(p) * np.log(POWERS)
+        slopes = np.log1p(SLOPES[:, None] * (1 - 2 * p)).sum(axis=1)
+        gain = np.exp(np.minimum(np.concatenate([powers, slopes]), 460.0))
+        self._bets[channel] = np.minimum(self._bets[channel] * gain, RICH)
+
+    def _dice(self, n: int) -> Doubles:
+        return np.asarray(1 - self._rng.random(n))  # never 0
+
+    def _odd(self, block: Ints, pool: Ints) -> Doubles:
+        """How many of 499 random blocks of all rows so far have shares of labels as odd as this one's, (1,).
+
+        block: labels' counts in it; pool: in all rows, these among them.
+        """
+        drawn = scores.subsets(pool, int(block.sum()), OTHERS, self._rng)
+        expected = pool * (block.sum() / pool.sum())
+        odd = ((np.vstack([block, drawn]) - expected) ** 2 / (expected + 0.5)).sum(axis=1)
+        above, same = (odd[1:] > odd[0]).sum(), (odd == odd[0]).sum()
+        return np.asarray((above + self._dice(1) * same) / len(odd))
 
     @property
     def p(self) -> float:
         """A p-value that holds whenever one looks: the chance of evidence as high as it ever was, at most."""
-        return min(1.0, 1 / self.highest)
+        return min(1.0, 1 / max(self.highest, 1.0))
 
     @property
     def alarm(self) -> bool:
@@ -151,7 +166,7 @@ class Monitor:
         whose share moved most, and its shares in the pool and in new rows.
         """
         rows, pool = max(self.rows, 1), self.reference
-        then, now = pool.counts / max(len(pool.distance), 1), self.counts / rows
+        then, now = pool.counts / max(len(pool.distance), 1), (self.counts + self._block) / rows
         moved = max(float(np.abs(now[s] - then[s]).sum() / 2) for s in self.layout.slices) if self.rows else 0.0
         most = int(np.argmax(np.abs(now - then)))
         atom = next(i for i, s in enumerate(self.layout.slices) if s.start <= most < s.stop)

@@ -47,7 +47,7 @@ def reference(features: Any, said: Floats, layout: Layout, seed: int = 0) -> Ref
     near, ranked = np.sort(drawn[:anchors]), np.sort(drawn[anchors:])
     kept = scores.unit(features[near])
     sure = np.asarray(said[ranked], dtype=np.float32)
-    counts = scores.hits(scores.labels(sure, layout), layout).sum(axis=0)
+    counts = np.bincount(scores.labels(sure, layout).ravel(), minlength=layout.width)
     return Reference(kept, scores.distance(features[ranked], kept), scores.doubt(sure, layout), counts)
 
 

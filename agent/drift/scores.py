@@ -11,6 +11,8 @@ from agent.types import Floats, Ints, Layout
 NEIGHBOURS = 5
 BLOCK = 256
 BINS = 4_096
+FEW = 4_000
+"""Things below which the library's own way of drawing, linear in them, is the faster one."""
 STEEPEST = 14.0
 """Log-odds of doubt are counted between -14 and 14."""
 
@@ -60,11 +62,19 @@ def labels(said: Floats, layout: Layout) -> Ints:
     return np.stack([s.start + np.argmax(said[:, s], axis=1) for s in layout.slices], axis=1).astype(np.int64)
 
 
-def hits(labels: Ints, layout: Layout) -> Ints:
-    """(n, width) 1 at the labels, (n, atoms)."""
-    out = np.zeros((len(labels), layout.width), dtype=np.int64)
-    np.put_along_axis(out, labels, 1, axis=1)
-    return out
+def subsets(counts: Ints, size: int, n: int, rng: np.random.Generator) -> Ints:
+    """n times `size` things drawn without replacement from bags of so many, (n, len(counts)) how many of each."""
+    total = int(counts.sum())
+    if total < FEW:
+        return rng.multivariate_hypergeometric(counts, size, n, method="count")
+    drawn = rng.integers(0, total, (n, size))
+    while len(again := np.flatnonzero((np.diff(np.sort(drawn, axis=1), axis=1) == 0).any(axis=1))):
+        drawn[again] = rng.integers(
+            0, total, (len(again), size)
+        )  # equal to drawing without replacement, given none twice
+    kinds = np.searchsorted(np.cumsum(counts), drawn, side="right")
+    at = kinds + len(counts) * np.arange(n)[:, None]
+    return np.bincount(at.ravel(), minlength=n * len(counts)).reshape(n, len(counts))
 
 
 def near_bins(distance: Floats) -> Ints:
