@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from agent.students import _head, _student
+from agent.students import _head
 from agent.types import Bools, Floats, Ints
 
 HELD = 0.2
@@ -63,25 +63,19 @@ class Lesson:
         texts = [self.texts[i] for i in chosen.tolist()]
         return Lesson(texts, self.vectors[chosen], self.targets[chosen], self.weights[chosen], self.held[chosen])
 
+    def seen(self) -> Floats:
+        """(width,) how much of each choice it has."""
+        return np.asarray((self.weights[:, None] * self.targets).sum(axis=0), dtype=np.float32)
 
-def with_names(lesson: Lesson, names: tuple[Sequence[str], Floats, Floats]) -> Lesson:
-    """The lesson, and the labels' names below, each with a weight that fades as labels of that choice come.
-
-    names: their texts, embeddings and targets.
-    """
-    texts, vectors, aims = names
-    if not texts:
-        return lesson
-    seen = (lesson.weights[:, None] * lesson.targets).sum(axis=0)
-    own = np.array([seen[aim > 0].min() for aim in aims])
-    weights = (_student.NAME_WEIGHT / (1 + own / _student.NAME_HALF)).astype(np.float32)
-    return Lesson(
-        [*lesson.texts, *texts],
-        np.concatenate([lesson.vectors, vectors]),
-        np.concatenate([lesson.targets, aims]),
-        np.concatenate([lesson.weights, weights]),
-        np.concatenate([lesson.held, np.zeros(len(texts), dtype=bool)]),
-    )
+    def with_rows(self, texts: Sequence[str], vectors: Floats, targets: Floats, weights: Floats) -> Lesson:
+        """The lesson with rows below that are never held out."""
+        return Lesson(
+            [*self.texts, *texts],
+            np.concatenate([self.vectors, vectors]),
+            np.concatenate([self.targets, targets]),
+            np.concatenate([self.weights, weights]),
+            np.concatenate([self.held, np.zeros(len(texts), dtype=bool)]),
+        )
 
 
 def logits(head: _head.Head, rows: Floats) -> Floats:

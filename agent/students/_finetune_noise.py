@@ -1,4 +1,4 @@
-"""What is chosen by held-out loss before fine-tuning: the penalty, and the share of labels to leave out. Arrays only.
+"""How large a share of labels to leave out while fine-tuning: chosen by held-out loss. Knows arrays only, no network.
 
 The share is chosen on frozen embeddings with the linear head, which costs a second where the network would cost an
 hour: of each training part the rows that models of the rest find hardest are dropped, a head is fitted on what is left,
@@ -15,7 +15,6 @@ import numpy as np
 from agent.students import _head
 from agent.types import Floats
 
-GRID = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4)
 FOLDS = 4
 AT_MOST = 3_000
@@ -38,20 +37,6 @@ def temperature(logits: Floats, targets: Floats, weights: Floats, slices: Slices
         lost.append(-float((weights[:, None] * targets * p).sum(dtype=np.float64)))
     best = int(np.argmin(np.array(lost) + 2 * np.log(TEMPERATURES) ** 2))
     return float(TEMPERATURES[best]), lost[best] / max(float(weights.sum()), 1e-12)
-
-
-def penalty(features: Floats, targets: Floats, weights: Floats, slices: Slices, seed: int) -> float:
-    """The penalty of `GRID` whose heads lose least on held-out rows, each at its best temperature."""
-    rows = np.random.default_rng(seed).permutation(len(features))[:AT_MOST]
-    fold = np.arange(len(rows)) % FOLDS
-    lost = np.zeros(len(GRID))
-    for number in range(FOLDS):
-        train, held = rows[fold != number], rows[fold == number]
-        for place, l2 in enumerate(GRID):
-            head = _head.fit(features[train], targets[train], weights[train], slices, l2, 100)
-            logits = features[held] @ head.weight[:-1] + head.weight[-1]
-            lost[place] += temperature(logits, targets[held], weights[held], slices)[1] * float(weights[held].sum())
-    return GRID[int(np.argmin(lost))]
 
 
 def share(features: Floats, targets: Floats, weights: Floats, slices: Slices, l2: float, seed: int) -> float:

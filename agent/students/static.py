@@ -51,7 +51,16 @@ def build(settings: Settings, context: Context) -> _student.HeadStudent:
             f'{encode.PACKAGE}, name one by encoder = "a folder or a hub id", or take student = "tfidf"'
         )
     table = _table.Table(encoder, context.folder, settings.dims)
-    return _student.HeadStudent("static", table, context.layout, context.task.labels, settings, context.seed, "cpu")
+    return _student.HeadStudent(
+        "static",
+        table,
+        context.layout,
+        context.task.labels,
+        settings,
+        context.seed,
+        "cpu",
+        context.knowledge,
+    )
 
 
 def load_from(folder: str, device: str = "cpu", cache: str = "") -> _student.HeadStudent:

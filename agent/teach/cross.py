@@ -32,11 +32,13 @@ def teach(student: Student, features: Any, lesson: Lesson, n: int, folds: int, s
     (`noise.WAYS`) does best by what people said; others are taught the lesson as it is.
 
     Args:
-        features: what `student.features` gave, n rows. folds: twins for cross-fitting, ≥ 2.
+        features: what `student.features` gave, n rows. folds: twins for cross-fitting, ≥ 2; a student that is dear to
+            teach has a number of its own, `folds`.
     Returns:
         (n, width) probabilities; row i never comes from a model that was taught item i.
     """
     memory: dict[str, Any] | None = getattr(student, "memory", None)
+    folds = int(getattr(student, "folds", folds))
     fold = fold_of(lesson.rows, folds, seed)
     targets, weights = lesson.targets, lesson.weights
     if memory is not None and (memory.get("seed"), memory.get("folds")) != (seed, folds):
