@@ -19,7 +19,7 @@ from agent import bench
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(__file__).parent / ".cache" / "curves"
-STUDENT = ("_d", "_h", "_p", "_r", "_s", "_w", "linear")
+STUDENT = ("_d", "_h", "_m", "_p", "_r", "_s", "_w", "linear")
 """How the names of the linear student's own files begin."""
 
 
