@@ -17,13 +17,19 @@ LABELS_A_CHOICE = 2
 """The cold start ends when there are so many labels a choice."""
 EXPECTED = 0.5
 """The share of the answers so far that a student with knowledge must have expected to go without a cold start."""
-SOUGHT = 4
+SOUGHT = 8
 """One of so many picks at most goes to choices nobody has seen."""
-WIDE = 20
-"""Out of so many times the items wanted, the most doubtful, those that differ and stand for many are taken."""
+WIDE, EARLY = 20, 5
+"""Out of WIDE times the items wanted, the most doubtful, those that differ and stand for many are taken; out of twice
+as many while there are few labels a choice, and less from then on until there are EARLY."""
 PART = 0.25
 """The most doubtful are this share of the pool at most (but for twice the items wanted), lest a big batch is typical
 only."""
+WEAK = 0.2
+"""While the student's mean confidence in the pool is no further above a guess than this share of the way to certain,
+its doubt says nothing of what it should learn."""
+ROWS = 20_000
+"""Rows at most by which that is told, evenly spaced."""
 ARMS = ("margin", "typiclust", "random")
 """What may choose a batch, in the order they are believed in beforehand."""
 
@@ -32,19 +38,16 @@ def pick(view: PoolView, n: int, seed: int) -> Picks:
     """n candidates; `by` says which strategy chose them, one of `ARMS`, by `_bandit.choose` of `view.history`.
 
     "typiclust", and the cold start: as that strategy. "random": a uniform draw. "margin": the most typical one of each
-    of n clusters of those with the smallest margins (WIDE · n, PART of the pool at most), each counted less where
+    of n clusters of those with the smallest margins (WIDE · n, early more), each counted less where
     answers are ambiguous (`_noise.ambiguity`) and, with `view.balance`, more where its choices are rare; and where
-    there is knowledge of the labels, for up to a quarter of n, the likeliest items of choices nobody has seen. The
+    there is knowledge of the labels, for up to an eighth of n, the likeliest items of choices nobody has seen. The
     chance is 1 given all these, but for the uniform draw. Without features doubt alone decides.
     """
     total = len(view.probabilities)
     n = min(n, total)
     if n <= 0 or n == total:
         return _score.uniform(np.arange(total), n, seed)
-    if view.features is None:
-        by = _bandit.choose(view.history, [arm for arm in ARMS if arm != "typiclust"])
-    else:
-        by = "typiclust" if cold(view) else _bandit.choose(view.history, ARMS)
+    by = _arm(view, n)
     if by == "random":
         return replace(_score.uniform(np.arange(total), n, seed), by=by)
     if by == "typiclust":
@@ -55,24 +58,60 @@ def pick(view: PoolView, n: int, seed: int) -> Picks:
     return Picks(rows.astype(np.int64), np.ones(len(rows), dtype=np.float32), by)
 
 
-def cold(view: PoolView) -> bool:
+def _arm(view: PoolView, n: int) -> str:
+    if view.features is not None and cold(view, n):
+        return "typiclust"
+    if weak(view):
+        return "random"
+    return _bandit.choose(view.history, ARMS if view.features is not None else [a for a in ARMS if a != "typiclust"])
+
+
+def cold(view: PoolView, n: int) -> bool:
     """Are there fewer than LABELS_A_CHOICE labels a choice, and does the student not know the labels without them?
 
     It does where there is knowledge of them (rows that are not uniform), as long as half of the answers were expected.
+    What one batch of n does is done in any case.
     """
-    labeled = 0 if view.labeled is None else view.labeled.shape[0]
-    if labeled >= LABELS_A_CHOICE * view.layout.width:
+    labeled, enough = _labels(view), LABELS_A_CHOICE * view.layout.width
+    if labeled >= enough:
         return False
-    if view.knowledge is None or not _tells(view.knowledge[: _score.BLOCK], view):
+    if view.knowledge is None or not _tells(view.knowledge[: _score.BLOCK], view) or enough <= n:
         return True
-    if view.targets is None or view.said is None or labeled == 0:
+    right = _right(view)
+    return right is not None and right < EXPECTED
+
+
+def weak(view: PoolView) -> bool:
+    """Does a student that was taught something hardly know more of the pool than a guess?
+
+    With so little to go by uncertain items are worse than others (Hacohen, Dekel & Weinshall 2022, §2). While there are
+    fewer than EARLY labels a choice by how many answers it expected, then by its confidence in ROWS candidates.
+    """
+    labeled = _labels(view)
+    if labeled == 0:
         return False
-    said = np.asarray(view.said, dtype=np.float32)
-    right = [
-        said[np.arange(labeled), atom.start + view.targets[:, atom].argmax(axis=1)] == said[:, atom].max(axis=1)
+    guess = float(np.mean([1 / len(choices) for choices in view.layout.choices]))
+    knows = _right(view) if labeled < EARLY * view.layout.width else None
+    if knows is None:
+        p = np.asarray(view.probabilities[:: max(1, len(view.probabilities) // ROWS)], dtype=np.float32)
+        knows = float(np.mean([p[:, atom].max(axis=1).mean() for atom in view.layout.slices]))
+    return knows - guess < WEAK * (1 - guess)
+
+
+def _labels(view: PoolView) -> int:
+    return 0 if view.labeled is None else int(view.labeled.shape[0])
+
+
+def _right(view: PoolView) -> float | None:
+    """The share of the answers so far that a student not taught them expected, where that is known."""
+    m = _labels(view)
+    if m == 0 or view.targets is None or view.said is None:
+        return None
+    of_atoms = [
+        np.asarray(view.said[:, atom], np.float32).argmax(axis=1) == view.targets[:, atom].argmax(axis=1)
         for atom in view.layout.slices
     ]
-    return bool(np.mean(right) < EXPECTED)
+    return float(np.mean(of_atoms))
 
 
 def _tells(knowledge: Floats, view: PoolView) -> bool:
@@ -96,7 +135,8 @@ def _sought(view: PoolView, n: int, seed: int) -> Ints:
 
 def _doubtful(view: PoolView, n: int, taken: Ints, seed: int) -> Ints:
     """n rows, none of `taken`: the most typical of n clusters of the most doubtful."""
-    wide = max(2 * n, min(WIDE * n, int(PART * len(view.probabilities))))
+    more = np.clip(EARLY * view.layout.width / max(_labels(view), 1), 1, 2)
+    wide = max(2 * n, int(min(more * WIDE * n, PART * len(view.probabilities))))
     rows, scores = _doubts(view, 2 * wide + len(taken), seed)
     left = ~np.isin(rows, taken)
     rows, scores = rows[left], scores[left] * (1 - _noise.ambiguity(view, rows[left], seed))
