@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from agent.cli.house import Common, common, many
 from agent.errors import UserError
+
+if TYPE_CHECKING:
+    from agent.release import Released
 
 
 @click.group()
@@ -63,17 +68,24 @@ def labels(common: Common, path: str, form: str, excel_safe: bool) -> None:
 @export.command()
 @click.argument("folder")
 @click.option("--force", is_flag=True, help="Replace a model that is there.")
+@click.option("--onnx/--no-onnx", default=None, help="Write ONNX files; by itself where the packages are installed.")
 @common
-def model(common: Common, folder: str, force: bool) -> None:
-    """Copy the student's model to FOLDER, for `tutelage predict --model FOLDER` anywhere.
+def model(common: Common, folder: str, force: bool, onnx: bool | None) -> None:
+    """Write the student's model to FOLDER, for use anywhere.
+
+    For `tutelage predict --model FOLDER`, sentence-transformers and transformers (with its encoder), ONNX Runtime
+    (float32 and 8 bits, compared with the student on rows of the pool); README.md is its card.
 
     \b
     Example:
       tutelage export model my-model
+      tutelage export model my-model --no-onnx
     """
-    from agent import teach
+    from agent import release, teach
+    from agent.cli.figures import opened, pool_of
 
-    source = common.config().folder / "model"
+    config = common.config()
+    source = config.folder / "model"
     if not source.is_dir():
         raise UserError(
             f"{source} is not there: a student is saved when it has learned; run  tutelage run{common.flags}"
@@ -87,6 +99,8 @@ def model(common: Common, folder: str, force: bool) -> None:
     part = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         shutil.copytree(source, part)
+        with opened(config, common.flags) as store:
+            made = release.add(part, config, store, pool_of(config, store), onnx)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(part, target)
     finally:
@@ -94,8 +108,23 @@ def model(common: Common, folder: str, force: bool) -> None:
     strangers = teach.kept_out(target)
     if strangers:
         common.say(f"it learned nothing from {', '.join(strangers)} (may_train_student = false)")
+    told = {
+        "wrote": folder, "kept_out": strangers, "onnx": {name: asdict(parity) for name, parity in made.onnx.items()},
+        "why_no_onnx": made.why_no_onnx,
+    }  # fmt: skip
     use = f"use it with  tutelage predict --model {shlex.quote(folder)} FILE"
-    common.show({"wrote": folder, "kept_out": strangers}, f"the model is in {folder}; {use}")
+    common.show(told, "\n".join([f"the model is in {folder}; {use}", *_onnx(made)]))
+
+
+def _onnx(made: Released) -> list[str]:
+    """A line for each ONNX file, or why there is none."""
+    if not made.onnx:
+        return [f"no ONNX file: {made.why_no_onnx}"]
+    return [
+        f"{name}: chooses as the student on {p.same:,} of {p.rows:,} items of the pool"
+        + ("" if p.kept else "; too few, so it was left out")
+        for name, p in made.onnx.items()
+    ]
 
 
 @export.command()

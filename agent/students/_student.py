@@ -119,6 +119,11 @@ class HeadStudent:
         """Label name -> description, as in the task it was made for."""
         return dict(self._labels)
 
+    @property
+    def encoder(self) -> Any:
+        """The sentence encoder its rows come from; None for rows of words."""
+        return getattr(self._inputs, "encoder", None)
+
     def fresh(self) -> HeadStudent:
         """An untrained twin that shares inputs, caches and, once it is chosen, the penalty: for cross-fitting."""
         twin = HeadStudent(
