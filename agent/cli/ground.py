@@ -18,6 +18,7 @@ EXTRAS = {
     "postgres": ("psycopg",),
     "privacy": ("phonenumbers", "python-stdnum"),
     "review": ("starlette", "uvicorn"),
+    "serve": ("starlette", "uvicorn", "httptools"),
 }
 LITTLE, NO_SPACE = 1_000_000_000, 100_000_000
 """Bytes free below which the doctor warns, and below which he fails."""
