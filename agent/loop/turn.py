@@ -92,7 +92,7 @@ def learn(ground: Ground, report: Report, turn: int) -> None:
     heard = [m.rung.name for m in allowed if board.machine[m.rung.name].any.any()]
     people = [ground.person.name] if ground.person is not None and board.spoken.any() else []
     if ground.student_says is not None:
-        served = getattr(ground.student, "served", lambda rows: rows)  # a tuned encoder's rows are not those of the pool
+        served = getattr(ground.student, "served", lambda rows: rows)  # rows of a tuned encoder differ
         seed = ground.config.run.seed
         reference = drift.reference(served(ground.features), ground.student_says, ground.layout, seed)
         if reference is not None:
