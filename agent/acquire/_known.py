@@ -1,6 +1,6 @@
 """Rows known again from call to call by what stands in them. Shared by the strategies; knows only features.
 
-A row's key is a 64-bit hash of some 64 bytes of it, or of all where several rows share those; that costs one cache line
+A row's key is a 64-bit hash of some 32 bytes of it, or of all where several rows share those; that costs one cache line
 a row instead of the whole pool.
 """
 
@@ -15,7 +15,7 @@ from agent.types import Ints
 
 Keys = NDArray[np.uint64]
 
-WINDOW = 64
+WINDOW = 32
 """Bytes of a row looked at first."""
 ROWS = 16_384
 """Rows looked at together."""

@@ -15,10 +15,14 @@ from numpy.typing import NDArray
 from agent.acquire import _cluster, _known, _score
 from agent.types import Doubles, Floats, Ints, Picks, PoolView
 
-HOT = 4_096
+HOT = 512
 """Candidates kept up to date while picking: the worst covered."""
-FIRST = 64
+SHELF = 16_384
+"""Candidates among which the hot are looked for: those of the lowest bounds when it was last filled."""
+FIRST = 256
 """Centres a candidate is compared with at first; then with four times as many, as long as it is among the worst."""
+FEW = 1_024
+"""So few candidates are compared with all centres at once."""
 ROWS = 2_048
 """Candidates compared together, with up to CENTRES centres."""
 CENTRES = 1_024
@@ -45,6 +49,14 @@ class Cover:
     seen: NDArray[np.int32]
     centres: _known.Keys
     shared: _known.Keys
+
+
+@dataclass(slots=True)
+class Shelf:
+    """Some candidates of low bounds, ascending, and a bound of all others."""
+
+    rows: Ints
+    limit: float
 
 
 class Centres:
@@ -93,10 +105,11 @@ def pick(view: PoolView, n: int, seed: int) -> Picks:
         centres.picked.append(int(np.random.default_rng(seed).integers(total)))
     if not cover.seen.any():
         _advance(view, cover, centres, np.arange(total))
+    shelf = Shelf(np.empty(0, dtype=np.int64), -np.inf)
+    cover.near[centres.picked] = np.inf
     while len(centres.picked) < n:
-        cover.near[centres.picked] = np.inf
-        hot, limit = _worst(view, cover, centres)
-        _greedy(view, cover, centres, hot, limit, n)
+        hot = _worst(view, cover, centres, shelf)
+        _greedy(view, cover, centres, hot.rows, hot.limit, n)
     rows = np.array(centres.picked, dtype=np.int64)
     cover.near[rows] = 1
     cover.centres = np.concatenate([cover.centres, _known.whole(view.features[rows])])
@@ -124,28 +137,41 @@ def _carried(view: PoolView) -> tuple[Cover, Ints]:
     return Cover(keys, near, np.zeros(len(keys), dtype=np.int32), labeled, shared), np.arange(m)
 
 
-def _worst(view: PoolView, cover: Cover, centres: Centres) -> tuple[Ints, float]:
-    """The worst covered candidates, up to date, and what all others are covered by at least."""
+def _worst(view: PoolView, cover: Cover, centres: Centres, shelf: Shelf) -> Shelf:
+    """The worst covered candidates, up to date, out of the shelf, which is filled anew when it does not hold them."""
     while True:
-        hot, limit = np.flatnonzero(cover.near < np.inf), np.inf
-        if len(hot) > 2 * HOT:
-            cut = np.partition(cover.near, HOT)[HOT]
-            hot, limit = np.flatnonzero(cover.near <= cut + ROUNDING), float(cut) + ROUNDING
-        if len(hot) > 2 * HOT:  # very many alike: the first of these
-            below = np.flatnonzero(cover.near < cut - ROUNDING)
-            hot = np.union1d(below, np.setdiff1d(hot, below)[: 2 * HOT - len(below)])
-            limit = float(cut) - ROUNDING
-        stale = hot[cover.seen[hot] < len(centres)]
+        hot = _lowest(cover, shelf.rows, HOT)
+        if hot.limit > shelf.limit:
+            shelf.rows, shelf.limit = (full := _lowest(cover, np.arange(len(cover.near)), SHELF)).rows, full.limit
+            hot = _lowest(cover, shelf.rows, HOT)
+            hot.limit = min(hot.limit, shelf.limit)
+        stale = hot.rows[cover.seen[hot.rows] < len(centres)]
         if not len(stale):
-            return hot, limit
+            return hot
         _advance(view, cover, centres, stale)
+
+
+def _lowest(cover: Cover, rows: Ints, count: int) -> Shelf:
+    """Those of the rows with the lowest bounds, ascending, about `count` of them, and the least bound of the others."""
+    near = cover.near[rows]
+    if len(rows) <= 2 * count:
+        return Shelf(rows[near < np.inf], np.inf)
+    cut = float(np.partition(near, count)[count])
+    kept = np.flatnonzero(near <= cut + ROUNDING)
+    if len(kept) <= 2 * count and cut < np.inf:
+        return Shelf(rows[kept], cut + ROUNDING)
+    below = np.flatnonzero(near < cut - ROUNDING)  # very many alike: the first of these
+    alike = np.setdiff1d(np.flatnonzero(near < np.inf) if cut == np.inf else kept, below)
+    return Shelf(rows[np.union1d(below, alike[: 2 * count - len(below)])], cut - ROUNDING)
 
 
 def _advance(view: PoolView, cover: Cover, centres: Centres, rows: Ints) -> None:
     """Compares candidates with more centres."""
     seen = cover.seen[rows]
     for had in np.unique(seen).tolist():
-        mine, goal = rows[seen == had], min(len(centres), max(FIRST, 4 * had))
+        mine, goal = rows[seen == had], len(centres)
+        if len(mine) > FEW:
+            goal = min(goal, max(FIRST, 4 * had))
         for start in range(had, goal, CENTRES):
             of = centres.rows(start, min(start + CENTRES, goal))
             for place in range(0, len(mine), ROWS):
