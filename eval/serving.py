@@ -8,6 +8,7 @@ are those of this machine at that moment, with client and server on the same cor
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import subprocess
@@ -103,6 +104,34 @@ def loads(folder: Path, cases: Sequence[tuple[int, int]], seconds: float) -> lis
     return out
 
 
+def predicted(folder: Path) -> list[Line]:
+    """`tutelage predict` on a long CSV: rows a CPU second, and the memory of a short and of a long file."""
+    texts = [" ".join(row.text.split()) for row in _sets.load("banking77").test]
+    peaks, rate = [], 0.0
+    for rows in (10_000, 100_000):
+        with (folder / "rows.csv").open("w", newline="") as stream:
+            csv.writer(stream).writerows([("text",), *((texts[i % len(texts)],) for i in range(rows))])
+        command = [
+            sys.executable,
+            "-m",
+            "agent",
+            "predict",
+            str(folder / "rows.csv"),
+            "--model",
+            str(folder / "static"),
+        ]
+        command += ["--text", "text", "--out", str(folder / "out.parquet"), "--quiet"]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
+        _, code, used = os.wait4(process.pid, 0)
+        process.returncode = code
+        peaks.append(used.ru_maxrss / 1_000)
+        rate = rows / (used.ru_utime + used.ru_stime)
+    beside = f"with its start; peak {peaks[1]:.0f} MB, of 10,000 rows {peaks[0]:.0f} MB"
+    return [Line("static: predict, 100,000 rows of CSV to Parquet", f"{rate:,.0f} /s a core", "", None, beside)]
+
+
 def served(name: str, cases: Sequence[tuple[int, int]], seconds: float, goal: float | None) -> list[Line]:
     """Lines of one student."""
     lines = []
@@ -123,6 +152,8 @@ def served(name: str, cases: Sequence[tuple[int, int]], seconds: float, goal: fl
             wanted = "" if goal is None else f"≥ {goal:,.0f} /s"
             met = None if goal is None else rate >= goal and not found["failed"]
             lines.append(Line(f"{name}: {many}", f"{rate:,.0f} /s a core", wanted, met, beside))
+        if name == "static":
+            lines += predicted(Path(folder))
         print(f"{name}: taught in {taught:.1f} CPU s", file=sys.stderr)
     return lines
 

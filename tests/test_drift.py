@@ -105,6 +105,15 @@ def test_the_strangest_row_is_the_farthest() -> None:
     assert (told.far > 0).all() and (told.far <= 1).all() and (told.doubtful > 0).all()
 
 
+def test_of_a_large_pool_only_a_sample_is_needed() -> None:
+    rows_of = drift.sample(100_000, 3)
+    assert len(rows_of) == 3_072 == len(set(rows_of.tolist())) and (np.diff(rows_of) > 0).all()
+    assert 45_000 < rows_of.mean() < 55_000 and drift.sample(10).tolist() == list(range(10))
+    x, p = rows(np.random.default_rng(0), 3_072)
+    made = drift.reference(x, p, ONE)
+    assert made is not None and len(made.anchors) == 1_024 and len(made.distance) == 2_048
+
+
 def test_a_small_pool_has_no_reference_and_an_empty_batch_says_nothing() -> None:
     assert drift.reference(*rows(np.random.default_rng(0), 39), ONE) is None
     monitor = begun(0)

@@ -24,6 +24,18 @@ people can tell.
 """
 
 from agent.drift.monitor import ALPHA, Monitor, Scored, Strange, words
-from agent.drift.reference import FILE, Reference, read, reference, write
+from agent.drift.reference import FILE, Reference, read, reference, sample, write
 
-__all__ = ["ALPHA", "FILE", "Monitor", "Reference", "Scored", "Strange", "read", "reference", "words", "write"]
+__all__ = [
+    "ALPHA",
+    "FILE",
+    "Monitor",
+    "Reference",
+    "Scored",
+    "Strange",
+    "read",
+    "reference",
+    "sample",
+    "words",
+    "write",
+]

@@ -32,6 +32,11 @@ class Reference:
     counts: Ints
 
 
+def sample(n: int, seed: int = 0) -> Ints:
+    """Rows of a pool of n that a reference is made of, at most 3,072, in order: all that must be read or embedded."""
+    return np.sort(np.random.default_rng(seed).permutation(n)[: ANCHORS + RANKED])
+
+
 def reference(features: Any, said: Floats, layout: Layout, seed: int = 0) -> Reference | None:
     """A sample of the pool to hold new rows against; None for fewer than 40 rows.
 
