@@ -101,8 +101,8 @@ def embedding(name: str, count: int, repeats: int, found: dict[str, Any]) -> lis
         rows.append(
             f"| embedding, {precision}: texts a CPU s | {name} | {count} | {speed:.0f} "
             f"| sentence-transformers {beside:.0f} | {floor(statistics.mean(ratios), 2)}{sd} ×; cosine least "
-            f"{floor(min(cosine.min(), 1), 5)}, mean {floor(min(cosine.mean(), 1), 5)}; {changed} of {count // 6} picks "
-            f"and {other} of {count} choices changed | {goal} |"
+            f"{floor(min(cosine.min(), 1), 5)}, mean {floor(min(cosine.mean(), 1), 5)}; {changed} of {count // 6} "
+            f"picks and {other} of {count} choices changed | {goal} |"
         )
     return rows
 
@@ -144,10 +144,11 @@ def onnx(name: str, count: int, found: dict[str, Any]) -> list[str]:
                 own = int((p.argmax(axis=1) == truth).sum())
                 extra = f"; right {floor(100 * own / len(test), 2)} %, student {floor(100 * right / len(test), 2)} %"
             found[f"onnx {name} {file}"] = {"same": parity.same, "rows": parity.rows, "furthest": parity.furthest}
+            share = f"{floor(100 * parity.same / len(test), 2)} % ({floor(100 * low, 2)} to {100 * high:.2f})"
+            goal = "≥ 99.9 %" if file == graph.PLAIN else "reported"
             rows.append(
                 f"| {file}: same choice as the student | {name} | {len(test)} | {parity.same} "
-                f"| {parity.bytes / 1e6:.1f} MB | {floor(100 * parity.same / len(test), 2)} % ({floor(100 * low, 2)} to {100 * high:.2f}); furthest "
-                f"{parity.furthest:.1e}{extra} | {'≥ 99.9 %' if file == graph.PLAIN else 'reported'} |"
+                f"| {parity.bytes / 1e6:.1f} MB | {share}; furthest {parity.furthest:.1e}{extra} | {goal} |"
             )
     return rows
 
