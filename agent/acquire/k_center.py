@@ -32,7 +32,7 @@ LOWEST = 32
 """Of the hot those compared with the newest picks at a time."""
 ROUNDING = 2e-6
 """What float32 may be wrong by in a similarity; candidates so close are compared exactly."""
-GRID = float(1 << 20)
+GRID = float(1 << 25)
 """Features are rounded to 1/GRID for that: their products and all sums of these are exact, in any order."""
 
 
