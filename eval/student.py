@@ -2,15 +2,16 @@
 
 teacher  the student is taught an LLM's recorded answers (one condition a row) for a random half of the items and held
          against gold on the other half, which it never saw; beside it the same student taught gold. `people`: 60
-         of the taught items have gold in the place of the LLM's answer, at people's weight, and choose among the ways
-         to take noisy answers (`agent.teach.WAYS`).
+         of the taught items have gold in the place of the LLM's answer, at people's weight; they say how often the LLM
+         is right and choose among the ways to take noisy answers (`agent.teach.WAYS`).
 cost     CPU seconds to retrain at 5,000 banking77 items × 77 classes × 384 dims when 5 % are added.
 calm     log-loss and expected calibration error (15 bins of equal width) of the cross-fitted posteriors on the items
          that were taught, against gold, at 1,000 labels; scikit-learn's LogisticRegression (C = 1) beside, by its own
          5-fold cross-fitting.
 nothing  accuracy on test without a single label: names and descriptions alone.
 The grid, the tie rule and the weight of names were set on the train parts of banking77, trec6, ag_news and sst2;
-nothing on the LLM sets. Encoder: all-MiniLM-L6-v2.
+the rule by which the default way doubts a teacher (`agent.teach.noise.usual`) was written after a look at the rows of
+the first part (two seeds), so that part is no blind test of it. Encoder: all-MiniLM-L6-v2.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from agent import teach
+from agent import calibrate, teach
 from agent.students import linear
 from agent.students._student import HeadStudent
 from agent.types import Context, Floats, Ints, Item, Layout, Part, Task
@@ -34,6 +35,7 @@ from eval import _log, _sets, _teachers
 CACHE = str(Path(__file__).with_name(".cache") / "embeddings")
 PEOPLE = 60
 PLAIN = ("banking77", "trec6", "ag_news", "sst2")
+QUICK = ("llm_fpb", "llm_css_emotion")
 PARTS = ("teacher", "cost", "calm", "nothing")
 
 
@@ -53,12 +55,24 @@ def shown(values: list[float], digits: int = 1, times: float = 100) -> str:
 
 
 def taught(
-    labels: dict[str, str], x: Floats, said: Ints, rows: Ints, seed: int, people: Ints | None = None
+    labels: dict[str, str],
+    x: Floats,
+    said: Ints,
+    rows: Ints,
+    seed: int,
+    people: Ints | None = None,
+    coin: float | None = None,
 ) -> tuple[Floats, str]:
-    """(posterior of all items, way) after teaching `rows` what was `said`; `people`: rows that people answered."""
+    """(posterior of all items, way) after teaching `rows` what was `said`.
+
+    people: rows that people answered. coin: how often the teacher is right by these; None: it is taken at its word.
+    """
     one, k = student(labels, seed), len(labels)
     targets = np.eye(k, dtype=np.float32)[np.maximum(said[rows], 0)]
+    if coin is not None:
+        targets = np.where(targets > 0, coin, (1 - coin) / (k - 1)).astype(np.float32)
     spoken = np.isin(rows, people) if people is not None else np.zeros(len(rows), bool)
+    targets[spoken] = np.eye(k, dtype=np.float32)[said[rows[spoken]]]
     weights = np.where(spoken, np.float32(teach.PEOPLE_WEIGHT), np.float32(1))
     out = teach.teach(one, x, teach.Lesson(rows, targets, weights, spoken), len(x), 5, seed)
     way = one.memory.get("way")
@@ -67,8 +81,7 @@ def taught(
 
 def part_teacher(seeds: int, rows: tuple[str, ...]) -> list[str]:
     lines = [
-        "| set | items, classes | teacher | taught gold | taught the teacher | with 60 of people | ways chosen |"
-        " behind gold | above teacher |",
+        "| set | items, classes | teacher | taught gold | taught teacher | with people | ways | behind gold | above |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     near, above = 0, 0
@@ -89,14 +102,13 @@ def part_teacher(seeds: int, rows: tuple[str, ...]) -> list[str]:
                 "llm": (data.said, answered, None),
                 "people": (mixed, np.union1d(answered, few), few),
             }.items():
-                p, way = taught(data.labels, x, said, on, seed, who)
+                coin = None if who is None else float(calibrate.coin(data.said[few] == data.gold[few]))
+                p, way = taught(data.labels, x, said, on, seed, who, coin)
                 got[name].append(float((p[test].argmax(axis=1) == data.gold[test]).mean()))
                 if who is not None:
                     ways[way] += 1
-        best = np.maximum(got["llm"], got["people"])
         behind = [g - s for g, s in zip(got["gold"], got["people"], strict=True)]
         ahead = [s - t for s, t in zip(got["people"], got["teacher"], strict=True)]
-        assert len(best) == seeds
         near, above = near + (np.mean(behind) <= 0.005), above + (np.mean(ahead) >= 0)
         lines.append(
             f"| {row} | {len(x):,}, {len(data.labels)} | {shown(got['teacher'])} | {shown(got['gold'])} | "
@@ -110,51 +122,56 @@ def part_teacher(seeds: int, rows: tuple[str, ...]) -> list[str]:
     ]
 
 
-def clocked(work: Callable[[], Any]) -> tuple[float, Any]:
-    began = time.process_time()
-    out = work()
-    return time.process_time() - began, out
+def _cost_once(one: HeadStudent, x: Floats, y: Ints, order: Ints, t: Floats) -> dict[str, float | Ints]:
+    """CPU seconds by what was done, the penalty, and what ours and the peer say of `t`."""
+    from sklearn.linear_model import LogisticRegression
+
+    n, more = 5_000, 5_250
+    aims, ones = np.eye(one.layout.width, dtype=np.float32)[y[order]], np.ones(len(x), np.float32)
+    lessons = [teach.Lesson(np.arange(k), aims[:k], ones[:k]) for k in (n, more)]
+    x, y = x[order], y[order]
+    out: dict[str, float | Ints] = {}
+
+    def clocked(name: str, work: Callable[[], Any]) -> None:
+        began = time.process_time()
+        work()
+        out[name] = time.process_time() - began
+
+    clocked(
+        "first lesson, cold: penalty chosen, student and 5 twins",
+        lambda: teach.teach(one, x[:more], lessons[0], more, 5, 0),
+    )
+    alone = one.fresh()
+    alone._penalty, alone._parent = one._penalty, None
+    clocked("student, cold", lambda: alone.fit(x[:more], aims[:more], ones[:more]))
+    clocked("student, warm, +5 %", lambda: one.fit(x[:more], aims[:more], ones[:more]))
+    clocked(
+        "student again and its 5 twins, warm (cross-fitting)",
+        lambda: teach.teach(one, x[:more], lessons[1], more, 5, 0),
+    )
+    clocked("10 members, warm, and 3,080 items", lambda: one.members(t, 10, 0))
+    peer = LogisticRegression(C=1 / one._penalty.value, max_iter=100, warm_start=True)
+    clocked("scikit-learn, cold", lambda: peer.fit(x[:n], y[:n]))
+    clocked("scikit-learn, warm_start, +5 %", lambda: peer.fit(x[:more], y[:more]))
+    out["penalty"] = float(one._penalty.value)
+    return out | {"ours": one.predict(t).argmax(axis=1), "scikit-learn": np.asarray(peer.predict(t))}
 
 
 def part_cost(seeds: int) -> list[str]:
-    from sklearn.linear_model import LogisticRegression
-
     data = _sets.load("banking77")
     labels = dict.fromkeys(data.labels, "")
     place = {name: i for i, name in enumerate(data.labels)}
     y, z = (np.array([place[r.label] for r in part]) for part in (data.train, data.test))
     x, t = (embedded(student(labels, 0), [r.text for r in part]) for part in (data.train, data.test))
-    eye, n, more = np.eye(len(labels), dtype=np.float32), 5_000, 5_250
     spent: dict[str, list[float]] = {}
     right: dict[str, list[float]] = {}
     for seed in range(seeds):
-        order = np.random.default_rng(seed).permutation(len(x))
-        one = student(labels, seed)
-        whole = teach.Lesson(order[:n], eye[y[order[:n]]], np.ones(n, np.float32))
-        grown = teach.Lesson(order[:more], eye[y[order[:more]]], np.ones(more, np.float32))
-        rows, now = x[order[:more]], (grown.targets, grown.weights)
-        first = clocked(lambda o=one, w=whole: teach.teach(o, x, w, len(x), 5, 0))[0]
-        cold = clocked(lambda o=one, r=rows, w=now: _cold(o).fit(r, *w))[0]
-        warm = clocked(lambda o=one, r=rows, w=now: o.fit(r, *w))[0]
-        cross = clocked(lambda o=one, g=grown: teach.teach(o, x[:1], g, 1, 5, 0) if False else _cross(o, x, g))[0]
-        voices = clocked(lambda o=one: o.members(t, 10, 0))[0]
-        l2 = one._penalty.value
-        peer = LogisticRegression(C=1 / l2, max_iter=100, warm_start=True)
-        theirs = clocked(lambda p=peer, o=order: p.fit(x[o[:n]], y[o[:n]]))[0]
-        again = clocked(lambda p=peer, o=order, r=rows: p.fit(r, y[o[:more]]))[0]
-        for name, value in {
-            "first lesson, cold: penalty chosen, student and 5 twins": first,
-            "student, cold": cold,
-            "student, warm, +5 %": warm,
-            "student again and its 5 twins, warm (cross-fitting)": cross,
-            "10 members, warm, and 3,080 items": voices,
-            "scikit-learn, cold": theirs,
-            "scikit-learn, warm_start, +5 %": again,
-        }.items():
-            spent.setdefault(name, []).append(value)
-        spent.setdefault("penalty", []).append(l2)
-        right.setdefault("ours", []).append(float((one.predict(t).argmax(axis=1) == z).mean()))
-        right.setdefault("scikit-learn", []).append(float((peer.predict(t) == z).mean()))
+        one_of = _cost_once(student(labels, seed), x, y, np.random.default_rng(seed).permutation(len(x)), t)
+        for name, value in one_of.items():
+            if isinstance(value, float):
+                spent.setdefault(name, []).append(value)
+            else:
+                right.setdefault(name, []).append(float((value == z).mean()))
     goals = {"student, warm, +5 %": ".05"}
     lines = ["| 5,000 × 77 × 384 | CPU s | goal |", "|---|---|---|"]
     lines += [f"| {k} | {shown(v, 3, 1)} | {goals.get(k, '')} |" for k, v in spent.items() if k != "penalty"]
@@ -164,18 +181,6 @@ def part_cost(seeds: int) -> list[str]:
         "",
         f"Accuracy on test: {said}; the same penalty for both, {np.mean(spent['penalty']):.2f} (chosen).",
     ]
-
-
-def _cold(one: HeadStudent) -> HeadStudent:
-    """A twin with the penalty, and nothing else, of another."""
-    twin = one.fresh()
-    twin._penalty, twin._parent = one._penalty, None
-    return twin
-
-
-def _cross(one: HeadStudent, x: Floats, lesson: teach.Lesson) -> None:
-    small = teach.Lesson(np.arange(len(lesson.rows)), lesson.targets, lesson.weights)
-    teach.teach(one, x[lesson.rows], small, len(lesson.rows), 5, 0)
 
 
 def error(p: Floats, y: Ints) -> float:
@@ -237,11 +242,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json")
+    parser.add_argument("--sets", help="rows of the first part, by their names")
     parser.add_argument("--part", choices=PARTS, action="append")
     given = parser.parse_args()
     parts = given.part or list(PARTS)
-    seeds = 2 if given.quick else 5
-    rows = ("llm_fpb", "llm_css_emotion") if given.quick else tuple(_teachers.TEACHERS)
+    seeds = 2 if given.quick else 3
+    rows = tuple(given.sets.split(",")) if given.sets else QUICK if given.quick else tuple(_teachers.TEACHERS)
     sets = PLAIN[1:2] if given.quick else PLAIN
     work: dict[str, Callable[[], list[str]]] = {
         "teacher": lambda: part_teacher(seeds, rows),

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agent.config.models import KnownConfig
-from agent.config.words import Complaints, nearest, shown
+from agent.config.words import Complaints, dotted, nearest, shown
 
 
 def read(raw: Any, labels: Iterable[str], complaints: Complaints) -> dict[str, KnownConfig]:
@@ -25,6 +25,9 @@ def read(raw: Any, labels: Iterable[str], complaints: Complaints) -> dict[str, K
         if label not in known:
             near = nearest(label, known, "knowledge") or f"; known: {', '.join(known)}"
             complaints.add(where, f"{shown(where, table)}: there is no such label in task.labels{near}")
+            continue
+        if not isinstance(table, dict):
+            complaints.add(where, f"{shown(where, table)}: must be a table, as in [{dotted(where)}]")
             continue
         try:
             out[label] = KnownConfig.model_validate_json(json.dumps(table, default=str))

@@ -38,6 +38,7 @@ def teach(student: Student, features: Any, lesson: Lesson, n: int, folds: int, s
         (n, width) probabilities; row i never comes from a model that was taught item i.
     """
     memory: dict[str, Any] | None = getattr(student, "memory", None)
+    folds = getattr(student, "folds", folds)
     folds = int(getattr(student, "folds", folds))
     fold = fold_of(lesson.rows, folds, seed)
     targets, weights = lesson.targets, lesson.weights

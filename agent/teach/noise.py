@@ -14,7 +14,10 @@ import numpy as np
 
 from agent.types import Bools, Floats, Layout
 
-DEFAULT = "sure"
+DEFAULT, DOUBTING = "sure", "confident"
+"""The default where machines are mostly right or have said little, and where they are known to err."""
+ERRING, PER_CHOICE = 0.1, 15
+"""Machines err where their own posterior expects this share of wrong answers; little is fewer rows a choice."""
 JUDGES = 40
 """People's answers from which on they may choose."""
 BEYOND = 1.5
@@ -48,6 +51,8 @@ class Chosen:
     def stale(self, evidence: Evidence) -> bool:
         """Whether half as much again was said since, by people or by all."""
         people, rows = int(evidence.spoken.sum()), len(evidence.targets)
+        if people < JUDGES:
+            return usual(evidence) != self.way
         return people >= max(1.5 * self.people, JUDGES) or (people >= JUDGES and rows >= 1.5 * self.rows)
 
 
@@ -130,6 +135,19 @@ def small_loss(evidence: Evidence) -> tuple[Floats, Floats]:
     return evidence.targets, _less(evidence, doubted)
 
 
+def usual(evidence: Evidence) -> str:
+    """The default by what the machines' calibrated targets say of themselves.
+
+    On eight sets of recorded answers of language models, 46 to 94 % right, and three with errors drawn by seed,
+    `confident` had a median .6 points of accuracy more than `sure` (−2.8 to 10.4); on right labels it lost up to 2.4.
+    """
+    machine = ~evidence.spoken
+    if machine.sum() < PER_CHOICE * max(s.stop - s.start for s in evidence.layout.slices):
+        return DEFAULT
+    doubt = max(float((1 - evidence.targets[machine, s].max(axis=1)).mean()) for s in evidence.layout.slices)
+    return DOUBTING if doubt >= ERRING else DEFAULT
+
+
 WAYS: Mapping[str, Way] = {
     "sure": sure,
     "even": even,
@@ -151,15 +169,14 @@ def choose(evidence: Evidence, again: Callable[[Floats, Floats], Floats]) -> Cho
     Args:
         again: what twins say of held-out rows, (m, width), when taught these targets and weights.
     """
-    judged, people = evidence.spoken, int(evidence.spoken.sum())
+    judged, people, start = evidence.spoken, int(evidence.spoken.sum()), usual(evidence)
+    best = Chosen(start, len(judged), people)
     if people < JUDGES or judged.all():
-        return Chosen(DEFAULT, len(judged), people)
-    usual = _lost(evidence, evidence.said)
-    best = Chosen(DEFAULT, len(judged), people)
-    for name, way in WAYS.items():
-        if name == DEFAULT:
-            continue
-        ahead = usual - _lost(evidence, again(*way(evidence)))
+        return best
+    tried = {name: _lost(evidence, again(*way(evidence))) for name, way in WAYS.items() if name != DEFAULT}
+    tried[DEFAULT] = _lost(evidence, evidence.said)
+    for name, lost in tried.items():
+        ahead = tried[start] - lost
         gain, error = float(ahead.mean()), float(ahead.std(ddof=1) / len(ahead) ** 0.5)
         if gain > max(BEYOND * error, best.gain):
             best = Chosen(name, len(judged), people, gain, error)
