@@ -123,16 +123,16 @@ def skactiveml(strategy: str, pool: Pool, picks: int) -> Work:
     classes = np.arange(pool.p.shape[1])
     features = strategy in ("k_center", "typiclust", "badge", "cal", "expected_error")
     if features:
-        x, y, _ = pool.everything()
+        x, y, p = pool.everything()
     else:
-        x, y = np.empty((pool.n, 1), dtype=np.float32), np.full(pool.n, np.nan)
+        x, y, p = np.empty((pool.n, 1), dtype=np.float32), np.full(pool.n, np.nan), pool.p
 
     class Known(SkactivemlClassifier):  # type: ignore[misc]
         def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
             return self
 
         def predict_proba(self, X: Any) -> Any:
-            return pool.p[: len(X)]
+            return p[: len(X)]
 
         def drawn(self, X: Any) -> Any:
             return pool.members
@@ -215,7 +215,7 @@ def main() -> None:
     with_x = strategy in ("k_center", "kmeans", "typiclust", "badge", "cal", "information_density", "expected_error")
     need = ("x" if with_x else "") + ("m" if strategy == "bald" else "")
     if strategy != "expected_error":
-        take(strategy, Pool(where, 500, need), 5)()
+        take(strategy, Pool(where, 2_000, need), 5)()
     measured(take(strategy, Pool(where, int(n), need), int(picks)))
 
 
