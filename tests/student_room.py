@@ -46,7 +46,6 @@ def encoder(folder: Path) -> Path:
             num_attention_heads=2,
             intermediate_size=64,
             max_position_embeddings=64,
-            initializer_range=0.2,
         )
         BertModel(config).save_pretrained(folder)
     kinds = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]

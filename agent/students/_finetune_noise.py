@@ -31,20 +31,25 @@ def temperature(logits: Floats, targets: Floats, weights: Floats, slices: Slices
     """
     if not len(logits):
         return 1.0, 0.0
-    lost = []
-    for t in TEMPERATURES:
-        p = np.log(np.maximum(_head.softmax((logits / t).astype(np.float32), slices)[0], 1e-9))
-        lost.append(-float((weights[:, None] * targets * p).sum(dtype=np.float64)))
+    lost = [float((weights * losses(logits / t, targets, slices)).sum(dtype=np.float64)) for t in TEMPERATURES]
     best = int(np.argmin(np.array(lost) + 2 * np.log(TEMPERATURES) ** 2))
     return float(TEMPERATURES[best]), lost[best] / max(float(weights.sum()), 1e-12)
 
 
+def losses(logits: Floats, targets: Floats, slices: Slices) -> Floats:
+    """(n,) cross-entropy of each row."""
+    p = np.log(np.maximum(_head.softmax(logits.astype(np.float32), slices)[0], 1e-9))
+    return np.asarray(-(targets * p).sum(axis=1), dtype=np.float32)
+
+
 def share(features: Floats, targets: Floats, weights: Floats, slices: Slices, l2: float, seed: int) -> float:
-    """The share of rows whose labels to leave out. features: (n, d), targets: (n, width), weights: (n,)."""
-    rng = np.random.default_rng(seed)
-    rows = rng.permutation(len(features))[:AT_MOST]
+    """The share of rows whose labels to leave out. features: (n, d), targets: (n, width), weights: (n,).
+
+    0 unless the best other share lowers the held-out loss by more than the standard error of that difference.
+    """
+    rows = np.random.default_rng(seed).permutation(len(features))[:AT_MOST]
     fold = np.arange(len(rows)) % FOLDS
-    lost = np.zeros(len(SHARES))
+    lost = np.zeros((len(SHARES), len(rows)))
     for number in range(FOLDS):
         train, held = rows[fold != number], rows[fold == number]
         if not len(train) or not len(held):
@@ -54,8 +59,11 @@ def share(features: Floats, targets: Floats, weights: Floats, slices: Slices, l2
             keep = train[np.argsort(hard, kind="stable")[: max(1, round((1 - left_out) * len(train)))]]
             head = _head.fit(features[keep], targets[keep], weights[keep], slices, l2, 100)
             logits = features[held] @ head.weight[:-1] + head.weight[-1]
-            lost[place] += temperature(logits, targets[held], weights[held], slices)[1] * float(weights[held].sum())
-    return SHARES[int(np.argmin(lost))]
+            warmth, _ = temperature(logits, targets[held], weights[held], slices)
+            lost[place, fold == number] = weights[held] * losses(logits / warmth, targets[held], slices)
+    best = int(np.argmin(lost.sum(axis=1)))
+    saved = lost[0] - lost[best]
+    return SHARES[best] if saved.mean() > saved.std() / np.sqrt(len(rows)) else 0.0
 
 
 def hardness(features: Floats, targets: Floats, weights: Floats, slices: Slices, l2: float, seed: int) -> Floats:
