@@ -5,8 +5,10 @@
 
 A curve is 50 labels a step up to 1,000, five seeds; accuracy is on test rows that nobody is asked about, against gold.
 The student is `linear` as it comes. "plain" rows are what most tools do: the same embeddings, hard labels, no names, a
-fixed penalty (C = 1). Recorded votes: pool is banking77's 3,080 rows that GPT-4 and GPT-3.5 both answered, tests are
-3,000 others. Mistakes of the 85 % oracle are made up (`agent.bench.answers`). Nothing is tuned here.
+fixed penalty; it is .03 (C = 33), which is good on banking77 and was chosen there in favour of these rows: with the
+usual C = 1 their mean curve is 15 points lower. Recorded votes: the pool is banking77's 3,080 rows that GPT-4 and
+GPT-3.5 both answered, tests are 3,000 others. Mistakes of the 85 % oracle are made up (`agent.bench.answers`). A pilot
+of 100 random rows with gold labels tells how right an oracle is; it is neither taught nor counted.
 """
 
 from __future__ import annotations
@@ -37,6 +39,10 @@ ORACLES = {
 }
 PLAIN = ("random", "margin")
 """Strategies that are run with a plain student, too."""
+LABELS = 1_000
+PLAIN_L2 = 0.03
+FURTHER, FURTHER_STEP = 2_000, 100
+"""Where random picks have not reached 95 % of full by the end of the curves, they go on so far, in such steps."""
 SEEDS, QUICK_SEEDS = 5, 2
 TESTED = 3_000
 T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 8: 2.36, 10: 2.26}
@@ -46,12 +52,20 @@ GOAL_MEAN, GOAL_START, GOAL_NEEDED, GOAL_NOISY = 0.845, 0.60, 0.6, 0.03
 
 @dataclass(frozen=True)
 class Case:
-    """A set, an oracle, the accuracy with all gold labels, and the curves by row of the table."""
+    """A set, an oracle, the accuracy with all gold labels, and the curves by row of the table. further: random picks
+    on and on, where they had not reached 95 % of full by the end."""
 
     name: str
     oracle: str
     full: float
     rows: dict[str, list[bench.Curve]]
+    further: list[bench.Curve]
+
+    @property
+    def random_needs(self) -> float | None:
+        """Labels that random picks need for 95 % of full."""
+        curves = self.further or self.rows.get("random", [])
+        return bench.summary(curves).needed(0.95 * self.full) if curves else None
 
     def difference(self, ours: str, theirs: str) -> tuple[float, float]:
         """Mean curve of one row less another's, paired by seed, in points, and half of its 95 % interval."""
@@ -72,10 +86,21 @@ def measure(name: str, oracle: str, strategies: Sequence[str], seeds: int, plan:
         def curves(strategy: str = strategy, who: Student = who, how: bench.Plan = how) -> list[bench.Curve]:
             return bench.run(problem, who, [strategy], answers, range(seeds), how)
 
-        key = _kept_curves.seal(strategy, name, oracle, seeds, how, _bench.POOL, row)
+        settings = (name, oracle, seeds, how, _bench.POOL, row, *([PLAIN_L2] if row != strategy else []))
+        key = _kept_curves.seal(strategy, *settings)
         rows[row] = _kept_curves.row(f"{name}-{oracle}-{row}", key, curves)
         print(f"{row}: {100 * bench.summary(rows[row]).mean[0]:.1f}", file=sys.stderr, flush=True)
-    return Case(name, oracle, bench.full(problem, student), rows)
+    full = bench.full(problem, student)
+    case = Case(name, oracle, full, rows, [])
+    if oracle == "gold" and plan.labels == LABELS and "random" in rows and case.random_needs is None:
+        on = bench.Plan(labels=FURTHER, batch=FURTHER_STEP)
+
+        def further() -> list[bench.Curve]:
+            return bench.run(problem, student, ["random"], answers, range(seeds), on)
+
+        key = _kept_curves.seal("random", name, oracle, seeds, on, _bench.POOL)
+        case = Case(name, oracle, full, rows, _kept_curves.row(f"{name}-{oracle}-further", key, further))
+    return case
 
 
 def _ready(name: str, oracle: str) -> tuple[bench.Problem, Student, Student, Callable[[int], bench.Answers]]:
@@ -83,7 +108,7 @@ def _ready(name: str, oracle: str) -> tuple[bench.Problem, Student, Student, Cal
     if oracle.startswith("gpt"):
         return _recorded(oracle)
     problem, student = _bench.load(name)
-    plain = _bench.learner(_bench.task(name), l2=1.0, names=False)
+    plain = _bench.learner(_bench.task(name), l2=PLAIN_L2, names=False)
     if oracle == "gold":
         right = bench.gold(problem)
         return problem, student, plain, lambda seed: right
@@ -110,20 +135,20 @@ def _recorded(oracle: str) -> tuple[bench.Problem, Student, Student, Callable[[i
     heard = said.values() if oracle == "gpts" else [said[oracle]]
     codes = np.stack([_bench.codes([_sets.Row("", one[i]) for i in ids], problem.layout) for one in heard])
     answers = bench.recorded(problem, codes, oracle)
-    return problem, student, _bench.learner(told, l2=1.0, names=False), lambda seed: answers
+    return problem, student, _bench.learner(told, l2=PLAIN_L2, names=False), lambda seed: answers
 
 
 def table(case: Case, labels: int) -> list[str]:
     """The case as Markdown."""
     found = {name: bench.summary(curves) for name, curves in case.rows.items()}
-    yard = found["random"].needed(0.95 * case.full) if "random" in found else None
+    yard = case.random_needs
     seeds = next(iter(found.values())).seeds
     head = f"{case.name}, answers {ORACLES[case.oracle]}; linear student, {seeds} seeds (mean ± sd), against gold"
     columns = f"no label | mean curve | at {labels:,} | labels to 95 % of full | of random's | right answers | CPU s"
     lines = [f"{head}; all labels {100 * case.full:.1f} %", "", f"| picks by | {columns} |", "|---" * 8 + "|"]
     for name, one in sorted(found.items(), key=lambda pair: -pair[1].mean[0]):
         needed = one.needed(0.95 * case.full)
-        part = f"{needed / yard:.2f}" if needed and yard else f"< {needed / labels:.2f}" if needed else "–"
+        part = f"{needed / yard:.2f}" if needed and yard else "–"
         lines.append(
             f"| {name} | {100 * one.start[0]:.1f} | {_pair(one.mean)} | {_pair(one.end)} "
             f"| {f'{needed:,.0f}' if needed else f'over {labels:,}'} | {part} | {100 * one.right:.1f} "
@@ -146,11 +171,10 @@ def goals(case: Case, found: dict[str, bench.Summary]) -> list[str]:
         best = max(single, key=lambda name: found[name].mean[0])
         out.append(_goal(f"auto − best single ({best}) ≥ −0.5", *case.difference("auto", best), -0.5))
     if case.oracle == "gold" and case.name in ("banking77", "clinc150_oos"):
-        ours, theirs = (found[n].needed(0.95 * case.full) for n in ("auto", "random"))
-        end = float(found["random"].labels[-1])
-        part = "not reached" if ours is None else f"{ours / theirs:.2f}" if theirs else f"below {ours / end:.2f}"
-        met = ours is not None and ours / (theirs or end) <= GOAL_NEEDED
-        out.append(f"- labels to 95 % of full ≤ {GOAL_NEEDED} × random's: {part} {_met(met)}")
+        ours, theirs = found["auto"].needed(0.95 * case.full), case.random_needs
+        told = f"{ours:,.0f} against {theirs:,.0f}, {ours / theirs:.2f}" if ours and theirs else "not reached"
+        met = bool(ours and theirs and ours / theirs <= GOAL_NEEDED)
+        out.append(f"- labels to 95 % of full ≤ {GOAL_NEEDED} × random's: {told} {_met(met)}")
     if case.oracle == "gold" and case.name == "banking77":
         mean, start = found["auto"].mean, found["auto"].start[0]
         out.append(f"- mean curve ≥ {100 * GOAL_MEAN:.1f}: {_pair(mean)} {_met(mean[0] >= GOAL_MEAN)}")
@@ -185,7 +209,7 @@ def main(words: Sequence[str] | None = None) -> None:
     names = given.strategies.split(",") if given.strategies else plugins.names("acquire")
     if given.quick and not given.strategies:
         names = ["random", "margin", "auto"]
-    labels = given.labels or (300 if given.quick else 1_000)
+    labels = given.labels or (300 if given.quick else LABELS)
     seeds = given.seeds or (QUICK_SEEDS if given.quick else SEEDS)
     sets = given.sets or (["trec6"] if given.quick else list(SETS))
     told: list[dict[str, Any]] = []
