@@ -13,6 +13,7 @@ import pytest
 from agent import encode
 from agent.errors import ConfigError, DataError
 from agent.students import _student, _table, static, tfidf
+from tests import cli_room
 from tests.student_room import COLOURS, WORDS, accuracy, colours, context, encoder, items, ones
 
 
@@ -111,3 +112,18 @@ def test_labels_names_are_worth_something_before_the_first_label(toy: str) -> No
     p = student.predict(student.features(items(list(COLOURS))))
     assert p.argmax(axis=1).tolist() == [0, 1, 2]
     assert set(WORDS) == set(COLOURS)
+
+
+def test_a_run_with_it_from_the_command_to_predictions(
+    toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoder does not know these words, so nothing is claimed of how right it is."""
+    here = cli_room.with_ladder(cli_room.with_pool(tmp_path, monkeypatch))
+    text = (here / "tutelage.toml").read_text("utf-8")
+    told = f'student = "static"\nencoder = "{toy}"\ndims = 16'
+    (here / "tutelage.toml").write_text(text.replace('student = "tfidf"', told), "utf-8")
+    done = cli_room.good("run", "--people", "gold", "--budget", "1")
+    assert done["items"] == 60 == sum(done["accepted"].values()) + done["unsure"]
+    assert json.loads((here / "tutelage-run" / "model" / "student.json").read_text("utf-8"))["student"] == "static"
+    lines = cli_room.call("predict", "mail.csv", "--text", "body").stdout.splitlines()
+    assert len(lines) == 60 and {json.loads(line)["label"] for line in lines} <= {"billing", "technical"}
