@@ -84,7 +84,7 @@ def part_teacher(seeds: int, rows: tuple[str, ...]) -> list[str]:
         "| set | items, classes | teacher | taught gold | taught teacher | with people | ways | behind gold | above |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    near, above = 0, 0
+    near = above = 0
     for row in rows:
         data = _teachers.load(row)
         x = embedded(student(data.labels, 0), data.texts)
@@ -109,7 +109,7 @@ def part_teacher(seeds: int, rows: tuple[str, ...]) -> list[str]:
                     ways[way] += 1
         behind = [g - s for g, s in zip(got["gold"], got["people"], strict=True)]
         ahead = [s - t for s, t in zip(got["people"], got["teacher"], strict=True)]
-        near, above = near + (np.mean(behind) <= 0.005), above + (np.mean(ahead) >= 0)
+        near, above = near + int(np.mean(behind) <= 0.005), above + int(np.mean(ahead) >= 0)
         lines.append(
             f"| {row} | {len(x):,}, {len(data.labels)} | {shown(got['teacher'])} | {shown(got['gold'])} | "
             f"{shown(got['llm'])} | {shown(got['people'])} | {', '.join(f'{w} {c}' for w, c in ways.most_common())} | "

@@ -135,6 +135,7 @@ SECTIONS = {
     "## `[task]`": models.TaskConfig,
     "## `[pool]`": models.PoolConfig,
     "## `[goal]`": models.Goal,
+    "## `[knowledge]`": models.KnownConfig,
     "## `[[rung]]`": models.RungKeys,
     "## `[run]`": models.Run,
     "## `[privacy]`": models.Privacy,
