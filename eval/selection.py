@@ -55,6 +55,8 @@ HAVE = {
     "auto": (),
 }
 """Strategies, and which peers have them."""
+BARE = ("random", "least_confidence", "margin", "entropy", "bald")
+"""Strategies that know no features: none are loaded."""
 TOO_SLOW = 12.0
 """CPU seconds of a tenth of the pool from which on the whole is over 60 without trying."""
 GOALS = {"margin": 0.15, "entropy": 0.15, "badge": 1.5, "k_center warm": 0.15, "typiclust": 2.0}
@@ -70,7 +72,8 @@ def view(folder: Path, n: int, strategy: str, mapped: bool = False) -> PoolView:
         return kept if mapped else np.array(kept[where])
 
     layout = Layout(("label",), (tuple(map(str, range(_pools.CLASSES))),))
-    p, x = part("probabilities", slice(n)), part("features", slice(n))
+    p = part("probabilities", slice(n))
+    x = None if strategy in BARE else part("features", slice(n))
     if mapped:
         return PoolView(layout, p, x)
     members = part("members", slice(None), slice(n)) if strategy in ("bald", "committee") else ()
@@ -226,7 +229,9 @@ def kept_peers(path: Path | None) -> dict[str, Cell]:
     return dict(json.loads(path.read_text())) if path is not None and path.exists() else {}
 
 
-def peers_of(strategy: str, n: int, old: dict[str, Cell], keep: Path | None) -> dict[str, Cell | None]:
+def peers_of(
+    strategy: str, n: int, old: dict[str, Cell], keep: Path | None, only_kept: bool = False
+) -> dict[str, Cell | None]:
     """Each peer's cell; none where a smaller pool was too much already, or a tenth of this one nearly."""
     found: dict[str, Cell | None] = {}
     for peer in HAVE[strategy]:
@@ -235,6 +240,9 @@ def peers_of(strategy: str, n: int, old: dict[str, Cell], keep: Path | None) -> 
             found[peer] = None
             continue
         key = f"{peer} {strategy} {n}"
+        if key not in old and only_kept:
+            found[peer] = {"why": "not run"}
+            continue
         if key not in old:
             old[key] = theirs(peer, strategy, CACHE, n)
             if keep is not None:
@@ -252,6 +260,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sizes", help="how many candidates, with commas between")
     parser.add_argument("--no-peers", action="store_true", help="ours alone")
     parser.add_argument("--peers", type=Path, help="file that keeps what peers took, from run to run")
+    parser.add_argument("--kept", action="store_true", help="only peers' cells that lie in that file")
     parser.add_argument("--mapped", action="store_true", help=f"margin and badge on {MAPPED:,} memory-mapped items too")
     parser.add_argument("--mapped-width", type=int, default=MAPPED_WIDTH, help="columns of that pool's embeddings")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
@@ -278,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for n in sizes:
             rows[name, n] = {"ours": ours(name, CACHE, n)}
             if not said.no_peers and name not in slow:
-                rows[name, n] |= peers_of(name, n, old, said.peers)
+                rows[name, n] |= peers_of(name, n, old, said.peers, said.kept)
             print(name, f"{n:,}", {k: shown(c) for k, c in rows[name, n].items()}, file=sys.stderr, flush=True)
     lines = table(rows, not said.no_peers) if rows else []
     if said.mapped:
