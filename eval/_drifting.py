@@ -12,14 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from agent import drift, encode
+from agent import drift
 from agent.kinds import single
 from agent.students import linear
-from agent.types import Context, Floats, Item, Part, Task
+from agent.types import Context, Floats, Item, Layout, Part, Task
 from eval import _sets
 
 CACHE = str(Path(__file__).with_name(".cache") / "embeddings")
 TAUGHT, BEFORE, AFTER = 2_000, 1_000, 2_000
+FULL = 1_024 + 2_048
+"""Rows that a full reference takes."""
 LEFT_OUT = ("comp.graphics", "rec.sport.hockey", "sci.space", "talk.politics.guns")
 
 
@@ -27,7 +29,7 @@ LEFT_OUT = ("comp.graphics", "rec.sport.hockey", "sci.space", "talk.politics.gun
 class Known:
     """What a student says of rows it was not taught: features and probabilities, of rows like its pool's and others."""
 
-    layout: object
+    layout: Layout
     near: tuple[Floats, Floats]
     far: tuple[Floats, Floats]
 
@@ -53,18 +55,18 @@ def features(student: object, rows: Sequence[_sets.Row]) -> Floats:
     return student.features(items)  # type: ignore[attr-defined, no-any-return]
 
 
-def stream(of: Known, share: float, seed: int, alpha: float, before: int = BEFORE) -> int | None:
-    """The row after the change at which the alarm came (negative: a false one before it), None where none came.
+def stream(of: Known, share: float, seed: int, before: int = BEFORE) -> drift.Monitor:
+    """A monitor that heard a stream: `before` rows like the pool's, then 2,000 more.
 
     share: of the rows after the change that come from elsewhere.
     """
     rng = np.random.default_rng(seed)
     x, p = of.near
     order = rng.permutation(len(x))
-    pool = min(drift_pool(), len(x) - before - AFTER)
-    made = drift.reference(x[order[:pool]], p[order[:pool]], of.layout, seed)  # type: ignore[arg-type]
+    pool = min(FULL, len(x) - before - AFTER)
+    made = drift.reference(x[order[:pool]], p[order[:pool]], of.layout, seed)
     assert made is not None
-    monitor = drift.Monitor(made, of.layout, alpha, seed)  # type: ignore[arg-type]
+    monitor = drift.Monitor(made, of.layout, seed=seed)
     rows = order[pool : pool + before + AFTER]
     x, p = x[rows], p[rows]
     if share:
@@ -72,18 +74,7 @@ def stream(of: Known, share: float, seed: int, alpha: float, before: int = BEFOR
         drawn = rng.choice(len(of.far[0]), len(other), replace=len(of.far[0]) < len(other))
         x[other], p[other] = of.far[0][drawn], of.far[1][drawn]
     monitor.hear(x, p)
-    return None if monitor.alarm_at is None else monitor.alarm_at - before
-
-
-def drift_pool() -> int:
-    """Rows that a full reference takes."""
-    return 1_024 + 2_048
-
-
-def revision() -> str:
-    """The encoder's, for the log."""
-    found = encode.find("auto")
-    return "none" if found is None else found.revision
+    return monitor
 
 
 def worlds(quick: bool) -> dict[str, Known]:
