@@ -25,7 +25,7 @@ FEW = 1_024
 """So few candidates are compared with all centres at once."""
 ROWS = 2_048
 """Candidates compared together, with up to CENTRES centres."""
-CENTRES = 1_024
+CENTRES = 2_048
 KEPT = 1 << 24
 """Numbers of labelled items' features kept as float32 while picking."""
 LOWEST = 32
@@ -168,10 +168,10 @@ def _lowest(cover: Cover, rows: Ints, count: int) -> Shelf:
 def _advance(view: PoolView, cover: Cover, centres: Centres, rows: Ints) -> None:
     """Compares candidates with more centres."""
     seen = cover.seen[rows]
-    for had in np.unique(seen).tolist():
-        mine, goal = rows[seen == had], len(centres)
-        if len(mine) > FEW:
-            goal = min(goal, max(FIRST, 4 * had))
+    few = len(rows) <= FEW
+    for had in [int(seen.min())] if few else np.unique(seen).tolist():
+        mine = rows if few else rows[seen == had]
+        goal = len(centres) if few else min(len(centres), max(FIRST, 4 * had))
         for start in range(had, goal, CENTRES):
             of = centres.rows(start, min(start + CENTRES, goal))
             for place in range(0, len(mine), ROWS):
