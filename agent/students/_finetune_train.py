@@ -172,7 +172,7 @@ def _trainer(
     nets: Any, data: list[Any], slices: Slices, plan: Plan, folder: str, best: _Best, progress: Progress | None
 ) -> Any:
     import torch
-    from transformers import PrinterCallback, Trainer, TrainingArguments
+    from transformers import PrinterCallback, Trainer
 
     encoders = [net["encoder"] for net in nets]
     precision = _finetune_net.precision_of(plan.device)
@@ -203,12 +203,31 @@ def _trainer(
             "weights": torch.tensor([row["weight"] for row in rows]),
         }
 
-    arguments = TrainingArguments(
+    fused = plan.device in ("cpu", "cuda")
+    optimizer = torch.optim.AdamW(_groups(nets, plan.rate), lr=plan.rate, weight_decay=0.01, fused=fused)
+    trainer = Ours(
+        model=nets,
+        args=_arguments(plan, folder, len(data)),
+        train_dataset=data,
+        eval_dataset=data[:1],  # asked for, never looked at: `evaluate` measures by itself
+        data_collator=collate,
+        optimizers=(optimizer, None),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _arguments(plan: Plan, folder: str, count: int) -> Any:
+    """The plan in the Trainer's words, for `count` rows; one epoch of warm-up, nothing written or reported."""
+    from transformers import TrainingArguments
+
+    precision = _finetune_net.precision_of(plan.device)
+    return TrainingArguments(
         output_dir=folder,
         num_train_epochs=plan.epochs,
         per_device_train_batch_size=plan.batch,
         gradient_accumulation_steps=plan.accumulate,
-        warmup_steps=max(1, math.ceil(len(data) / plan.batch / plan.accumulate)),
+        warmup_steps=max(1, math.ceil(count / plan.batch / plan.accumulate)),
         bf16=precision == "bf16",
         fp16=precision == "fp16",
         use_cpu=plan.device == "cpu",
@@ -222,18 +241,6 @@ def _trainer(
         disable_tqdm=True,
         seed=plan.seed,
     )
-    fused = plan.device in ("cpu", "cuda")
-    optimizer = torch.optim.AdamW(_groups(nets, plan.rate), lr=plan.rate, weight_decay=0.01, fused=fused)
-    trainer = Ours(
-        model=nets,
-        args=arguments,
-        train_dataset=data,
-        eval_dataset=data[:1],  # asked for, never looked at: `evaluate` measures by itself
-        data_collator=collate,
-        optimizers=(optimizer, None),
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
 
 
 def _groups(nets: Any, rate: float) -> list[dict[str, Any]]:
