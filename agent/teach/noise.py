@@ -23,6 +23,8 @@ JUDGES = 40
 BEYOND = 1.5
 """By how many standard errors of the paired difference another way must beat the default."""
 
+HEATS = tuple(float(heat) for heat in 2.0 ** np.arange(-2, 2.6, 0.5))
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -184,9 +186,19 @@ def choose(evidence: Evidence, again: Callable[[Floats, Floats], Floats]) -> Cho
 
 
 def _lost(evidence: Evidence, said: Floats) -> Floats:
-    """Log-loss on each row of people's words, summed over atoms."""
-    p = np.log(np.maximum(said[evidence.spoken], 1e-6))
-    return np.asarray(-(evidence.targets[evidence.spoken] * p).sum(axis=1))
+    """Log-loss on each row of people's words, summed over atoms, at the temperature that suits these rows best.
+
+    Ways flatten probabilities more or less; that is mended elsewhere and is not to decide here.
+    """
+    logs = np.log(np.maximum(said[evidence.spoken], 1e-9))
+    told = evidence.targets[evidence.spoken]
+    best: Floats | None = None
+    for heat in HEATS:
+        p = np.log(np.maximum(evidence.layout.normalise(logs * np.float32(heat)), 1e-9))
+        lost = -(told * p).sum(axis=1)
+        best = lost if best is None or lost.sum() < best.sum() else best
+    assert best is not None
+    return best
 
 
 def _less(evidence: Evidence, doubted: Bools) -> Floats:
