@@ -37,7 +37,7 @@ class Encoder:
         name: how `find` finds it again.
         device: "auto" (cuda where there is one), "cpu" or "cuda".
         precision: "auto": bfloat16 where the processor computes in it (cosine .99995 with float32), else float32.
-            "int8": on a CPU, BERT's kind only: weights and activations in 8 bits, half again as fast, cosine .997.
+            "int8": on a CPU, BERT's kind only: weights and activations in 8 bits, a fifth faster, cosine .997.
         prompt: words before each text: see `prompt_of`.
 
     Raises:
