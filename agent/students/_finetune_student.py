@@ -77,6 +77,11 @@ class FinetuneStudent:
         """What the last `fit` came to: epochs, held-out losses, share left out."""
 
     @property
+    def encoder(self) -> encode.Encoder:
+        """The sentence encoder it began with, or was loaded with."""
+        return self._encoder
+
+    @property
     def layout(self) -> Layout:
         """The atoms and choices its columns stand for."""
         return self._layout
