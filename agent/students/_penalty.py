@@ -18,6 +18,8 @@ from agent.types import Floats
 GRID = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 CHOOSE_FROM, CHOOSE_FROM_SPARSE = 3_000, 800
 """Rows at most that the penalty is chosen on."""
+FLOOR = 2.0
+"""No penalty much below this over the number of choices: rows that were picked are harder than those they stand for."""
 HOTTEST = 4.0
 ALIKE = 1.015
 """Of penalties whose losses differ by less than this factor the strongest is taken: it is the quickest to fit."""
@@ -65,7 +67,8 @@ def choose(
             said[fold == number] = features[held] @ head.weight[:-1] + head.weight[-1]
         return warmth(said, targets[rows], weights[rows], slices)
 
-    place = _valley(lambda place: judged(place)[0], int(np.argmin(np.abs(np.log(np.array(GRID) / near)))))
+    weakest = _place(FLOOR / max(atom.stop - atom.start for atom in slices))
+    place = _valley(lambda place: judged(place)[0], min(_place(near), weakest), weakest)
     bound = ALIKE * judged(place)[0]
     while place > 0 and judged(place - 1)[0] <= bound:
         place -= 1
@@ -91,9 +94,14 @@ def warmth(logits: Floats, targets: Floats, weights: Floats, slices: _head.Slice
     return float(found.fun), float(np.exp(found.x))
 
 
-def _valley(lost: Callable[[int], float], here: int) -> int:
-    """The place of the least loss, walking downhill from `here`."""
+def _place(l2: float) -> int:
+    """Where the grid is nearest to a penalty."""
+    return int(np.argmin(np.abs(np.log(np.array(GRID) / l2))))
+
+
+def _valley(lost: Callable[[int], float], here: int, last: int) -> int:
+    """The place of the least loss up to `last`, walking downhill from `here`."""
     for step in (1, -1):
-        while 0 <= here + step < len(GRID) and lost(here + step) < lost(here):
+        while 0 <= here + step <= last and lost(here + step) < lost(here):
             here += step
     return here
