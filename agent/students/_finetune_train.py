@@ -27,6 +27,8 @@ Measure = Callable[[Any], float]
 Progress = Callable[[int, int], None]
 RAMP = 2.0
 """Epochs over which the share of rows left out grows to `forget` (T_k of Han et al.)."""
+PATIENT = 40
+"""Steps without a better held-out loss that are waited for at the least: an epoch of few rows is few steps."""
 HEAD_FASTER = 10.0
 """The head learns so many times faster than the encoder."""
 
@@ -133,7 +135,8 @@ def train(
         {"input_ids": list(t), "targets": torch.from_numpy(y), "weight": float(w)}
         for t, y, w in zip(rows.tokens, rows.targets.astype(np.float32), weights, strict=True)
     ]
-    best = _Best(nets, measure, plan.patience)
+    steps = math.ceil(len(data) / plan.batch / plan.accumulate)
+    best = _Best(nets, measure, max(plan.patience, math.ceil(PATIENT / max(steps, 1))))
     with _seeded(plan.seed), tempfile.TemporaryDirectory(prefix="tutelage-") as folder:
         trainer = _trainer(torch.nn.ModuleList(nets), data, slices, plan, folder, best, progress)
         if best.look():

@@ -31,7 +31,7 @@ class Settings:
     robust: against wrong labels: "small_loss" leaves out the rows of largest loss, "co_teaching" trains two networks
     of which each leaves out what the other finds hard.
     forget: the share left out; left out itself: chosen by held-out loss.
-    epochs: at most. patience: epochs without a better held-out loss after which it stops.
+    epochs: at most. patience: epochs without a better held-out loss, of 40 steps at least, after which it stops.
     batch: texts a step. accumulate: steps of which gradients are summed.
     rate: learning rate of the encoder; left out: 0.0001, for "lora" 0.001.
     longest: tokens of a text at most.
