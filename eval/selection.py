@@ -173,7 +173,7 @@ def shown(cell: Cell | None) -> str:
     if "why" in cell:
         return str(cell["why"])
     cpu, memory = cell["cpu"], cell["bytes"] / 1e9
-    seconds = f"{cpu:.4f}" if cpu < 0.01 else f"{cpu:.3f}" if cpu < 1 else f"{cpu:.2f}" if cpu < 10 else f"{cpu:.1f}"
+    seconds = f"{cpu:.5f}" if cpu < 0.01 else f"{cpu:.3f}" if cpu < 1 else f"{cpu:.2f}" if cpu < 10 else f"{cpu:.1f}"
     return f"{seconds} ({memory:.3f} GB)"
 
 

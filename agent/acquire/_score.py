@@ -97,14 +97,9 @@ def least_confidence(p: Floats) -> Floats:
     return np.asarray((1 - peak(p)) * (p.shape[1] / (p.shape[1] - 1)), dtype=np.float32)
 
 
-def least_confidence_bound(p: Floats) -> Floats:
-    """The score itself."""
-    return np.asarray((1 - peak(p)) * (p.shape[1] / max(1, p.shape[1] - 1)))
-
-
 MARGIN = Measure(margin, margin_bound)
 ENTROPY = Measure(entropy, entropy_bound)
-LEAST_CONFIDENCE = Measure(least_confidence, least_confidence_bound)
+LEAST_CONFIDENCE = Measure(least_confidence, least_confidence)
 
 
 def peak(p: Floats) -> Floats:
@@ -147,6 +142,10 @@ def highest(view: PoolView, measure: Measure, n: int, seed: int) -> Picks:
     def candidates(start: int, stop: int, floor: float) -> tuple[Ints, Floats]:
         block = np.asarray(view.probabilities[start:stop])
         rows = np.arange(len(block))
+        if measure.bound is measure.score:  # nothing is cheaper than the score itself
+            scores = of_rows(block, view.layout, measure.score)
+            rows = np.flatnonzero(scores >= floor)
+            return rows + start, scores[rows]
         if start:
             rows = np.flatnonzero(bounds(block, view.layout, measure.bound) >= floor)
         kept = np.asarray(block if len(rows) == len(block) else block[rows], dtype=np.float32)
