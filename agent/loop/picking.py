@@ -15,7 +15,7 @@ import numpy as np
 from agent import plugins
 from agent.belief import Belief
 from agent.loop.ground import Ground
-from agent.types import Floats, Ints, Layout, Picks, PoolView, Tried
+from agent.types import Floats, Ints, Layout, Members, Picks, PoolView, Tried
 
 MOST = 5_000
 """Items of the yardstick at most."""
@@ -27,7 +27,7 @@ FEWEST = 20
 """Items of the yardstick under which nothing is measured."""
 
 
-class Members(Sequence[Floats]):
+class Voices(Sequence[Floats]):
     """Predictions of ensemble members for these rows, made when a strategy first looks at one."""
 
     def __init__(self, ground: Ground, rows: Ints, seed: int) -> None:
@@ -36,12 +36,12 @@ class Members(Sequence[Floats]):
 
     def _all(self) -> list[Floats]:
         if self._found is None:
-            of: Any = getattr(self._ground.student, "members", None)
-            self._found = of(self._ground.features[self._rows], MEMBERS, self._seed) if of else []
+            student: Any = self._ground.student
+            self._found = student.members(self._ground.features[self._rows], MEMBERS, self._seed)
         return self._found
 
     def __len__(self) -> int:
-        return MEMBERS if hasattr(self._ground.student, "members") else 0
+        return MEMBERS
 
     def __getitem__(self, number: Any) -> Any:
         return self._all()[number]
@@ -73,7 +73,7 @@ def view(ground: Ground, name: str, belief: Belief, waiting: Ints, seed: int) ->
         labeled=features[done] if vectors else None,
         targets=targets.astype(np.float32),
         said=None if says is None else says[done],
-        members=Members(ground, waiting, seed) if vectors and says is not None else (),
+        members=Voices(ground, waiting, seed) if says is not None and isinstance(ground.student, Members) else (),
         votes=_votes(ground, waiting),
         knowledge=_knowledge(ground, waiting),
         balance=ground.config.run.balance,
@@ -102,11 +102,11 @@ def _votes(ground: Ground, waiting: Ints) -> list[Floats]:
 
 def _knowledge(ground: Ground, waiting: Ints) -> Floats | None:
     """What the student says before it is taught anything: names and whatever else the user told of the labels."""
-    fresh = getattr(ground.student, "fresh", None)
-    if fresh is None or ground.features is None:
+    known = getattr(ground.student, "known", None)
+    if known is None or ground.features is None:
         return None
     if ground.yard.knowledge is None:
-        ground.yard.knowledge = fresh().predict(ground.features).astype(np.float16)
+        ground.yard.knowledge = known(ground.features).astype(np.float16)
     return ground.yard.knowledge[waiting].astype(np.float32)
 
 

@@ -93,8 +93,8 @@ def learn(ground: Ground, report: Report, turn: int) -> None:
     people = [ground.person.name] if ground.person is not None and board.spoken.any() else []
     if ground.student_says is not None:
         served = getattr(ground.student, "served", lambda rows: rows)  # rows of a tuned encoder differ
-        seed = ground.config.run.seed
-        reference = drift.reference(served(ground.features), ground.student_says, ground.layout, seed)
+        rows = drift.sample(ground.n, ground.config.run.seed)
+        reference = drift.reference(served(ground.features[rows]), ground.student_says[rows], ground.layout)
         if reference is not None:
             drift.write(reference, ground.folder / "model")
     teach.sign(ground.folder / "model", heard + people, [m.rung.name for m in ground.machines if m not in allowed])
