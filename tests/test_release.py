@@ -190,8 +190,39 @@ def test_the_verb_writes_a_model_whose_card_holds_no_text(
     assert "with 80 % confidence" in text and re.search(r"Expected calibration error: 0\.\d{3}", text)
     assert not re.search(r"number \d", text), "the text of an item stands in the card"
     assert str(tiny.parent) not in text
+    assert "No bar is certified: above none of them 97 % right" in text and not Path("model/thresholds.json").exists()
+    assert not Path("model/unseen.safetensors").exists()
     assert call("predict", "mail.csv", "--model", "model", "--text", "body").exit_code == 0
     assert not list(Path().glob(".model*"))
+
+
+def test_a_bar_is_certified_by_the_audit_at_what_the_look_may_spend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_pool(tmp_path, monkeypatch)
+    Path("tutelage.toml").write_text(LADDER.replace("accuracy = 0.97\ndelta = 0.1", "accuracy = 0.6\ndelta = 0.2"))
+    good("run", "--people", "gold", "--budget", "1")
+    if not list(Path("tutelage-run").glob("certificate.json")):
+        good("certify", "--now")
+    assert good("export", "model", "model")["wrote"] == "model"
+    told = json.loads(Path("model/thresholds.json").read_text())["certified"]
+    assert told["accuracy"] == 0.6 and told["delta"] <= 0.2 * 6 / np.pi**2 and told["audited"] >= 10
+    done = call("predict", "mail.csv", "--model", "model", "--text", "body", "--abstain", "certified")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 0 and all((row["label"] is None) == (row["probability"] < told["bar"]) for row in rows)
+
+
+def test_false_bars_are_certified_no_more_often_than_delta() -> None:
+    """2,000 audits of 200 items at delta = .1, right just under .9 of the time: at most .1 and 3 standard errors."""
+    rng, wrong = np.random.default_rng(5), 0
+    for _ in range(2_000):
+        sure = rng.uniform(0.5, 1, 200)
+        right = rng.random(200) < 0.899
+        bars = [
+            facts.Bar(at, 1.0, int((sure >= at).sum()), int(right[sure >= at].sum())) for at in (0.0, 0.7, 0.9, 0.99)
+        ]
+        wrong += facts.certified(bars, 0.9, 0.1) is not None
+    assert wrong / 2_000 <= 0.1 + 3 * (0.1 * 0.9 / 2_000) ** 0.5
 
 
 def test_a_student_of_words_says_that_it_has_no_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +234,7 @@ def test_a_student_of_words_says_that_it_has_no_onnx(tmp_path: Path, monkeypatch
         done.exit_code == 0 and "no ONNX file: a student of the kind tfidf is no encoder" in done.stderr + done.stdout
     )
     assert sorted(p.name for p in Path("model").iterdir()) == sorted(
-        [*(p.name for p in Path("tutelage-run/model").iterdir()), "README.md"]
+        [*(p.name for p in Path("tutelage-run/model").iterdir() if p.name != "unseen.safetensors"), "README.md"]
     )
 
 

@@ -90,14 +90,17 @@ def learn(ground: Ground, report: Report, turn: int) -> None:
     board = ground.board
     ground.student.save(str(ground.folder / "model"))
     heard = [m.rung.name for m in allowed if board.machine[m.rung.name].any.any()]
-    people = [ground.person.name] if ground.person is not None and board.spoken.any() else []
+    heard += [ground.person.name] if ground.person is not None and board.spoken.any() else []
     if ground.student_says is not None:
         served = getattr(ground.student, "served", lambda rows: rows)  # rows of a tuned encoder differ
         rows = drift.sample(ground.n, ground.config.run.seed)
         reference = drift.reference(served(ground.features[rows]), ground.student_says[rows], ground.layout)
         if reference is not None:
             drift.write(reference, ground.folder / "model")
-    teach.sign(ground.folder / "model", heard + people, [m.rung.name for m in ground.machines if m not in allowed])
+        share = people.share(ground)
+        first = ground.order[: share.pilot + share.audit]
+        teach.keep(ground.folder / "model", [ground.pool.ids[i] for i in first], ground.student_says[first])
+    teach.sign(ground.folder / "model", heard, [m.rung.name for m in ground.machines if m not in allowed])
 
 
 def teach_student(ground: Ground, report: Report, turn: int) -> bool:

@@ -23,6 +23,8 @@ from agent.store import Store
 __all__ = ["Parity", "Released", "add"]
 
 README = "README.md"
+THRESHOLDS = "thresholds.json"
+"""The bar of `--abstain certified`, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ def add(folder: Path, config: Config, store: Store, pool: Pool, onnx: bool | Non
     """Add the encoder, the head as a module, ONNX files and the card to a copy of a saved student.
 
     Args:
-        folder: the copy; nothing in it is changed. onnx: write ONNX files where the student can have any; None:
-            where the packages for them are installed, too.
+        folder: the copy; only what measures it is taken out. onnx: write ONNX files where the student can have
+            any; None: where the packages for them are installed, too.
 
     Raises:
         MissingExtra: ONNX files are wanted, and a package for them is not installed.
@@ -56,7 +58,16 @@ def add(folder: Path, config: Config, store: Store, pool: Pool, onnx: bool | Non
         write_modules(parts, folder)
         if not why:
             found = graph.write(parts, folder, [item.text for item in items], said)
-    about = facts.gather(config, store, pool, student, said, _teachers(folder))
+    about = facts.gather(config, store, pool, student, said, _teachers(folder), folder)
+    (folder / teach.UNSEEN).unlink(missing_ok=True)  # of no use without the run's ledger
+    if about.certified is not None:
+        bar = {
+            "bar": about.certified.at,
+            "accuracy": about.goal,
+            "delta": about.delta,
+            "audited": about.certified.audited,
+        }
+        (folder / THRESHOLDS).write_text(json.dumps({"certified": bar}, indent=1) + "\n", encoding="utf-8")
     (folder / README).write_text(card.write(about, name, parts, found, why), encoding="utf-8")
     return Released(name, found, why)
 

@@ -111,11 +111,27 @@ def _thresholds(facts: Facts) -> str:
         )
     error = math.ceil(1000 * (facts.ece or 0.0)) / 1000
     return (
-        f"Measured on {facts.audited:,} answers of people to items drawn at random among those that machines settled; "
-        f"the model had not seen them. Expected calibration error: {error:.3f} (ten bins). Shares are of "
-        f"{facts.rows:,} items drawn from the whole pool. A bar of your own: `tutelage predict --abstain 0.9`.\n\n"
-        f"{head}{rows}"
+        f"Measured on {facts.audited:,} items of the pool, drawn at random, that people were asked about; one that "
+        "nobody could tell, or answered, counts as wrong. Twins of the model that were not taught an item spoke of it. "
+        f"Expected calibration error: {error:.3f} (ten bins). Shares are of {facts.rows:,} items drawn from the whole "
+        f"pool. A bar of your own: `tutelage predict --abstain 0.9`.\n\n{head}{rows}\n\n{_certified(facts)}"
     )
+
+
+def _certified(facts: Facts) -> str:
+    sure, goal = trimmed(100 * (1 - facts.delta)), trimmed(100 * facts.goal)
+    if facts.certified is None:
+        return f"No bar is certified: above none of them {goal} % right was shown with {sure} % confidence."
+    return (
+        f"At {facts.certified.at:.2f} and above, at least {goal} % of the labels that such a twin gives to items of "
+        f"this pool are right, with {sure} % confidence: `tutelage predict --abstain certified`. It says nothing of "
+        "other texts."
+    )
+
+
+def trimmed(share: float) -> str:
+    """At most two decimals, rounded down."""
+    return f"{math.floor(round(100 * share, 6)) / 100:g}"
 
 
 def _bar(bar: Bar, measured: bool) -> str:

@@ -1,7 +1,7 @@
 """What a model's card says of its run: read from the ledger, and measured on audited items. Asks and decides nothing.
 
-The audit is drawn at random and teaches nobody, so what the saved student says of audited items is said of items it has
-not seen. As in the report, nothing of the audit is told before a certificate of these very labels was made.
+The audit is drawn at random, and twins of the student that were not taught an audited item speak of it. As in the
+report, nothing of the audit is told before a certificate of these very labels was made.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agent import claim
+from agent import certify, claim, teach
 from agent import config as settings
 from agent.config import Config
 from agent.errors import DataError
@@ -61,6 +62,9 @@ class Facts:
     bars: Sequence[Bar] = ()
     audited: int = 0
     ece: float | None = None
+    certified: Bar | None = None
+    goal: float = 0.0
+    delta: float = 0.0
 
 
 def drawn(pool: Pool, seed: int) -> list[int]:
@@ -70,12 +74,19 @@ def drawn(pool: Pool, seed: int) -> list[int]:
 
 
 def gather(
-    config: Config, store: Store, pool: Pool, student: Any, said: Floats, told: Mapping[str, Sequence[str]]
+    config: Config,
+    store: Store,
+    pool: Pool,
+    student: Any,
+    said: Floats,
+    told: Mapping[str, Sequence[str]],
+    folder: Path,
 ) -> Facts:
     """The facts of a run.
 
     Args:
-        student: as opened. said: (rows, width) what it says of the items `drawn`. told: what lies in teachers.json.
+        folder: the run's model folder. student: as opened. said: (rows, width) what it says of the items `drawn`.
+        told: what lies in teachers.json.
     """
     task, decided = settings.the_task(config), store.decisions()
     settled = Counter(by for by, action in zip(decided.by, decided.actions, strict=True) if action == "accept")
@@ -83,11 +94,16 @@ def gather(
     given = Counter(label for value in values for label in (value if isinstance(value, tuple) else (value,)))
     evidence, made, why = _certificate(config, store, pool)
     sure = surest(said, student.layout)
-    confidence, right = _audited(config, pool, student, evidence) if made and evidence else ([], [])
+    confidence, right = _audited(config, store, pool, student, evidence, folder) if made and evidence else ([], [])
     at = np.array(confidence)
     good = np.array(right, dtype=bool)
     bars = [Bar(bar, float((sure >= bar).mean()), int((at >= bar).sum()), int(good[at >= bar].sum())) for bar in BARS]
+    goal = config.goal
+    delta = certify.risk_of_look(goal.delta, len(store.certificates())) if made else goal.delta
     return Facts(
+        certified=certified(bars, goal.accuracy, delta) if right else None,
+        goal=goal.accuracy,
+        delta=delta,
         name=task.name or config.root.name,
         question=task.question,
         kind=task.kind,
@@ -138,15 +154,47 @@ def _certificate(config: Config, store: Store, pool: Pool) -> tuple[claim.Eviden
     return evidence, Certificate(**same), ""
 
 
-def _audited(config: Config, pool: Pool, student: Any, evidence: claim.Evidence) -> tuple[list[float], list[bool]]:
-    """What the student says of each audited item: how sure, and whether people said the same."""
-    task, kind = settings.the_task(config), settings.kind(config)
-    words = {i: word for i, word in evidence.audit.items() if word is not None}
-    if not words:
+def _audited(
+    config: Config, store: Store, pool: Pool, student: Any, evidence: claim.Evidence, folder: Path
+) -> tuple[list[float], list[bool]]:
+    """What is said of each item of the random order that people were audited on: how sure, and whether people agree.
+
+    All of the order up to the last audited item counts but the pilot, repaired ones too: a uniform draw of the pool. An
+    item that nobody could tell, or answered, counts as wrong. It is the student's twins that speak, which were not
+    taught the item: the student itself has heard machines on some.
+    """
+    task, kind, unseen = settings.the_task(config), settings.kind(config), teach.unseen(folder)
+    purpose: dict[int, str] = {}
+    for call in store.asked(claim.person_recipe(config)):
+        purpose.setdefault(pool.position(call.item), call.purpose)
+    order = certify.draw(pool.ids, config.run.seed)
+    ranks = [rank for rank, i in enumerate(order) if purpose.get(i) == "audit"]
+    rows = [i for i in order[: max(ranks, default=-1) + 1] if purpose.get(i) != "pilot"]
+    if not rows or any(pool.ids[i] not in unseen for i in rows):
         return [], []
-    said = student.predict(student.features(pool.items(list(words))))
-    right = [
-        kind.loss(task, kind.value(task, student.layout.best(row)), word) == 0
-        for row, word in zip(said, words.values(), strict=True)
-    ]
+    said = np.stack([unseen[pool.ids[i]] for i in rows])
+    right = []
+    for i, row in zip(rows, said, strict=True):
+        word = evidence.word(i)
+        right.append(word is not None and kind.loss(task, kind.value(task, student.layout.best(row)), word) == 0)
     return np.minimum(surest(said, student.layout), 1.0).tolist(), right
+
+
+def certified(bars: Sequence[Bar], accuracy: float, delta: float) -> Bar | None:
+    """The lowest bar above which at least `accuracy` of the labels are right, with 1 − delta confidence; None: none is.
+
+    Bars are tested from the highest down, each by the exact bound of Clopper & Pearson at the whole of delta, and the
+    first that fails ends it (fixed sequence: Bauer 1991; Angelopoulos et al. 2021). A bar above which so few were
+    audited that all of them right would not do is passed over: how many they are depends on no answer.
+    """
+    from scipy.stats import beta
+
+    found = None
+    for bar in sorted(bars, key=lambda b: -b.at):
+        if not bar.audited or delta ** (1 / bar.audited) < accuracy:
+            continue
+        low = float(beta.ppf(delta, bar.right, bar.audited - bar.right + 1)) if bar.right else 0.0
+        if low < accuracy:
+            break
+        found = bar
+    return found

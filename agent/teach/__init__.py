@@ -9,18 +9,22 @@ from agent.teach.cross import fold_of, teach
 from agent.teach.lesson import PEOPLE_WEIGHT, Lesson, lesson, sureness
 from agent.teach.noise import WAYS, Way, choose
 from agent.teach.signed import TEACHERS, kept_out, sign
+from agent.teach.unseen import UNSEEN, keep, unseen
 
 __all__ = [
     "PEOPLE_WEIGHT",
     "TEACHERS",
+    "UNSEEN",
     "WAYS",
     "Lesson",
     "Way",
     "choose",
     "fold_of",
+    "keep",
     "kept_out",
     "lesson",
     "sign",
     "sureness",
     "teach",
+    "unseen",
 ]
