@@ -29,12 +29,24 @@ def task(name: str) -> Task:
 def load(name: str, student: str = "linear", pool: int = POOL, **settings: Any) -> tuple[bench.Problem, Student]:
     """A set's train rows as the pool, `pool` at most, its test rows, and the untrained student with these settings.
 
+    Train rows whose text is a test row's, too, are left out (`apart`).
+
     Raises:
         FileNotFoundError: the set does not lie in the data folder.
     """
     data = _sets.load(name)
-    train = _sets.sample(data.train, pool, 0)
+    train = _sets.sample(apart(data.train, data.test), pool, 0)
     return problem(task(name), train, data.test, student, **settings)
+
+
+def apart(train: list[_sets.Row], test: list[_sets.Row]) -> list[_sets.Row]:
+    """Train rows without those whose text, but for case and white space, is that of a test row."""
+    tested = {_plain(row) for row in test}
+    return [row for row in train if _plain(row) not in tested]
+
+
+def _plain(row: _sets.Row) -> str:
+    return " ".join(row.text.lower().split())
 
 
 def problem(

@@ -1,15 +1,18 @@
 """Curves that were measured already, kept in eval/.cache/curves by what they depend on. Knows curves and source files.
 
-A curve depends on the sources of the bench, the lesson, the linear student and its own strategy: when one of them
-changes, it is measured anew. So a long table is made in pieces, and a piece that is broken off loses one row.
+A curve depends on the sources that take part in it (what the bench, the student and the strategy import, and what those
+import), on the features, labels and answers themselves, and on the settings: when one of them changes, it is measured
+anew. So a long table is made in pieces, and a piece that is broken off loses one row.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +22,19 @@ from agent import bench
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(__file__).parent / ".cache" / "curves"
-STUDENT = ("_d", "_h", "_m", "_p", "_r", "_s", "_w", "linear")
-"""How the names of the linear student's own files begin."""
+PARTS = ("agent.bench", "agent.kinds.single", "agent.students.linear", "eval._bench")
+"""Modules that every curve comes from."""
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch")
 
 
-def seal(strategy: str, *settings: object) -> str:
-    """16 hex digits of all that a row of curves depends on but the data."""
-    files = [*sorted((ROOT / "agent" / "teach").glob("*.py")), *sorted((ROOT / "agent" / "bench").glob("*.py"))]
-    files += [f for f in sorted((ROOT / "agent" / "students").glob("*.py")) if f.name.startswith(STUDENT)]
-    files += _needs(ROOT / "agent" / "acquire" / f"{strategy}.py")
-    made = hashlib.sha256(repr(settings).encode())
-    for file in files:
-        if file.name != "picture.py":
-            made.update(file.read_bytes())
+def seal(strategy: str, problem: bench.Problem, answers: Iterable[bench.Answers], *settings: object) -> str:
+    """16 hex digits of all that a row of curves depends on."""
+    told = (settings, problem.layout, [(name, version(name)) for name in LIBRARIES])
+    made = hashlib.sha256(repr(told).encode())
+    for array in (problem.pool, problem.gold, problem.test, problem.truth, *(one.votes for one in answers)):
+        made.update(np.ascontiguousarray(array).data)
+    for file in _sources((*PARTS, f"agent.acquire.{strategy}")):
+        made.update(file.read_bytes())
     return made.hexdigest()[:16]
 
 
@@ -53,17 +56,22 @@ def row(name: str, key: str, measure: Callable[[], list[bench.Curve]]) -> list[b
     return made
 
 
-def _needs(file: Path) -> list[Path]:
-    """A strategy's file and the private modules of its room that it imports, in order of name."""
-    found: set[Path] = set()
-    new = {file}
+@cache
+def _sources(modules: tuple[str, ...]) -> tuple[Path, ...]:
+    """Files of these modules of ours and of those that they import, in order of name."""
+    found: dict[str, Path] = {}
+    new = list(modules)
     while new:
-        found |= new
-        text = " ".join(one.read_text("utf-8") for one in new)
-        named = re.findall(r"^from agent\.acquire import (.+)$", text, re.MULTILINE)
-        names = {name for line in named for name in re.findall(r"\b_\w+", line)}
-        new = {file.with_name(f"{name}.py") for name in names} - found
-    return sorted(found)
+        name = new.pop()
+        place = ROOT / name.replace(".", "/")
+        file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        if name in found or not file.is_file():
+            continue
+        found[name] = file
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("agent", "eval"):
+                new += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(found[name] for name in sorted(found))
 
 
 def _curve(told: dict[str, Any]) -> bench.Curve:

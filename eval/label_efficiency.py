@@ -3,12 +3,17 @@
     python -m eval.label_efficiency --set banking77 [--oracle gold] [--strategies auto,random] [--json FILE]
     python -m eval.label_efficiency --quick
 
-A curve is 50 labels a step up to 1,000, five seeds; accuracy is on test rows that nobody is asked about, against gold.
-The student is `linear` as it comes. "plain" rows are what most tools do: the same embeddings, hard labels, no names, a
-fixed penalty; it is .03 (C = 33), which is good on banking77 and was chosen there in favour of these rows: with the
-usual C = 1 their mean curve is 15 points lower. Recorded votes: the pool is banking77's 3,080 rows that GPT-4 and
-GPT-3.5 both answered, tests are 3,000 others. Mistakes of the 85 % oracle are made up (`agent.bench.answers`). A pilot
-of 100 random rows with gold labels tells how right an oracle is; it is neither taught nor counted.
+A curve is 50 labels a step up to 1,000, five seeds; accuracy is on test rows that nobody is asked about and whose text
+is no pool row's, against gold. The student is `linear` as it comes. "plain" rows are what most tools do: the same
+embeddings, hard labels, no names, a fixed penalty. Recorded votes: the pool is banking77's rows that GPT-4 and GPT-3.5
+both answered, tests are 3,000 others. Mistakes of the 85 % oracle are made up (`agent.bench.answers`). A pilot of 100
+random rows with gold labels tells how right an oracle is and what batches were worth; it is neither taught nor counted.
+
+What was tuned where: `auto` and the floor under the student's penalty on splits of the train rows of banking77, trec6,
+ag_news, sst2 and zh_tnews (eval/LOG.md, "tuning of `auto`"), so that these sets' pools were seen, their test rows were
+not; clinc150_oos and 20newsgroups were not looked at. The floor came after a first table on test rows had shown that
+sst2 failed. The plain rows' penalty, .03 (C = 33), was chosen on banking77's table in favour of those rows: with the
+usual C = 1 their mean curve is 15 points lower. The best single strategy is named by these test rows, in its favour.
 """
 
 from __future__ import annotations
@@ -77,6 +82,7 @@ class Case:
 def measure(name: str, oracle: str, strategies: Sequence[str], seeds: int, plan: bench.Plan) -> Case:
     """All curves of a set and an oracle."""
     problem, student, plain, answers = _ready(name, oracle)
+    heard = [answers(seed) for seed in range(seeds)]
     hard = bench.Plan(labels=plan.labels, batch=plan.batch, soft=False)
     rows: dict[str, list[bench.Curve]] = {}
     for row in [*strategies, *(f"plain {s}" for s in PLAIN if s in strategies)]:
@@ -84,10 +90,9 @@ def measure(name: str, oracle: str, strategies: Sequence[str], seeds: int, plan:
         who, how = (student, plan) if row == strategy else (plain, hard)
 
         def curves(strategy: str = strategy, who: Student = who, how: bench.Plan = how) -> list[bench.Curve]:
-            return bench.run(problem, who, [strategy], answers, range(seeds), how)
+            return bench.run(problem, who, [strategy], heard.__getitem__, range(seeds), how)
 
-        settings = (name, oracle, seeds, how, _bench.POOL, row, *([PLAIN_L2] if row != strategy else []))
-        key = _kept_curves.seal(strategy, *settings)
+        key = _kept_curves.seal(strategy, problem, heard, seeds, how, PLAIN_L2 if row != strategy else "as it comes")
         rows[row] = _kept_curves.row(f"{name}-{oracle}-{row}", key, curves)
         print(f"{row}: {100 * bench.summary(rows[row]).mean[0]:.1f}", file=sys.stderr, flush=True)
     full = bench.full(problem, student)
@@ -98,7 +103,7 @@ def measure(name: str, oracle: str, strategies: Sequence[str], seeds: int, plan:
         def further() -> list[bench.Curve]:
             return bench.run(problem, student, ["random"], answers, range(seeds), on)
 
-        key = _kept_curves.seal("random", name, oracle, seeds, on, _bench.POOL)
+        key = _kept_curves.seal("random", problem, heard, seeds, on, "as it comes")
         case = Case(name, oracle, full, rows, _kept_curves.row(f"{name}-{oracle}-further", key, further))
     return case
 
@@ -131,6 +136,8 @@ def _recorded(oracle: str) -> tuple[bench.Problem, Student, Student, Callable[[i
     asked = {vote["id"] for vote in votes}
     test = _sets.sample([by_id[r["id"]] for r in rows if r["id"] not in asked], TESTED, 0)
     told = _bench.task("banking77")
+    clean = {id(row) for row in _bench.apart([by_id[i] for i in ids], test)}
+    ids = [i for i in ids if id(by_id[i]) in clean]
     problem, student = _bench.problem(told, [by_id[i] for i in ids], test, "linear")
     heard = said.values() if oracle == "gpts" else [said[oracle]]
     codes = np.stack([_bench.codes([_sets.Row("", one[i]) for i in ids], problem.layout) for one in heard])
@@ -169,7 +176,7 @@ def goals(case: Case, found: dict[str, bench.Summary]) -> list[str]:
     single = [n for n in found if n not in ("auto", "random") and not n.startswith("plain ")]
     if single:
         best = max(single, key=lambda name: found[name].mean[0])
-        out.append(_goal(f"auto − best single ({best}) ≥ −0.5", *case.difference("auto", best), -0.5))
+        out.append(_goal(f"auto − best single of {len(single)} ({best}) ≥ −0.5", *case.difference("auto", best), -0.5))
     if case.oracle == "gold" and case.name in ("banking77", "clinc150_oos"):
         ours, theirs = found["auto"].needed(0.95 * case.full), case.random_needs
         asked = float((case.further or case.rows["random"])[0].labels[-1])  # random picks need more, where they fail
@@ -188,8 +195,11 @@ def goals(case: Case, found: dict[str, bench.Summary]) -> list[str]:
 
 
 def _goal(told: str, gap: float, half: float, least: float) -> str:
-    return f"- {told} points of mean curve: {gap:+.2f} (95 % interval {gap - half:+.2f} to {gap + half:+.2f}) " + _met(
-        gap >= least
+    open_still = gap < least <= gap + half
+    return (
+        f"- {told} points of mean curve: {gap:+.2f} (95 % interval over seeds {gap - half:+.2f} to {gap + half:+.2f}) "
+        + _met(gap >= least)
+        + (" (within the seeds' noise)" if open_still else "")
     )
 
 
