@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,11 @@ def view(folder: Path, n: int, strategy: str, mapped: bool = False) -> PoolView:
 
 def second_turn(first: PoolView, pick: Callable[..., Any]) -> PoolView:
     """The view after the first turn's picks were answered; what the strategy remembers is kept."""
+    n, m = len(first.probabilities), len(first.labeled)
+    first = replace(first, rows=np.arange(n), labeled_rows=np.arange(n, n + m))
     rows = pick(first, PICKS, 0).rows
-    stay = np.delete(np.arange(len(first.probabilities)), rows)
-    assert first.targets is not None
+    stay = np.delete(np.arange(n), rows)
+    assert first.targets is not None and first.labeled_rows is not None
     return PoolView(
         first.layout,
         first.probabilities[stay],
@@ -97,6 +100,8 @@ def second_turn(first: PoolView, pick: Callable[..., Any]) -> PoolView:
         np.concatenate([first.labeled, first.features[rows]]),
         np.concatenate([first.targets, first.probabilities[rows]]),
         memory=first.memory,
+        rows=stay,
+        labeled_rows=np.concatenate([first.labeled_rows, rows]),
     )
 
 

@@ -5,6 +5,7 @@ The twins are written as the papers tell it, without blocks, bounds or memory, o
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from scipy.stats import chi2, kstest
 
-from agent.acquire import _known, badge, cal, k_center, kmeans, typiclust
+from agent.acquire import badge, cal, k_center, kmeans, typiclust
 from agent.types import Doubles, Ints, Layout, Picks, PoolView
 
 SINGLE = Layout(("label",), (("a", "b", "c"),))
@@ -141,47 +142,51 @@ def test_k_center_picks_what_looking_at_everybody_picks(
     assert (picks.probabilities == 1).all()
 
 
-def asked(view: PoolView, rows: Ints, more: int = 0) -> PoolView:
-    """The next turn: `rows` are labelled, and `more` others that came from elsewhere; memory is kept."""
-    stay = np.setdiff1d(np.arange(len(view.probabilities)), rows)
-    new = np.concatenate([rows, stay[:more]])
-    stay = stay[more:]
-    seen = view.features[new] if view.labeled is None else np.concatenate([view.labeled, view.features[new]])
-    order = np.random.default_rng(0).permutation(len(seen))  # a loop may tell the labelled in any order
-    return PoolView(view.layout, view.probabilities[stay], view.features[stay], seen[order], memory=view.memory)
+@dataclass
+class Turns:
+    """A pool between turns: which of its items are labelled, and what the strategy remembers of it."""
+
+    features: Any
+    labeled: Ints
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    def view(self, total: int, warm: bool = True) -> PoolView:
+        """The first `total` items; a loop may tell the labelled in any order, and another one each time."""
+        stay = np.setdiff1d(np.arange(total), self.labeled)
+        done = np.random.default_rng(len(self.labeled)).permutation(self.labeled)
+        even = np.full((len(stay), 3), 1 / 3, dtype=np.float32)
+        bare = PoolView(SINGLE, even, self.features[stay], self.features[done])
+        return replace(bare, rows=stay, labeled_rows=done, memory=self.memory) if warm else bare
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16"])
 def test_k_center_picks_the_same_with_and_without_memory(kind: str) -> None:
-    """More candidates than are kept up to date, some twice in the pool; in one turn a pick was not labelled."""
-    view = pool(SINGLE, 4_000, 5, kind, 10, 16)
-    view = PoolView(SINGLE, view.probabilities, np.concatenate([view.features[:3_000], view.features[:1_000]]))
-    for turn in range(4):
-        warm = k_center.pick(view, 30, turn)
-        cold = k_center.pick(PoolView(SINGLE, view.probabilities, view.features, view.labeled), 30, turn)
-        assert warm.rows.tolist() == cold.rows.tolist()
-        view = asked(view, warm.rows[turn == 2 :], more=7)
-    assert is_farthest_first(view, k_center.pick(view, 30, 0).rows.tolist())
+    """More candidates than are kept up to date, some twice in the pool.
+
+    From turn to turn items are labelled that somebody else chose, and new ones come in; once a pick is not labelled,
+    once a labelled item is a candidate again.
+    """
+    points = pool(SINGLE, 4_000, 5, kind, 0, 16).features
+    turns = Turns(np.concatenate([points[:3_000], points[:1_000]]), np.arange(10))
+    for number, total in enumerate([3_000, 3_000, 3_400, 4_000, 4_000]):
+        warm = turns.view(total)
+        picks = k_center.pick(warm, 30, number)
+        assert picks.rows.tolist() == k_center.pick(turns.view(total, warm=False), 30, number).rows.tolist()
+        assert warm.rows is not None
+        others = warm.rows[50 * number : 50 * number + 7]
+        turns.labeled = np.union1d(turns.labeled, np.append(warm.rows[picks.rows[number == 2 :]], others))
+        turns.labeled = turns.labeled[number == 3 :]
+    last = turns.view(4_000)
+    assert is_farthest_first(last, k_center.pick(last, 30, 0).rows.tolist())
 
 
-def test_k_center_does_not_mistake_one_pool_for_another() -> None:
+def test_k_center_starts_anew_where_candidates_have_no_numbers() -> None:
     memory: dict[str, Any] = {}
     for seed in (1, 2, 1):
         view = pool(SINGLE, 500, seed, labeled=5)
-        kept = PoolView(SINGLE, view.probabilities, view.features, view.labeled, memory=memory)
+        kept = replace(view, memory=memory)
         assert k_center.pick(kept, 9, 0).rows.tolist() == k_center.pick(view, 9, 0).rows.tolist()
-
-
-def test_a_row_is_known_again_by_all_of_it_where_others_share_the_part_looked_at() -> None:
-    x = np.zeros((200, 64), dtype=np.float32)
-    x[np.arange(200), np.arange(200) % 64] = np.arange(1, 201)
-    keys, shared = _known.keys(x)
-    assert len(np.unique(keys)) == 200 and len(shared) == 1
-    stay = np.delete(np.arange(200), [0, 7, 8, 150, 199])
-    again, _ = _known.keys(x[stay], shared)
-    places = _known.places(keys, again)
-    assert places is not None and np.array_equal(places, stay)
-    assert _known.places(again, keys) is None
+    assert not memory
 
 
 @pytest.mark.parametrize("kind", ["float32", "csr"])

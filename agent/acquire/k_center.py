@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.acquire import _cluster, _known, _score
+from agent.acquire import _cluster, _score
 from agent.types import Doubles, Floats, Ints, Picks, PoolView
 
 HOT = 512
@@ -38,17 +38,21 @@ GRID = float(1 << 25)
 
 @dataclass(slots=True)
 class Cover:
-    """How well candidates are covered, as carried from call to call.
+    """How well items are covered.
 
-    keys: (n,) what candidates are known by. near: (n,) similarity to the nearest of the first seen[i] centres, so no
-    more than to the nearest of all. centres: (m,) keys of the centres. shared: see `_known.keys`.
+    near: (n,) similarity to the nearest of the first seen[i] centres, so no more than to the nearest of all.
     """
 
-    keys: _known.Keys
     near: Floats
     seen: NDArray[np.int32]
-    centres: _known.Keys
-    shared: _known.Keys
+
+
+@dataclass(slots=True)
+class Kept:
+    """What is carried from call to call: the cover of every number of `view.rows`, and the centres' numbers."""
+
+    cover: Cover
+    centres: Ints
 
 
 @dataclass(slots=True)
@@ -91,7 +95,8 @@ def pick(view: PoolView, n: int, seed: int) -> Picks:
     Similarity is the cosine. Where nothing is labelled the first is drawn at random. Of equally covered candidates the
     first of the pool is taken; candidates whose features are all zero come last. The picks are those of looking at
     every candidate and centre: similarities to fewer centres are bounds, and only the worst covered candidates are kept
-    up to date. `view.memory` carries the bounds to the next call. CSR rows are multiplied as they are.
+    up to date. Where candidates have numbers `view.memory` carries the bounds to the next call. CSR rows are multiplied
+    as they are.
 
     The chance is 1 given the features, what is labelled and the seed.
     """
@@ -103,8 +108,8 @@ def pick(view: PoolView, n: int, seed: int) -> Picks:
     centres = Centres(view, order)
     if not len(centres):
         centres.picked.append(int(np.random.default_rng(seed).integers(total)))
-    if not cover.seen.any():
-        _advance(view, cover, centres, np.arange(total))
+    if len(new := np.flatnonzero(cover.seen == 0)):
+        _advance(view, cover, centres, new)
     shelf = Shelf(np.empty(0, dtype=np.int64), -np.inf)
     cover.near[centres.picked] = np.inf
     while len(centres.picked) < n:
@@ -112,29 +117,35 @@ def pick(view: PoolView, n: int, seed: int) -> Picks:
         _greedy(view, cover, centres, hot.rows, hot.limit, n)
     rows = np.array(centres.picked, dtype=np.int64)
     cover.near[rows] = 1
-    cover.centres = np.concatenate([cover.centres, _known.whole(view.features[rows])])
-    view.memory["k_center"] = cover
+    _keep(view, cover, order, rows)
     return Picks(rows, np.ones(n, dtype=np.float32))
 
 
 def _carried(view: PoolView) -> tuple[Cover, Ints]:
     """What is known of these candidates' cover, and the rows of `view.labeled` in the order of its centres."""
-    m = 0 if view.labeled is None else view.labeled.shape[0]
-    labeled = _known.whole(view.labeled) if m else np.empty(0, np.uint64)
+    n, m = len(view.probabilities), 0 if view.labeled is None else view.labeled.shape[0]
+    cover = Cover(np.full(n, -1, dtype=np.float32), np.zeros(n, dtype=np.int32))
     old = view.memory.get("k_center")
-    if isinstance(old, Cover) and m:
-        keys, _ = _known.keys(view.features, old.shared)
-        places = _known.places(old.keys, keys)
-        by_key = np.argsort(labeled, kind="stable")
-        where = by_key[np.minimum(np.searchsorted(labeled[by_key], old.centres), m - 1)]
-        if places is not None and np.array_equal(labeled[where], old.centres):
-            new = np.flatnonzero(~np.isin(labeled, old.centres))
-            centres = np.concatenate([old.centres, labeled[new]])
-            cover = Cover(keys, old.near[places], old.seen[places], centres, old.shared)
-            return cover, np.concatenate([where, new])
-    keys, shared = _known.keys(view.features)
-    near = np.full(len(keys), -1, dtype=np.float32)
-    return Cover(keys, near, np.zeros(len(keys), dtype=np.int32), labeled, shared), np.arange(m)
+    if not isinstance(old, Kept) or view.rows is None or view.labeled_rows is None or not m:
+        return cover, np.arange(m)
+    by_number = np.argsort(view.labeled_rows, kind="stable")
+    where = by_number[np.minimum(np.searchsorted(view.labeled_rows[by_number], old.centres), m - 1)]
+    if not np.array_equal(view.labeled_rows[where], old.centres):
+        return cover, np.arange(m)
+    there = int(np.searchsorted(view.rows, len(old.cover.near)))
+    cover.near[:there] = old.cover.near[view.rows[:there]]
+    cover.seen[:there] = old.cover.seen[view.rows[:there]]
+    return cover, np.concatenate([where, np.flatnonzero(~np.isin(view.labeled_rows, old.centres))])
+
+
+def _keep(view: PoolView, cover: Cover, order: Ints, picked: Ints) -> None:
+    """Leave the bounds to the next call, by the candidates' numbers."""
+    if view.rows is None or view.labeled_rows is None:
+        return
+    size = int(view.rows[-1]) + 1
+    whole = Cover(np.full(size, -1, dtype=np.float32), np.zeros(size, dtype=np.int32))
+    whole.near[view.rows], whole.seen[view.rows] = cover.near, cover.seen
+    view.memory["k_center"] = Kept(whole, np.concatenate([view.labeled_rows[order], view.rows[picked]]))
 
 
 def _worst(view: PoolView, cover: Cover, centres: Centres, shelf: Shelf) -> Shelf:

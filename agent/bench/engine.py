@@ -165,6 +165,8 @@ class _Run:
             balance=plan.balance,
             history=tuple(self.history),
             memory=self.memory,
+            rows=candidates,
+            labeled_rows=rows,
         )
 
     def _lesson(self) -> teach.Lesson:

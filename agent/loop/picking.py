@@ -79,6 +79,8 @@ def view(ground: Ground, name: str, belief: Belief, waiting: Ints, seed: int) ->
         balance=ground.config.run.balance,
         history=history(ground),
         memory=ground.yard.memory,
+        rows=waiting,
+        labeled_rows=done,
     )
 
 

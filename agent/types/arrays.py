@@ -97,7 +97,8 @@ class PoolView:
     votes: annotators heard on candidates, each (n, width), rows of NaN where one was not. knowledge: (n, width) what
     names, descriptions, keywords and examples of the labels alone say. balance: the user wants the classes even.
     history: earlier batches, oldest first. memory: a function may keep here what makes the next call of the same run
-    faster; its picks are the same without.
+    faster; its picks are the same without. rows: (n,) numbers from 0 up, ascending, that stay with the candidates and
+    their features between calls of a run; labeled_rows: (m,) the labelled items' of the same numbering.
     """
 
     layout: Layout
@@ -112,6 +113,8 @@ class PoolView:
     balance: bool = False
     history: Sequence[Tried] = ()
     memory: dict[str, Any] = field(default_factory=dict)
+    rows: Ints | None = None
+    labeled_rows: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True)
