@@ -164,6 +164,37 @@ def table(case: Case, labels: int) -> list[str]:
     return [*lines, "", *goals(case, found)]
 
 
+def compact(cases: Sequence[Case]) -> list[str]:
+    """All cases in one table, a line each: `auto` beside random picks and the best single strategy."""
+    columns = (
+        "`auto` | `random` | best single | `auto` − random | `auto` − best single | labels to 95 %: `auto`, `random`"
+    )
+    lines = [f"| set, answers | {columns} |", "|---" * 7 + "|"]
+    for case in cases:
+        found = {name: bench.summary(curves) for name, curves in case.rows.items()}
+        single = _single(found)
+        if not {"auto", "random"} <= found.keys() or not single:
+            continue
+        best = max(single, key=lambda name: found[name].mean[0])
+        gaps = [_gap(*case.difference("auto", other)) for other in ("random", best)]
+        counts = [
+            f"{n:,.0f}" if n else "not reached" for n in (found["auto"].needed(0.95 * case.full), case.random_needs)
+        ]
+        means = [_pair(found[name].mean) for name in ("auto", "random")]
+        of_best = f"{100 * found[best].mean[0]:.1f} (`{best}`, of {len(single)})"
+        cells = [f"{case.name}, {ORACLES[case.oracle]}", *means, of_best, *gaps, ", ".join(counts)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _single(found: dict[str, bench.Summary]) -> list[str]:
+    return [name for name in found if name not in ("auto", "random") and not name.startswith("plain ")]
+
+
+def _gap(gap: float, half: float) -> str:
+    return f"{gap:+.1f} ({gap - half:+.1f} to {gap + half:+.1f})"
+
+
 def _pair(pair: tuple[float, float]) -> str:
     return f"{100 * pair[0]:.1f} ± {100 * pair[1]:.1f}"
 
@@ -173,8 +204,7 @@ def goals(case: Case, found: dict[str, bench.Summary]) -> list[str]:
     if not {"auto", "random"} <= found.keys():
         return []
     out = [_goal("auto − random ≥ −0.3", *case.difference("auto", "random"), -0.3)]
-    single = [n for n in found if n not in ("auto", "random") and not n.startswith("plain ")]
-    if single:
+    if single := _single(found):
         best = max(single, key=lambda name: found[name].mean[0])
         out.append(_goal(f"auto − best single of {len(single)} ({best}) ≥ −0.5", *case.difference("auto", best), -0.5))
     if case.oracle == "gold" and case.name in ("banking77", "clinc150_oos"):
@@ -225,7 +255,7 @@ def main(words: Sequence[str] | None = None) -> None:
     labels = given.labels or (300 if given.quick else LABELS)
     seeds = given.seeds or (QUICK_SEEDS if given.quick else SEEDS)
     sets = given.sets or (["trec6"] if given.quick else list(SETS))
-    told: list[dict[str, Any]] = []
+    cases: list[Case] = []
     for name in sets:
         for oracle in given.oracles or (["gold", "noisy"] if name != "banking77" or given.quick else list(ORACLES)):
             begun = time.process_time()
@@ -233,10 +263,13 @@ def main(words: Sequence[str] | None = None) -> None:
             lines = [*table(case, labels), "", f"{time.process_time() - begun:.0f} CPU s"]
             print("\n".join(lines), "\n", flush=True)
             _log.append(f"label_efficiency --set {name} --oracle {oracle}", lines, given.quick)
-            told.append(_body(case))
+            cases.append(case)
             if given.picture:
                 _picture(case, given.picture)
+    if len(cases) > 1:
+        print("\n".join(compact(cases)))
     if given.json:
+        told = [_body(case) for case in cases]
         given.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
