@@ -33,7 +33,7 @@ def seal(strategy: str, problem: bench.Problem, answers: Iterable[bench.Answers]
     made = hashlib.sha256(repr(told).encode())
     for array in (problem.pool, problem.gold, problem.test, problem.truth, *(one.votes for one in answers)):
         made.update(np.ascontiguousarray(array).data)
-    for file in _sources((*PARTS, f"agent.acquire.{strategy}")):
+    for file in sources(strategy):
         made.update(file.read_bytes())
     return made.hexdigest()[:16]
 
@@ -57,10 +57,10 @@ def row(name: str, key: str, measure: Callable[[], list[bench.Curve]]) -> list[b
 
 
 @cache
-def _sources(modules: tuple[str, ...]) -> tuple[Path, ...]:
-    """Files of these modules of ours and of those that they import, in order of name."""
+def sources(strategy: str) -> tuple[Path, ...]:
+    """Our files that a strategy's curve comes from: of `PARTS`, of the strategy, and of all that these import."""
     found: dict[str, Path] = {}
-    new = list(modules)
+    new = [*PARTS, f"agent.acquire.{strategy}"]
     while new:
         name = new.pop()
         place = ROOT / name.replace(".", "/")

@@ -19,6 +19,8 @@ from agent.bench import picture
 from agent.bench.problem import UNKNOWN
 from agent.errors import PluginError
 from agent.types import Floats, Item, Layout, Picks, PoolView
+from eval import _bench, _kept_curves
+from eval._sets import Row
 
 CLASSES, EACH = 4, 150
 LAYOUT = Layout(("label",), (tuple("abcd"),))
@@ -224,3 +226,30 @@ def test_a_picture_is_a_png_with_words(tmp_path: Path) -> None:
     told = picture.draw(tmp_path / "c.png", "Blobs", "against gold", {"centres": found}, {"centres": full})
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
     assert told.startswith("Blobs. centres: ") and "margin from" in told and f"all labels {100 * full:.1f} %" in told
+
+
+def test_the_evaluation_asks_about_no_text_that_it_tests_on() -> None:
+    train = [Row("Card lost ", "a"), Row("card lost", "b"), Row("card stolen", "a")]
+    assert _bench.apart(train, [Row("card  LOST", "a"), Row("other", "b")]) == [train[2]]
+
+
+def test_a_kept_curve_hangs_on_data_answers_settings_and_strategy() -> None:
+    problem, other = blobs(), blobs(1)
+    heard = [bench.gold(problem)]
+    noisy = [
+        bench.recorded(problem, np.where(np.arange(500) == 7, (heard[0].votes[0, :, 0] + 1) % 4, 0)[None, :, None])
+    ]
+    seals = {
+        _kept_curves.seal(name, rows, answers, *settings)
+        for name, rows, answers, settings in (
+            ("margin", problem, heard, [1]),
+            ("auto", problem, heard, [1]),
+            ("margin", other, heard, [1]),
+            ("margin", problem, noisy, [1]),
+            ("margin", problem, heard, [2]),
+        )
+    }
+    assert len(seals) == 5 and _kept_curves.seal("margin", blobs(), [bench.gold(problem)], 1) in seals
+    made = {file.name for file in _kept_curves.sources("auto")}
+    assert {"_bandit.py", "auto.py", "engine.py", "lesson.py", "linear.py", "_penalty.py", "encoder.py"} <= made
+    assert "badge.py" not in made
