@@ -203,7 +203,7 @@ def test_a_model_that_is_not_served_is_said_with_those_that_are():
         one(server, model="small")
 
 
-@pytest.mark.parametrize("after", ["7", formatdate(usegmt=True), "soon", ""])
+@pytest.mark.parametrize("after", ["7", formatdate(usegmt=True), "soon", ""], ids=["seconds", "date", "words", "empty"])
 @pytest.mark.parametrize("mode", ["429", "503"])
 def test_retry_after_in_seconds_and_as_a_date(mode, after):
     with ChatServer(mode, after=after) as server, pytest.raises(Transient) as caught:
