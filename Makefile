@@ -42,7 +42,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 test: $(READY)  ## the default suite: no network, no GPU, minutes on two cores
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 $(SLOW): $(READY)
 	$(PIP) -c constraints.txt -e '.[local,dev,postgres,privacy,serve,onnx,finetune,static]'
