@@ -100,6 +100,7 @@ def modal(strategy: str, pool: Pool, picks: int) -> Work:
             n_instances=picks,
         )
     if strategy == "expected_error":
+        np.float = float  # type: ignore[attr-defined]  # gone from numpy 1.24; it asks
         from modAL.expected_error import expected_error_reduction
         from modAL.models import ActiveLearner
         from sklearn.linear_model import LogisticRegression
@@ -198,8 +199,12 @@ def alipy(strategy: str, pool: Pool, picks: int) -> Work:
     if strategy == "expected_error":
         x, y, _ = pool.everything()
         y = np.nan_to_num(y).astype(np.int64)
+        from sklearn.linear_model import LogisticRegression
+
+        # its own model no longer takes more than two classes
+        model = LogisticRegression(max_iter=100).fit(pool.labeled, pool.said)
         eer = query_strategy.QueryExpectedErrorReduction(x, y)
-        return lambda: eer.select(np.arange(m), np.arange(m, len(x)), batch_size=picks)
+        return lambda: eer.select(np.arange(m), np.arange(m, len(x)), model=model, batch_size=picks)
     measure = {"least_confidence": "least_confident"}.get(strategy, strategy)
     made = query_strategy.QueryInstanceUncertainty(measure=measure)
     return lambda: made.select_by_prediction_mat(rows, pool.p, batch_size=picks)
