@@ -13,7 +13,7 @@ import numpy as np
 from agent import ask, claim, drift, posterior, teach
 from agent.belief import Belief, believe
 from agent.errors import Damaged, DataError
-from agent.loop import asks, forming, patience, people, picking, posting
+from agent.loop import alike, asks, forming, patience, people, picking, posting
 from agent.loop.decisions import Last, decide, write_decisions
 from agent.loop.examples import Tell
 from agent.loop.ground import Ground, Machine
@@ -110,10 +110,14 @@ def teach_student(ground: Ground, report: Report, turn: int) -> bool:
         return False
     if ground.features is None:
         ground.features = _read_pool(ground, student, report, turn)
-        ground.likest = posterior.nearest(ground.features)
+        ground.likest = alike.others(posterior.nearest(ground.features), board.first)
     allowed = [m for m in ground.machines if m.traits.may_train_student]
     belief = believe(only(ground, allowed), None, soft(ground), ground.person is not None)
-    lesson = teach.lesson(belief.machine, belief.machine_heard, board.words(), board.spoken, ground.layout)
+    heard = belief.machine_heard
+    # One row for items that are nearly the same: a twin that was taught one of them has seen the others.
+    one, speaker = ~board.copies, board.speaker
+    words, spoken = board.words()[speaker], board.spoken[speaker]
+    lesson = teach.lesson(belief.machine, heard, words, spoken, ground.layout, keep=one, drawn=board.pilot)
     if len(lesson.rows) == 0:
         return False
     state = lesson.seal()
@@ -121,6 +125,8 @@ def teach_student(ground: Ground, report: Report, turn: int) -> bool:
         return False
     report(Event("train", turn, f"teaching {student.name} on {len(lesson.rows):,} items", len(lesson.rows), ground.n))
     ground.student_says = teach.teach(student, ground.features, lesson, ground.n, folds=5, seed=ground.config.run.seed)
+    if board.first is not None:
+        ground.student_says = ground.student_says[board.first]
     ground.taught = state
     picking.learnt(ground, belief)
     return True

@@ -16,12 +16,13 @@ PEOPLE_WEIGHT = 3.0
 @dataclass(frozen=True)
 class Lesson:
     """Rows to teach. `rows`: (m,) item numbers; `targets`: (m, width); `weights`: (m,); `spoken`: (m,) the rows whose
-    targets are people's words (none, where it is left out)."""
+    targets are people's words (none, where it is left out); `judges`: (m,) those of them that were drawn at random."""
 
     rows: Ints
     targets: Floats
     weights: Floats
     spoken: Bools | None = None
+    judges: Bools | None = None
 
     def seal(self) -> bytes:
         """The same for the same lesson: nothing is taught twice."""
@@ -32,13 +33,20 @@ class Lesson:
 
 
 def lesson(
-    machine: Floats, heard: Bools, words: Floats, spoken: Bools, layout: Layout, keep: Bools | None = None
+    machine: Floats,
+    heard: Bools,
+    words: Floats,
+    spoken: Bools,
+    layout: Layout,
+    keep: Bools | None = None,
+    drawn: Bools | None = None,
 ) -> Lesson:
     """Everything settled so far, as soft targets.
 
     Args:
         machine: (n, width) pooled posterior of the machines heard. heard: (n,). words: (n, width) people's labels,
-            one-hot. spoken: (n,). keep: (n,) items that may be taught; all when None.
+            one-hot. spoken: (n,). keep: (n,) items that may be taught; all when None. drawn: (n,) items that people
+            were asked about at random, and not for how hard they looked; none when None.
     """
     use = heard | spoken
     if keep is not None:
@@ -47,7 +55,8 @@ def lesson(
     by_person = spoken[rows]
     targets = np.where(by_person[:, None], words[rows], machine[rows]).astype(np.float32)
     weights = np.where(by_person, PEOPLE_WEIGHT, sureness(targets, layout)).astype(np.float32)
-    return Lesson(rows, targets, weights, by_person)
+    judges = by_person & drawn[rows] if drawn is not None else np.zeros(len(rows), dtype=bool)
+    return Lesson(rows, targets, weights, by_person, judges)
 
 
 def sureness(targets: Floats, layout: Layout) -> Floats:

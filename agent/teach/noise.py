@@ -1,8 +1,8 @@
 """Ways to take answers that may be wrong, and the choice among them by what people said. Knows arrays only.
 
 A way turns soft targets and weights into others. None is best everywhere: removal helps where labels are few and hurts
-where they are many. So each is tried on held-out items that people answered, and the default is left only where
-another is better by more than chance explains.
+where they are many. So each is tried on held-out items that people answered, and the default, the lesson as it is, is
+left only where another is better by more than chance explains.
 """
 
 from __future__ import annotations
@@ -12,15 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.types import Bools, Floats, Layout
+from agent.types import Bools, Floats, Ints, Layout
 
-DEFAULT, DOUBTING = "sure", "confident"
-"""The default where machines are mostly right or have said little, and where they are known to err."""
-ERRING, PER_CHOICE = 0.1, 15
-"""Machines err where their own posterior expects this share of wrong answers; little is fewer rows a choice."""
+DEFAULT = "sure"
 JUDGES = 40
-"""People's answers from which on they may choose."""
-BEYOND = 1.5
+"""People's answers, of items drawn at random, from which on they may choose."""
+BEYOND = 2.0
 """By how many standard errors of the paired difference another way must beat the default."""
 
 HEATS = tuple(float(heat) for heat in 2.0 ** np.arange(-2, 2.6, 0.5))
@@ -30,14 +27,20 @@ HEATS = tuple(float(heat) for heat in 2.0 ** np.arange(-2, 2.6, 0.5))
 class Evidence:
     """A lesson and what twins that were not taught a row say of it.
 
-    targets, said: (m, width). weights: (m,), people's above those of machines. spoken: (m,) rows of people's words.
+    targets, said: (m, width). weights: (m,), people's above those of machines. spoken: (m,) rows of people's words;
+    judges: (m,) those of them that were drawn at random.
     """
 
     targets: Floats
     weights: Floats
     spoken: Bools
+    judges: Bools
     said: Floats
     layout: Layout
+
+    def part(self, rows: Ints, said: Floats) -> Evidence:
+        """Some of its rows, with another word of twins on them."""
+        return Evidence(self.targets[rows], self.weights[rows], self.spoken[rows], self.judges[rows], said, self.layout)
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,8 @@ class Chosen:
 
     def stale(self, evidence: Evidence) -> bool:
         """Whether half as much again was said since, by people or by all."""
-        people, rows = int(evidence.spoken.sum()), len(evidence.targets)
-        if people < JUDGES:
-            return usual(evidence) != self.way
-        return people >= max(1.5 * self.people, JUDGES) or (people >= JUDGES and rows >= 1.5 * self.rows)
+        people, rows = int(evidence.judges.sum()), len(evidence.targets)
+        return people >= JUDGES and (self.people < JUDGES or people >= 1.5 * self.people or rows >= 1.5 * self.rows)
 
 
 Way = Callable[[Evidence], tuple[Floats, Floats]]
@@ -137,19 +138,6 @@ def small_loss(evidence: Evidence) -> tuple[Floats, Floats]:
     return evidence.targets, _less(evidence, doubted)
 
 
-def usual(evidence: Evidence) -> str:
-    """The default by what the machines' calibrated targets say of themselves.
-
-    On eight sets of recorded answers of language models, 46 to 94 % right, and three with errors drawn by seed,
-    `confident` had a median .6 points of accuracy more than `sure` (−2.8 to 10.4); on right labels it lost up to 2.4.
-    """
-    machine = ~evidence.spoken
-    if machine.sum() < PER_CHOICE * max(s.stop - s.start for s in evidence.layout.slices):
-        return DEFAULT
-    doubt = max(float((1 - evidence.targets[machine, s].max(axis=1)).mean()) for s in evidence.layout.slices)
-    return DOUBTING if doubt >= ERRING else DEFAULT
-
-
 WAYS: Mapping[str, Way] = {
     "sure": sure,
     "even": even,
@@ -162,39 +150,39 @@ WAYS: Mapping[str, Way] = {
 }
 
 
-def choose(evidence: Evidence, again: Callable[[Floats, Floats], Floats]) -> Chosen:
-    """The way whose students lose least, in log-loss on people's words that they were not taught.
+def choose(evidence: Evidence, tried: Callable[[], Mapping[str, Floats]]) -> Chosen:
+    """The way whose students lose least, in log-loss on the judges' rows that they were not taught.
 
-    The default, where people said fewer than `JUDGES` words or no other is ahead by `BEYOND` standard errors. People's
-    words must be of items that were not chosen for how sure anybody was of them, else the choice is for such items.
+    The default, where there are fewer than `JUDGES` or no other is ahead by `BEYOND` standard errors. Judges are drawn
+    at random: items that people were asked about for how hard they looked would choose a way for such items.
 
     Args:
-        again: what twins say of held-out rows, (m, width), when taught these targets and weights.
+        tried: for each way but the default what twins taught so say of the judges' rows, (judges, width). No twin may
+            have been taught, nor its lesson made by one that was taught, the row it speaks of.
     """
-    judged, people, start = evidence.spoken, int(evidence.spoken.sum()), usual(evidence)
-    best = Chosen(start, len(judged), people)
-    if people < JUDGES or judged.all():
+    judges = int(evidence.judges.sum())
+    best = Chosen(DEFAULT, len(evidence.targets), judges)
+    if judges < JUDGES or evidence.spoken.all():
         return best
-    tried = {name: _lost(evidence, again(*way(evidence))) for name, way in WAYS.items() if name != DEFAULT}
-    tried[DEFAULT] = _lost(evidence, evidence.said)
-    for name, lost in tried.items():
-        ahead = tried[start] - lost
+    told = evidence.targets[evidence.judges]
+    plain = _lost(evidence.layout, told, evidence.said[evidence.judges])
+    for name, said in tried().items():
+        ahead = plain - _lost(evidence.layout, told, said)
         gain, error = float(ahead.mean()), float(ahead.std(ddof=1) / len(ahead) ** 0.5)
         if gain > max(BEYOND * error, best.gain):
-            best = Chosen(name, len(judged), people, gain, error)
+            best = Chosen(name, best.rows, judges, gain, error)
     return best
 
 
-def _lost(evidence: Evidence, said: Floats) -> Floats:
-    """Log-loss on each row of people's words, summed over atoms, at the temperature that suits these rows best.
+def _lost(layout: Layout, told: Floats, said: Floats) -> Floats:
+    """Log-loss on each row, summed over atoms, at the temperature that suits these rows best.
 
     Ways flatten probabilities more or less; that is mended elsewhere and is not to decide here.
     """
-    logs = np.log(np.maximum(said[evidence.spoken], 1e-9))
-    told = evidence.targets[evidence.spoken]
+    logs = np.log(np.maximum(said, 1e-9))
     best: Floats | None = None
     for heat in HEATS:
-        p = np.log(np.maximum(evidence.layout.normalise(logs * np.float32(heat)), 1e-9))
+        p = np.log(np.maximum(layout.normalise(logs * np.float32(heat)), 1e-9))
         lost = -(told * p).sum(axis=1)
         best = lost if best is None or lost.sum() < best.sum() else best
     assert best is not None
