@@ -141,10 +141,9 @@ def _like(board: Board, graph: Ints, machine: Floats, spoke: Bools) -> Source:
 
 def _as_their_likes(found: _SoFar, words: Floats, board: Board) -> None:
     """A person's word on an item counts for its near-duplicates too, with the doubt that they differ after all."""
-    copies = np.flatnonzero(board.by_likeness)
-    if len(copies) == 0 or board.first is None:
-        return
-    word = words[board.first[copies]]
+    speaker = board.speaker
+    copies = np.flatnonzero(speaker != np.arange(board.n)) if board.first is not None else speaker[:0]
+    word = words[speaker[copies]]
     for s in board.layout.slices:
         even = np.float32(1 / (s.stop - s.start))
         found.posterior[copies, s] = (1 - DIFFER) * word[:, s] + DIFFER * even

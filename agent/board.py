@@ -245,12 +245,15 @@ class Board:
         return out
 
     @property
-    def by_likeness(self) -> Bools:
-        """(n,) copies that no person labeled, of an item that one did."""
+    def speaker(self) -> Ints:
+        """(n,) the first of each item's near-duplicates that a person labeled; the item itself where none was."""
+        own = np.arange(self.n)
         if self.first is None:
-            return np.zeros(self.n, bool)
-        out: Bools = self.copies & ~self.spoken & self.spoken[self.first]
-        return out
+            return own
+        spoken = np.flatnonzero(self.spoken)[::-1]
+        speaks = np.full(self.n, -1, np.int64)
+        speaks[self.first[spoken]] = spoken
+        return np.where(self.spoken | (speaks[self.first] < 0), own, speaks[self.first])
 
     def _read(self, where: int, call: Call, answer: Answer) -> Distribution | None:
         item = self.pool.item(where)

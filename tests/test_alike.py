@@ -128,3 +128,50 @@ def test_whichever_of_them_comes_first_in_the_pool_speaks_for_both(tmp_path: Pat
         table = export.labels(config, store, pool)
     whys = dict(zip(table["id"], table["why"], strict=True))
     assert whys[order[1]].endswith(f"a near-duplicate of item {order[0]}")
+
+
+def test_a_person_s_word_on_any_of_them_counts_for_all(tmp_path: Path) -> None:
+    """Whichever of the three people were asked about to teach or repair; the audit's words steer nothing."""
+    config, finished = run(project(tmp_path, LADDER, goal="person_minutes = 20\npilot = 60"))
+    assert finished.code == 0, finished.reason
+    store, pool = opened(config)
+    with store:
+        asked = {c.item for c in store.asked(_recipe(config)) if c.purpose != "audit"}
+        names = [item.name or "" for item in pool.items(range(len(pool)))]
+        spoken = {names[i] for i, item in enumerate(pool.ids) if item in asked}
+        table = export.labels(config, store, pool)
+    labels = dict(zip(table["id"], table["label"], strict=True))
+    assert any("-" in name for name in spoken), "a copy was drawn"
+    for name in spoken:
+        group = {labels[name.split("-")[0] + end] for end in ("", "-loud", "-end")}
+        assert len(group) == 1
+
+
+def test_a_student_s_word_on_a_copy_is_no_echo_of_the_answer_lent_to_it(tmp_path: Path) -> None:
+    """Machines that guess teach nothing: what twins say of items agrees with the machine no more than by chance.
+
+    600 rows of 200 sentences; labels are drawn at random (accuracy .5), so agreement is 1/2 with a standard error of
+    .035 over 200 groups; an echo of lent answers would bring it to nearly 1.
+    """
+    ladder = MACHINES.replace("accuracy = 0.9", "accuracy = 0.5\nbar = 1.0")
+    path = project(tmp_path, ladder, distinct=200, run="seed = 3\nmax_turns = 4")
+    config, _ = run(path)
+    from agent.loop.ground import open_ground
+    from agent.loop.turn import teach_student
+
+    ground = open_ground(config, None, None, False, look=True)
+    try:
+        for machine in ground.machines:
+            machine.ways = None
+        from agent.loop import forming
+
+        forming.begin(ground)
+        ground.board.refresh(ground.store, ground.recipes)
+        teach_student(ground, lambda event: None, 1)
+        heard = ground.board.machine["scripted"]
+        rows = heard.any
+        assert rows.sum() > 400 and ground.student_says is not None
+        same = ground.student_says[rows].argmax(axis=1) == heard.logs[rows].argmax(axis=1)
+        assert same.mean() < 0.5 + 4 * 0.035
+    finally:
+        ground.store.close()

@@ -118,7 +118,8 @@ def typical(candidates: Any, labeled: Any, n: int, seed: int) -> Ints:
     """
     rng = np.random.default_rng(seed)
     total = candidates.shape[0]
-    rows = np.sort(rng.choice(total, SAMPLE, replace=False)) if total > max(SAMPLE, 2 * n) else np.arange(total)
+    many = max(SAMPLE, 2 * n)
+    rows = np.sort(rng.choice(total, many, replace=False)) if total > many else np.arange(total)
     m = 0 if labeled is None else labeled.shape[0]
     kept = np.sort(rng.choice(m, SAMPLE, replace=False)) if m > SAMPLE else np.arange(m)
     both = stack([candidates[rows], labeled[kept]]) if len(kept) else candidates[rows]

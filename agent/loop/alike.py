@@ -29,6 +29,14 @@ def first_of(pool: Pool, n: int, cache: Path) -> Ints | None:
     return found if (found != np.arange(n)).any() else None
 
 
+def others(graph: Ints, first: Ints | None) -> Ints:
+    """Of each item the likest others, (n, k), but for its near-duplicates (-1): they have its own answers."""
+    if first is None:
+        return graph
+    same = (graph >= 0) & (first[graph] == first[:, None])
+    return np.where(same, -1, graph)
+
+
 def _keep(found: Ints, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.stem}.{os.getpid()}.npy")

@@ -56,12 +56,21 @@ def moved(ground: Ground, belief: Belief, last: Last) -> dict[str, Any]:
 
 def enough(ground: Ground, told: Mapping[str, Any]) -> str:
     """Why machines need not be asked any more; empty where they do. `told`: what `moved` said of this turn."""
-    patience, turns = ground.config.run.patience, ground.yard.moves
+    patience, turns = ground.config.run.patience, _moves(ground)
     if told:
         turns.append(dict(told))
     if not patience or len(turns) < patience or not told:
         return ""
     return _words(turns[-patience:], mend_usd(ground))
+
+
+def _moves(ground: Ground) -> list[dict[str, Any]]:
+    """What each turn's answers changed, earlier runs' too; grows in place."""
+    if ground.yard.moves is None:
+        names = ("changed", "by_answers", "for_usd")
+        told = [o for o in ground.store.outcomes() if "changed" in o and not o.get("final")]
+        ground.yard.moves = [{name: one[name] for name in names} for one in told]
+    return ground.yard.moves
 
 
 def _words(turns: Sequence[Mapping[str, Any]], mend: float) -> str:

@@ -130,6 +130,10 @@ def learnt(ground: Ground, belief: Belief) -> None:
         return
     if yard.said is not None and yard.batch is not None:
         known = (board.spoken | belief.machine_heard)[yard.rows]
+        if (
+            int(board.pilot[yard.rows].sum()) >= FEWEST
+        ):  # twins speak of these before and after; of the others only after
+            known = board.pilot[yard.rows]
         rows = yard.rows[known]
         if len(rows) >= FEWEST:
             truth = np.where(board.spoken[rows, None], board.words()[rows], belief.machine[rows])

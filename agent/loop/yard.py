@@ -26,4 +26,4 @@ class Yard:
     memory: dict[str, Any] = field(default_factory=dict)
     knowledge: Floats | None = None
     took: tuple[int, float] | None = None
-    moves: list[dict[str, Any]] = field(default_factory=list)
+    moves: list[dict[str, Any]] | None = None
