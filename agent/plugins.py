@@ -10,6 +10,7 @@ import importlib.util
 import pkgutil
 from difflib import get_close_matches
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from agent.errors import PluginError
@@ -45,6 +46,24 @@ def load(room: str, name: str) -> Any:
     near = get_close_matches(name, known, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise PluginError(f"no {room} plug-in is called {name!r}{hint} Known: {', '.join(known)}, or 'package.module:name'")
+
+
+def named(room: str, name: str, file: str | Path) -> Any:
+    """As `load`, for a name that stands in a file, perhaps of a stranger: no code is imported that was not installed.
+
+    `name` is a module of `agent/<room>/` or an installed package's entry point, never "package.module:object".
+
+    Raises:
+        PluginError: it is neither. `file` is named, where the name stands.
+    """
+    known = names(room)
+    if ":" in name or name not in known:
+        shown = repr(name[:60])
+        raise PluginError(
+            f"{file} names {shown}, which is none of {room} here ({', '.join(known)}). Code that a file names is not "
+            f"run; a package of your own is used once it has an entry point 'tutelage.{room}'"
+        )
+    return load(room, name)
 
 
 def _path(room: str, name: str) -> Any:

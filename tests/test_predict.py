@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -225,6 +226,20 @@ def test_without_a_sample_of_its_pool_a_model_says_so(here: Path) -> None:
     assert call("predict", "new.txt", "--model", str(bare)).exit_code == 0
     done = call("predict", "new.txt", "--model", str(bare), "--drift")
     assert done.exit_code == 2 and "run and export the model again" in done.stderr
+
+
+def test_a_name_in_a_model_folder_never_imports_code(here: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(here))
+    Path("evil.py").write_text("open('ran', 'w').close()\nplugin = None\n")
+    shutil.copytree(model, "handed")
+    card = Path("handed/student.json")
+    Path("new.txt").write_text("awful liar\n")
+    for name in ("evil:plugin", "evil", "_head", "..evil"):
+        card.write_text(json.dumps({**json.loads(card.read_text()), "student": name}))
+        for verb in ("predict", "serve"):
+            done = call(verb, *(["new.txt"] if verb == "predict" else ["--port", "0"]), "--model", "handed")
+            assert done.exit_code == 2 and f"names {name!r}, which is none of students here" in done.stderr
+    assert not Path("ran").exists()
 
 
 class Endless(io.RawIOBase):

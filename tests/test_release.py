@@ -236,6 +236,13 @@ def test_a_student_of_words_says_that_it_has_no_onnx(tmp_path: Path, monkeypatch
     assert sorted(p.name for p in Path("model").iterdir()) == sorted(
         [*(p.name for p in Path("tutelage-run/model").iterdir() if p.name != "unseen.safetensors"), "README.md"]
     )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path("evil.py").write_text("open('ran', 'w').close()\nplugin = None\n")
+    card_of = Path("tutelage-run/model/student.json")
+    card_of.write_text(json.dumps({**json.loads(card_of.read_text()), "student": "evil:plugin"}))
+    done = call("export", "model", "other")
+    assert done.exit_code == 2 and "none of students here" in done.stderr
+    assert not Path("ran").exists() and not Path("other").exists()
 
 
 def test_calibration_error_by_hand() -> None:

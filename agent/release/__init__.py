@@ -17,7 +17,7 @@ from agent.errors import MissingExtra
 from agent.pool import Pool
 from agent.release import card, facts, graph
 from agent.release.graph import Parity
-from agent.release.parts import Parts, parts_of, read_card, write_modules
+from agent.release.parts import CARD, Parts, parts_of, read_card, write_modules
 from agent.store import Store
 
 __all__ = ["Parity", "Released", "add"]
@@ -45,10 +45,10 @@ def add(folder: Path, config: Config, store: Store, pool: Pool, onnx: bool | Non
 
     Raises:
         MissingExtra: ONNX files are wanted, and a package for them is not installed.
-        DataError, Damaged: the student does not open.
+        DataError, Damaged: the student does not open. PluginError: its card names one that is not installed.
     """
     name = str(read_card(folder)["student"])
-    student: Any = plugins.load("students", name).load_from(str(folder), cache=str(config.folder / "cache"))
+    student: Any = plugins.named("students", name, CARD).load_from(str(folder), cache=str(config.folder / "cache"))
     items = pool.items(facts.drawn(pool, config.run.seed))
     said = student.predict(student.features(items))
     parts = parts_of(folder, student)

@@ -39,7 +39,8 @@ class Saved:
     names: the columns of `chances`. revision: 16 hex digits of a hash of its card and weights.
 
     Raises:
-        DataError: the folder holds no model. Damaged: its card does not read. And what opening the student raises.
+        DataError: the folder holds no model. Damaged: its card does not read. PluginError: it names a student that is
+            not installed; code that lies about is never imported. And what opening the student raises.
     """
 
     def __init__(self, folder: str) -> None:
@@ -51,7 +52,7 @@ class Saved:
             raise DataError(f"{folder} holds no model (student.json is not there): name another folder") from None
         except (OSError, ValueError, KeyError, TypeError):
             raise Damaged(f"{card} cannot be read as a model's card: copy the model again") from None
-        self.student: Any = plugins.load("students", self.student_name).load_from(folder)
+        self.student: Any = plugins.named("students", self.student_name, card).load_from(folder)
         layout, labels = self.student.layout, self.student.labels
         self.layout: Layout = layout
         self.many = all(c == ("no", "yes") and a in labels for a, c in zip(layout.atoms, layout.choices, strict=True))
