@@ -77,7 +77,7 @@ def view(folder: Path, n: int, strategy: str, mapped: bool = False) -> PoolView:
     x = None if strategy in BARE else part("features", slice(n))
     if mapped:
         return PoolView(layout, p, x)
-    members = part("members", slice(None), slice(n)) if strategy in ("bald", "committee") else ()
+    members = list(part("members", slice(None), slice(n))) if strategy in ("bald", "committee") else ()
     targets = part("targets")
     knows = p if strategy == "knowledge" else None
     return PoolView(

@@ -24,8 +24,9 @@ def pick(view: PoolView, n: int, seed: int) -> Picks:
     """
     total = len(view.probabilities)
     scores = np.zeros(total, dtype=np.float32)
-    for start in range(0, total, _score.BLOCK):
-        block = slice(start, start + _score.BLOCK)
+    step = max(256, _score.step(view.probabilities) // 4)  # a block of every voice at a time, in the processor's cache
+    for start in range(0, total, step):
+        block = slice(start, start + step)
         scores[block] = np.max([disagreement(_voices(view, block, atom)) for atom in view.layout.slices], axis=0)
     return _score.top(scores, n, seed)
 
