@@ -117,7 +117,7 @@ def teach_student(ground: Ground, report: Report, turn: int) -> bool:
     # One row for items that are nearly the same: a twin that was taught one of them has seen the others.
     one, speaker = ~board.copies, board.speaker
     words, spoken = board.words()[speaker], board.spoken[speaker]
-    lesson = teach.lesson(belief.machine, heard, words, spoken, ground.layout, keep=one, drawn=board.pilot)
+    lesson = teach.lesson(belief.machine, heard, words, spoken, ground.layout, keep=one, drawn=board.pilot[speaker])
     if len(lesson.rows) == 0:
         return False
     state = lesson.seal()

@@ -200,7 +200,9 @@ class HeadStudent:
 
     def known(self, features: Any) -> Floats:
         """What names, descriptions, keywords and examples of the labels alone say, (n, width); uniform if nothing."""
-        return self.fresh().predict(features)
+        twin = self.fresh()
+        twin._parent, twin._penalty = None, Penalty()  # the student's own were chosen on answers
+        return twin.predict(features)
 
     def members(self, features: Any, count: int, seed: int) -> list[Floats]:
         """What `count` heads like this one say, each (n, width): taught rows drawn anew, some inputs put out.

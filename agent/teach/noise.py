@@ -17,8 +17,9 @@ from agent.types import Bools, Floats, Ints, Layout
 DEFAULT = "sure"
 JUDGES = 40
 """People's answers, of items drawn at random, from which on they may choose."""
-BEYOND = 2.0
-"""By how many standard errors of the paired difference another way must beat the default."""
+BEYOND = 2.7
+"""By how many standard errors of the paired difference another way must beat the default: seven are tried (Bonferroni),
+so that where all are alike it is left one time in thirty or less."""
 
 HEATS = tuple(float(heat) for heat in 2.0 ** np.arange(-2, 2.6, 0.5))
 
