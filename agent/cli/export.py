@@ -91,20 +91,26 @@ def model(common: Common, folder: str, force: bool, onnx: bool | None) -> None:
             f"{source} is not there: a student is saved when it has learned; run  tutelage run{common.flags}"
         )
     target = Path(folder)
+    if _within(source, target) or _within(target, source):
+        raise UserError(f"{folder} belongs to the run itself: name another folder")
     if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
         if not force:
             raise UserError(f"{folder} is there already: name another folder, or replace it with --force")
         if not (target / "student.json").is_file():
             raise UserError(f"{folder} is there and is no model of ours: name another folder")
-    part = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    part, old = (target.with_name(f".{target.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     try:
         shutil.copytree(source, part)
         with opened(config, common.flags) as store:
             made = release.add(part, config, store, pool_of(config, store), onnx)
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():
+            os.replace(target, old)
         os.replace(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        if old.exists() and not target.exists():
+            os.replace(old, target)
+        shutil.rmtree(old, ignore_errors=True)
     strangers = teach.kept_out(target)
     if strangers:
         common.say(f"it learned nothing from {', '.join(strangers)} (may_train_student = false)")
@@ -114,6 +120,11 @@ def model(common: Common, folder: str, force: bool, onnx: bool | None) -> None:
     }  # fmt: skip
     use = f"use it with  tutelage predict --model {shlex.quote(folder)} FILE"
     common.show(told, "\n".join([f"the model is in {folder}; {use}", *_onnx(made)]))
+
+
+def _within(one: Path, other: Path) -> bool:
+    """Whether a folder is another, or lies in it."""
+    return one.resolve().is_relative_to(other.resolve())
 
 
 def _onnx(made: Released) -> list[str]:

@@ -105,16 +105,29 @@ def _thresholds(facts: Facts) -> str:
     head = "| at least this sure | share of the pool | right, by people's audit | 95 % interval |\n|---|---|---|---|\n"
     if not facts.audited:
         return (
-            "Not measured: no audit answer of people is shown before a certificate. How often the model is so sure of "
-            f"itself, on {facts.rows:,} items drawn from the pool, says nothing of how often it is right:\n\n"
-            f"{head}{rows}"
+            f"Not measured: {facts.unmeasured}. How often the model is so sure of itself says nothing of how often it "
+            f"is right. {_shares(facts)}\n\n{head}{rows}"
         )
     error = math.ceil(1000 * (facts.ece or 0.0)) / 1000
     return (
         f"Measured on {facts.audited:,} items of the pool, drawn at random, that people were asked about; one that "
         "nobody could tell, or answered, counts as wrong. Twins of the model that were not taught an item spoke of it. "
-        f"Expected calibration error: {error:.3f} (ten bins). Shares are of {facts.rows:,} items drawn from the whole "
-        f"pool. A bar of your own: `tutelage predict --abstain 0.9`.\n\n{head}{rows}\n\n{_certified(facts)}"
+        f"Expected calibration error: {error:.3f} (ten bins). {_shares(facts)} A bar of your own: "
+        f"`tutelage predict --abstain 0.9`.\n\n{head}{rows}\n\n{_certified(facts)}"
+    )
+
+
+def _shares(facts: Facts) -> str:
+    """Whose word the shares are, and of how many items."""
+    of = f"{facts.rows:,} items drawn at random from the pool"
+    if facts.twins:
+        return (
+            f"Shares are of {of}, by what twins of the model that were not taught them say: about what new texts like "
+            "the pool's get."
+        )
+    return (
+        f"Shares are of {of}, by what the model itself says. It was taught some of them, and is surer of those than "
+        "of new ones: expect less."
     )
 
 
@@ -124,8 +137,9 @@ def _certified(facts: Facts) -> str:
         return f"No bar is certified: above none of them {goal} % right was shown with {sure} % confidence."
     return (
         f"At {facts.certified.at:.2f} and above, at least {goal} % of the labels that such a twin gives to items of "
-        f"this pool are right, with {sure} % confidence: `tutelage predict --abstain certified`. It says nothing of "
-        "other texts."
+        f"this pool are right, with about {sure} % confidence: `tutelage predict --abstain certified`. This is a claim "
+        "by itself, with a risk of its own beside the certificate's; about, because people's answers to some audited "
+        "items may have taught the twins that spoke of others. It says nothing of other texts."
     )
 
 

@@ -24,13 +24,14 @@ from agent.types import Certificate, Floats, Layout
 
 BARS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 BINS = 10
+NOT_YET = "no audit answer of people is shown before a certificate"
 ROWS = 1_000
 """Items of the pool that coverage and the ONNX files are measured on, drawn at random."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Labels at or above a probability: `share` of `rows` drawn from the pool, `right` of `audited` by people."""
+    """Labels at or above a probability: `share` of the `rows` of a card, `right` of `audited` by people."""
 
     at: float
     share: float
@@ -43,7 +44,9 @@ class Facts:
     """All a card says of the run. Nothing in it is the text of an item.
 
     settled: annotator -> items whose label it settled. given: label -> items that carry it. lines: the certificate in
-    words; none: why there is none. ece: expected calibration error on the audit (Guo et al. 2017, eq. 3), None without.
+    words; none: why there is none. rows: how many items shares are of. twins: whether twins that were not taught them
+    spoke of those. audited: items of the audit that are counted; unmeasured: why there are none. ece: expected
+    calibration error on them (Guo et al. 2017, eq. 3), None without. delta: risk of the certified bar.
     """
 
     name: str
@@ -59,6 +62,8 @@ class Facts:
     lines: Sequence[str] = ()
     none: str = ""
     rows: int = 0
+    twins: bool = False
+    unmeasured: str = ""
     bars: Sequence[Bar] = ()
     audited: int = 0
     ece: float | None = None
@@ -85,7 +90,8 @@ def gather(
     """The facts of a run.
 
     Args:
-        folder: the run's model folder. student: as opened. said: (rows, width) what it says of the items `drawn`.
+        folder: the run's model folder. student: as opened. said: (rows, width) what it says of the items `drawn`: what
+            shares are of where no twins' words lie in the folder.
         told: what lies in teachers.json.
     """
     task, decided = settings.the_task(config), store.decisions()
@@ -93,13 +99,18 @@ def gather(
     values = (value for value in decided.values if value is not None)
     given = Counter(label for value in values for label in (value if isinstance(value, tuple) else (value,)))
     evidence, made, why = _certificate(config, store, pool)
-    sure = surest(said, student.layout)
-    confidence, right = _audited(config, store, pool, student, evidence, folder) if made and evidence else ([], [])
+    unseen = teach.unseen(folder)
+    sure = surest(np.stack(list(unseen.values())) if unseen else said, student.layout)
+    confidence: list[float] = []
+    right: list[bool] = []
+    lacks = NOT_YET
+    if made and evidence:
+        confidence, right, lacks = _audited(config, store, pool, student, evidence, unseen)
     at = np.array(confidence)
     good = np.array(right, dtype=bool)
     bars = [Bar(bar, float((sure >= bar).mean()), int((at >= bar).sum()), int(good[at >= bar].sum())) for bar in BARS]
     goal = config.goal
-    delta = certify.risk_of_look(goal.delta, len(store.certificates())) if made else goal.delta
+    delta = (certify.risk_of_look(goal.delta, len(store.certificates())) if made else goal.delta) / 2
     return Facts(
         certified=certified(bars, goal.accuracy, delta) if right else None,
         goal=goal.accuracy,
@@ -116,7 +127,9 @@ def gather(
         people=claim.people_are(store),
         lines=claim.lines(made) if made else (),
         none=why,
-        rows=len(said),
+        rows=len(sure),
+        twins=bool(unseen),
+        unmeasured=lacks,
         bars=bars,
         audited=len(right),
         ece=ece(at, good) if right else None,
@@ -155,29 +168,38 @@ def _certificate(config: Config, store: Store, pool: Pool) -> tuple[claim.Eviden
 
 
 def _audited(
-    config: Config, store: Store, pool: Pool, student: Any, evidence: claim.Evidence, folder: Path
-) -> tuple[list[float], list[bool]]:
+    config: Config,
+    store: Store,
+    pool: Pool,
+    student: Any,
+    evidence: claim.Evidence,
+    unseen: Mapping[str, Floats],
+) -> tuple[list[float], list[bool], str]:
     """What is said of each item of the random order that people were audited on: how sure, and whether people agree.
+
+    And why there is nothing, where there is nothing.
 
     All of the order up to the last audited item counts but the pilot, repaired ones too: a uniform draw of the pool. An
     item that nobody could tell, or answered, counts as wrong. It is the student's twins that speak, which were not
     taught the item: the student itself has heard machines on some.
     """
-    task, kind, unseen = settings.the_task(config), settings.kind(config), teach.unseen(folder)
+    task, kind = settings.the_task(config), settings.kind(config)
     purpose: dict[int, str] = {}
     for call in store.asked(claim.person_recipe(config)):
         purpose.setdefault(pool.position(call.item), call.purpose)
     order = certify.draw(pool.ids, config.run.seed)
     ranks = [rank for rank, i in enumerate(order) if purpose.get(i) == "audit"]
     rows = [i for i in order[: max(ranks, default=-1) + 1] if purpose.get(i) != "pilot"]
-    if not rows or any(pool.ids[i] not in unseen for i in rows):
-        return [], []
+    if not rows:
+        return [], [], "no item was audited by people"
+    if any(pool.ids[i] not in unseen for i in rows):
+        return [], [], "of some audited items it is not known what the model says untaught; `tutelage run` mends it"
     said = np.stack([unseen[pool.ids[i]] for i in rows])
     right = []
     for i, row in zip(rows, said, strict=True):
         word = evidence.word(i)
         right.append(word is not None and kind.loss(task, kind.value(task, student.layout.best(row)), word) == 0)
-    return np.minimum(surest(said, student.layout), 1.0).tolist(), right
+    return np.minimum(surest(said, student.layout), 1.0).tolist(), right, ""
 
 
 def certified(bars: Sequence[Bar], accuracy: float, delta: float) -> Bar | None:

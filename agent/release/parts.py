@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from agent import encode
+from agent.errors import DataError
 from agent.types import Floats, Layout
 
 CARD, HEAD = "student.json", "head.safetensors"
@@ -19,6 +20,7 @@ DENSE = "dense"
 """The folder of the head as a module of sentence-transformers."""
 TAKEN = (".json", ".txt", ".model", ".safetensors")
 """Endings of an encoder's files that are taken along: weights, settings, tokenizer."""
+ONE = "One text, to hear whether a copy of the encoder says the same."
 LEFT = ("onnx", "openvino", "data_config.json")
 
 
@@ -78,14 +80,17 @@ def write_modules(parts: Parts, target: Path) -> None:
 
     `target/encoder` is the encoder as it was found: SentenceTransformer and AutoModel open it. `target` itself is the
     same and the head, so that SentenceTransformer gives logits.
+
+    Raises:
+        DataError: the encoder's copy does not embed as the encoder does.
     """
     from safetensors.numpy import save_file
 
     place = target / parts.place
     if not place.is_dir():
         copy_encoder(parts.encoder.folder, place)
-    plain = json.loads((place / "modules.json").read_text(encoding="utf-8"))
-    modules = [{**row, "path": "/".join(filter(None, (parts.place, row["path"])))} for row in plain]
+        _compare(parts.encoder, place)
+    modules = _modules(parts, target)
     if not modules[-1]["type"].endswith(".Normalize"):
         modules.append({"path": "normalize", "type": "sentence_transformers.models.Normalize"})
     modules.append({"path": DENSE, "type": "sentence_transformers.models.Dense"})
@@ -102,11 +107,43 @@ def write_modules(parts: Parts, target: Path) -> None:
     save_file(arrays, target / DENSE / "model.safetensors", metadata={"format": "pt"})
 
 
-def copy_encoder(source: Path, target: Path) -> None:
-    """Copy weights, settings and tokenizer of an encoder; links of a hub cache become files. Its revision stays.
+def _modules(parts: Parts, target: Path) -> list[dict[str, Any]]:
+    """The encoder's steps, as `target/modules.json` names them.
 
-    An encoder without `modules.json` gets one: sentence-transformers takes the mean of the tokens then.
+    A plain folder of transformers has no list of them. What sentence-transformers puts behind it (the mean over tokens)
+    is saved beside: with a file more the encoder would have another revision.
     """
+    listed = target / parts.place / "modules.json"
+    if listed.is_file():
+        plain = json.loads(listed.read_text(encoding="utf-8"))
+        return [{**row, "path": "/".join(filter(None, (parts.place, row["path"])))} for row in plain]
+    rows = []
+    for number, step in enumerate(parts.encoder.model):
+        path = f"{number}_{type(step).__name__}" if number else parts.place
+        if number:
+            (target / path).mkdir()
+            step.save(str(target / path))
+        rows.append({"path": path, "type": f"{type(step).__module__}.{type(step).__name__}"})
+    return rows
+
+
+def _compare(encoder: encode.Encoder, place: Path) -> None:
+    """Whether a copy is whole: the same files, and the same vector of a text."""
+    copy = encode.Encoder(encoder.name, place, encoder.device, encoder.precision, encoder.prompt or "none")
+    try:
+        same = copy.revision == encoder.revision
+        same = same and float((copy.embed([ONE]) * encoder.embed([ONE])).sum()) > 0.999
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError):
+        same = False
+    if not same:
+        raise DataError(
+            f"the encoder {encoder.name} does not work from a copy of its files ({', '.join(TAKEN)}), so the model "
+            "cannot leave this machine with it: take another encoder"
+        )
+
+
+def copy_encoder(source: Path, target: Path) -> None:
+    """Copy weights, settings and tokenizer of an encoder; links of a hub cache become files. Its revision stays."""
     for path in sorted(source.rglob("*")):
         inside = path.relative_to(source)
         if path.is_file() and path.suffix in TAKEN and not set(inside.parts) & set(LEFT):
