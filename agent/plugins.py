@@ -44,7 +44,7 @@ def load(room: str, name: str) -> Any:
             return entry.load()
     known = names(room)
     near = get_close_matches(name, known, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     raise PluginError(f"no {room} plug-in is called {name!r}{hint} Known: {', '.join(known)}, or 'package.module:name'")
 
 

@@ -171,3 +171,14 @@ def test_rows_without_a_label_are_counted_and_too_few_are_refused(here: Path) ->
     assert "15 rows with a label in column 'label', and at least 20 are needed" in refused(
         "mail.csv", "--gold", "label"
     )
+
+
+def test_votes_need_no_more_than_ids_and_labels(here: Path) -> None:
+    """Two columns, neither of which is a text."""
+    rows = mail()
+    with open("votes.csv", "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["id", "label"])
+        writer.writerows([row["id"], row["label"]] for row in rows)
+    given = ("mail.csv", "--gold", "label", "--id", "id", "--oracle", "votes:votes.csv", "--students", "tfidf")
+    good("eval", *given, "--seeds", "1", "--labels", "20", "--batch", "10", "--strategies", "random")

@@ -69,7 +69,7 @@ def _ballots(path: str, found: Labeled, names: Sequence[str | None]) -> Ints:
 
     if not any(names):
         raise DataError(f"votes:{path}: votes name items by their id; name the column of ids with --id")
-    columns = peek(path, (), None, None).columns
+    columns = peek(path, ("label",), None, None).columns
     if missing := [name for name in ("id", "label") if name not in columns]:
         held = ", ".join(map(repr, columns))
         raise DataError(f"votes:{path}: there is no column {missing[0]!r}; votes need id and label. Columns: {held}")

@@ -96,8 +96,7 @@ def evaluate(
         found = labeled.from_file(common, file, gold, text, own)
     else:
         found = labeled.from_run(common.config(), gold, common.flags)
-    for note in found.notes:
-        common.say(note)
+    _say(common, found)
     config = common.config() if file is None or common.given else None
     found = _fewer(common, found, rows)
     pool = _pool_size(found)
@@ -107,8 +106,7 @@ def evaluate(
     plan = bench.Plan(labels=total, batch=min(batch or max(total // STEPS, 1), total))
     wanted = _Wanted(_students(config, students), _named("acquire", strategies), oracle, seeds, plan)
     common.say(_begin(found, wanted, pool))
-    with _progress(common, len(wanted.students) * seeds * len(wanted.strategies) * len(plan.sizes(pool))) as tell:
-        made = [_standing(found, wanted, config, name, i, out, tell) for i, name in enumerate(wanted.students)]
+    made = _all(common, found, wanted, config, out, pool)
     told = f"against {found.against}" if found.gold else "against the run's own labels, no gold"
     document = _document(found, wanted, pool, standings.body(made))
     alt = ""
@@ -120,6 +118,26 @@ def evaluate(
     lines = [_head(found, wanted, pool), "", *standings.table(made), *_right(made), "", _legend(wanted)]
     lines += [f"curves: {Path(out) / 'curves.png'}", alt] if alt else []
     common.show({**document, "picture": str(Path(out) / "curves.png") if alt else None, "alt": alt}, "\n".join(lines))
+
+
+def _say(common: Common, found: Labeled) -> None:
+    """What a user should know of the data before they are tried on."""
+    for note in found.notes:
+        common.say(note)
+    if found.gold and found.task.kind == "multi":
+        common.say("values with | are taken as several labels an item: put another sign there where they are one label")
+
+
+def _all(common: Common, found: Labeled, wanted: _Wanted, config: Config | None, out: str, pool: int) -> list[Standing]:
+    """Every student's standing."""
+    steps = len(wanted.students) * wanted.seeds * len(wanted.strategies) * len(wanted.plan.sizes(pool))
+    try:
+        with _progress(common, steps) as tell:
+            return [_standing(found, wanted, config, name, i, out, tell) for i, name in enumerate(wanted.students)]
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "interrupted; nothing of what was tried is kept: the same command begins anew"
+        ) from None
 
 
 def _named(room: str, told: str) -> tuple[str, ...]:

@@ -230,7 +230,7 @@ def explain(error: BaseException, folder: str = "") -> tuple[int, str]:
     if isinstance(error, errors.StoreFull):
         return PAUSED, f"paused: {error}; the same command goes on from here{at}"
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, "interrupted; what was paid for is kept, the same command goes on from here"
+        return INTERRUPTED, str(error) or "interrupted; what was paid for is kept, the same command goes on from here"
     if isinstance(error, errors.UserError):
         return BAD_INPUT, "\n".join(f"error: {line}" for line in str(error).splitlines()) or "error: bad input"
     if isinstance(error, errors.Pause):

@@ -163,6 +163,13 @@ def _run(run: Run, complaints: Complaints) -> None:
     if run.store and "://" not in run.store:
         mend = f"write it as an address, as in sqlite:///{run.store}, or leave it out"
         complaints.add(["run", "store"], f"{shown(['run', 'store'], run.store)}: no database address: {mend}")
+    try:
+        found = plugins.load("acquire", run.acquire)
+    except PluginError as error:
+        complaints.add(["run", "acquire"], f"run.acquire: {error}")
+    else:
+        if not callable(getattr(found, "pick", found)):
+            complaints.add(["run", "acquire"], f"run.acquire = {run.acquire!r} is no function pick(view, n, seed)")
 
 
 def _guidelines(task: TaskConfig, root: Path, complaints: Complaints) -> TaskConfig:

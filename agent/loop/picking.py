@@ -14,6 +14,7 @@ import numpy as np
 
 from agent import plugins
 from agent.belief import Belief
+from agent.errors import PluginError
 from agent.loop.ground import Ground
 from agent.types import Floats, Ints, Layout, Members, Picks, PoolView, Tried
 
@@ -54,7 +55,15 @@ def pick(ground: Ground, name: str, belief: Belief, waiting: Ints, want: int, tu
     """Which of `waiting` (row numbers) to ask machine `name` about: those whose answers teach the student most."""
     function = plugins.load("acquire", ground.config.run.acquire)
     seed = ground.config.run.seed + turn
-    picks: Picks = getattr(function, "pick", function)(view(ground, name, belief, waiting, seed), want, seed)
+    seen = view(ground, name, belief, waiting, seed)
+    try:
+        picks: Picks = getattr(function, "pick", function)(seen, want, seed)
+    except TypeError as error:
+        if ":" not in ground.config.run.acquire:
+            raise
+        raise PluginError(
+            f"run.acquire = {ground.config.run.acquire!r} could not be called as pick(view, n, seed): {error}"
+        ) from error
     yard = ground.yard
     yard.batch = picks.by or ground.config.run.acquire, len(picks.rows)
     return Picks(waiting[picks.rows], picks.probabilities, picks.by)
