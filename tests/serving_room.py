@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from agent import drift, plugins, serve
 from agent.types import Context, Floats, Item, Layout, Part, Task
@@ -81,7 +82,7 @@ class Slow:
 
 
 class Plug:
-    """The plug-in "serving_room:slow"."""
+    """The plug-in `slow`."""
 
     @staticmethod
     def load_from(folder: str) -> Slow:
@@ -91,9 +92,14 @@ class Plug:
 slow = Plug()
 
 
-def slow_model(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "student.json").write_text(json.dumps({"student": "serving_room:slow"}))
+def slow_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model of the student `slow`, an entry point of a package that is installed for this test."""
+    package = folder / "slow-1.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[tutelage.students]\nslow = serving_room:slow\n")
+    monkeypatch.syspath_prepend(str(folder))
+    (folder / "student.json").write_text(json.dumps({"student": "slow"}))
     return folder
 
 
@@ -112,7 +118,7 @@ def serving(service: serve.Service) -> Iterator[str]:
 
 def started(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> tuple[subprocess.Popen[str], str]:
     """`tutelage serve` as a process, ready; its address."""
-    places = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    places = os.pathsep.join([str(TESTS.parent), str(TESTS), str(folder)])
     process = subprocess.Popen(
         [sys.executable, "-m", "agent", "serve", "--model", str(folder), "--port", "0", *words],
         stdout=subprocess.PIPE,

@@ -142,9 +142,9 @@ def test_a_file_has_the_rows_in_order_with_what_was_kept_and_every_class(here: P
     assert sorted(os.listdir()) == sorted(["new.csv", f"out.{ending}"])
 
 
-def test_a_file_is_written_whole_or_not_at_all(here: Path, model: str) -> None:
+def test_a_file_is_written_whole_or_not_at_all(here: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("out.csv").write_text("before\n")
-    broken = str(slow_model(here / "broken"))
+    broken = str(slow_model(here / "broken", monkeypatch))
     table("new.csv", [*texts(1_100), "SENTINEL bomb"])
     done = call("predict", "new.csv", "--model", broken, "--text", "body", "--out", "out.csv")
     assert done.exit_code == 1 and "SENTINEL" not in done.stderr

@@ -21,6 +21,7 @@ from serving_room import MULTI, SINGLE, call, saved, serving, slow_model, starte
 
 from agent import serve
 from agent.oracles import decisions
+from agent.serve.wire import Names, Refused
 from agent.types import Task
 
 
@@ -161,6 +162,26 @@ def test_the_openai_client_reads_our_decisions(single: str) -> None:
     assert predicate.probability == pytest.approx(p["so so"], abs=1e-5)
 
 
+def test_a_big_body_is_answered_and_a_huge_name_is_not_compared(single: str, tmp_path: Path) -> None:
+    """Comparing a name of megabytes with the known ones would take the server's one thread for seconds."""
+    asked = {str(i): {"type": "noul", "instructions": "x" * 3_000 + " bad"} for i in range(400)}
+    limits = serve.Limits(body=4_000_000)
+    long = "good" + "o" * 150
+    with serving(serve.Service(serve.Saved(str(saved(SINGLE, tmp_path / "m"))), limits=limits)) as at:
+        wait_ready(at)
+        said = call(at, "/v1/systemone", {"state": "awful liar", "questions": asked})[1]["answers"]
+        assert len(said) == 400 and min(a["noul"] for a in said.values()) > 0.5
+        for name in ("t" * 3_900_000, "text" + "t" * 200):
+            code, told, _ = call(at, "/predict", {name: 1})
+            assert (
+                code == 400 and "unknown field 't" in told["error"]["message"] and len(told["error"]["message"]) < 200
+            )
+    names = Names([long, "bad"], many=False)
+    with pytest.raises(Refused) as refused:
+        names.among("question 1", long + "o")
+    assert "did you mean" not in str(refused.value)
+
+
 def test_systemone_tells_how_much_of_it_all_the_options_hold(single: str) -> None:
     asked = {
         "a": {"type": "choice", "instructions": "", "criteria": {"good": None, "so so": "middling"}},
@@ -220,8 +241,10 @@ def together(at: str, bodies: list[Any]) -> list[tuple[int, Any, Any]]:
     return found
 
 
-def test_requests_that_come_together_are_worked_on_together_and_a_full_queue_says_when(tmp_path: Path) -> None:
-    model = serve.Saved(str(slow_model(tmp_path / "m")))
+def test_requests_that_come_together_are_worked_on_together_and_a_full_queue_says_when(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = serve.Saved(str(slow_model(tmp_path / "m", monkeypatch)))
     told: list[str] = []
     service = serve.Service(model, limits=serve.Limits(queue=6, batch=4), say=told.append)
     with serving(service) as at:
@@ -247,8 +270,8 @@ def test_requests_that_come_together_are_worked_on_together_and_a_full_queue_say
         assert call(at, "/predict", {"texts": ["a"] * 7})[0] == 413
 
 
-def test_a_text_that_fails_fails_alone_and_is_not_told(tmp_path: Path) -> None:
-    model = serve.Saved(str(slow_model(tmp_path / "m")))
+def test_a_text_that_fails_fails_alone_and_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = serve.Saved(str(slow_model(tmp_path / "m", monkeypatch)))
     told: list[str] = []
     with serving(serve.Service(model, say=told.append)) as at:
         wait_ready(at)
@@ -257,8 +280,10 @@ def test_a_text_that_fails_fails_alone_and_is_not_told(tmp_path: Path) -> None:
     assert "RuntimeError" in got[1][1]["error"]["message"] and "SENTINEL" not in json.dumps([got, told])
 
 
-def test_nothing_is_answered_before_a_first_prediction_and_a_model_that_cannot_ends_the_server(tmp_path: Path) -> None:
-    model = serve.Saved(str(slow_model(tmp_path / "m")))
+def test_nothing_is_answered_before_a_first_prediction_and_a_model_that_cannot_ends_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = serve.Saved(str(slow_model(tmp_path / "m", monkeypatch)))
     service = serve.Service(model)
     assert service.is_ready is False
     model.student.broken = True
@@ -279,8 +304,10 @@ def test_a_token_is_wanted_of_everybody_but_who_asks_for_health(models: dict[str
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
-def test_a_request_in_flight_is_answered_after_the_signal(tmp_path: Path, number: signal.Signals) -> None:
-    process, at = started(slow_model(tmp_path / "m"), "--abstain", "0.9")
+def test_a_request_in_flight_is_answered_after_the_signal(
+    tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, at = started(slow_model(tmp_path / "m", monkeypatch), "--abstain", "0.9")
     found: list[Any] = []
     try:
         asking = threading.Thread(target=lambda: found.append(call(at, "/predict", {"text": "slow SENTINEL"})))

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from agent import drift
 from agent.serve import wire
@@ -21,7 +21,10 @@ from agent.serve.wire import Refused
 
 FIELDS = ("text", "texts", "proba")
 WARM = "A first text, so that everything is loaded."
-Handle = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+BIG = 16_384
+"""Bytes of a body from which it is read in a thread of its own: the event loop is there for all."""
+Read = TypeVar("Read")
+Handle = Callable[[bytes], Awaitable[dict[str, Any]]]
 
 
 class Service:
@@ -121,7 +124,7 @@ class Service:
                 self._admit(request)
                 if not self.is_ready:
                     raise Refused(503, "the model is not loaded yet; ask again in a moment", 1)
-                body = await handle(_object(await self._read(request)))
+                body = await handle(await self._read(request))
             except Refused as refused:
                 code, after, body = refused.status, refused.after, _error(str(refused))
             except Full:
@@ -174,7 +177,8 @@ class Service:
         assert self._batches is not None
         return await self._batches.ask(texts)
 
-    async def _predict(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def _predict(self, raw: bytes) -> dict[str, Any]:
+        body = await _apart(raw, _object)
         wire.known(body, FIELDS)
         if ("text" in body) == ("texts" in body):
             raise Refused(400, 'give either "text", one text, or "texts", a list of them')
@@ -205,8 +209,11 @@ class Service:
         return rows
 
     def _wired(self, name: str) -> Handle:
-        async def handle(body: Mapping[str, Any]) -> dict[str, Any]:
-            text, asked = wire.questions(body, name, self._names)
+        def read(raw: bytes) -> tuple[str, list[wire.Asked]]:
+            return wire.questions(_object(raw), name, self._names)
+
+        async def handle(raw: bytes) -> dict[str, Any]:
+            text, asked = await _apart(raw, read)
             (labeled,) = await self._label([self._checked(text, "the text")])
             chances = self.saved.chances(labeled.said)[0]
             return wire.answers(asked, chances, name, f"{self.saved.student_name}-{self.revision}", len(text.split()))
@@ -246,6 +253,13 @@ class Service:
     async def _strayed(self, request: Any, error: Any) -> Any:
         paths = "POST /predict, POST /v1/decisions, POST /v1/systemone, GET /health, GET /metrics"
         return _response(_error(f"{error.detail}: this server answers {paths}"), error.status_code)
+
+
+async def _apart(raw: bytes, read: Callable[[bytes], Read]) -> Read:
+    """What a body says; a big one is read in a thread, so that others are answered meanwhile."""
+    import asyncio
+
+    return read(raw) if len(raw) < BIG else await asyncio.to_thread(read, raw)
 
 
 def _object(raw: bytes) -> Mapping[str, Any]:

@@ -18,6 +18,10 @@ from agent.types import Floats
 QUESTIONS = 400
 SYSTEMONE = ("model", "state", "questions")
 DECISIONS = ("model", "input", "questions", "prompt_cache_key", "prompt_cache_options", "safety_identifier", "user")
+LAST = 2_000
+"""Characters at the end of instructions among which the label that is asked about is looked for."""
+LONGEST = 100
+"""Characters of a name beyond which nothing alike is looked for: that takes time with its square."""
 ASKED = ("type", "name", "instructions", "criteria", "choices")
 YES, NO = ("yes", True), ("no", False)
 
@@ -66,7 +70,7 @@ class Names:
     def among(self, where: str, value: Any) -> int:
         """The column of a label. Raises Refused where it is none."""
         if not isinstance(value, str) or value not in self.places:
-            near = get_close_matches(str(value), list(self.places), 1)
+            near = _nearest(str(value), list(self.places))
             hint = f"; did you mean {near[0]!r}?" if near else "."
             raise Refused(400, f"{where}: {_short(value)} is none of this model's labels{hint} They are: {self.listed}")
         return self.places[value]
@@ -75,7 +79,7 @@ class Names:
         """The label a yes or no is asked about: the question's name, or what its instructions end with."""
         if isinstance(name, str) and name in self.places:
             return self.places[name]
-        last = instructions.strip().rpartition("\n")[2]
+        last = instructions[-LAST:].strip().rpartition("\n")[2]
         ends = [
             n for n in self.places if last.endswith((f" {n}", f'"{n}"', f"'{n}'")) or last == n or f" {n}: " in last
         ]
@@ -115,7 +119,7 @@ def known(body: Mapping[str, Any], fields: Sequence[str]) -> None:
     """Raises Refused where a body has a field that nothing would come of."""
     for name in body:
         if name not in fields:
-            near = get_close_matches(name, fields, 1)
+            near = _nearest(name, fields)
             hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(fields)}."
             raise Refused(400, f"unknown field {_short(name)}; {hint}")
 
@@ -213,6 +217,11 @@ def _answer(one: Asked, chances: Floats, wire: str) -> tuple[dict[str, Any], flo
     return {"type": "choice", "choice": one.values[best], "probabilities": listed, "confidence": sure}, mass
 
 
+def _nearest(name: str, known: Sequence[str]) -> list[str]:
+    """The known name most like this one, or none."""
+    return get_close_matches(name, [one for one in known if len(one) <= LONGEST], 1) if len(name) <= LONGEST else []
+
+
 def _short(value: Any) -> str:
-    shown = repr(value)
+    shown = repr(value[:61] if isinstance(value, str) else value)
     return shown if len(shown) <= 60 else shown[:60] + "…"
