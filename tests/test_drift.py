@@ -165,3 +165,12 @@ def test_labels_of_several_atoms_are_watched_each() -> None:
     monitor.hear(x[600:], said(600, 0.6))
     found = monitor.found()
     assert found["because"] == "labels" and found["label"]["label"] == "toxic" and found["labels_moved"] > 0.4
+
+
+def test_the_measured_rate_is_met_only_as_counted() -> None:
+    """17 of 1,000 may be chance at 1 %, but it is not "at most 1 %"."""
+    from eval.serving import false_alarms
+
+    (found, goal), met = false_alarms(17, 1_000, 0.01)
+    assert found == "17 (1.7 %; chance allows 18 at that rate)" and goal == "≤ 1 %" and not met
+    assert false_alarms(10, 1_000, 0.01)[1]

@@ -19,8 +19,10 @@ which is needed: they are martingales by themselves and not of what is known tog
 p-value at any time.
 
 What the null leaves out: rows of a pool that the student was taught must have cross-fitted predictions in `said`, else
-new rows seem more doubtful than the pool; and a shift of labels or language is told, but whether labels got worse only
-people can tell.
+new rows seem more doubtful than the pool. With them the law holds approximately, on the safe side for distance and
+doubt: twins were taught less than the student that meets the new rows, so the pool seems the more doubtful, and only
+more of either is bet on; for labels it is unproved. And a shift of labels or language is told, but whether labels got
+worse only people can tell.
 """
 
 from agent.drift.monitor import ALPHA, Monitor, Scored, Strange, words

@@ -156,7 +156,8 @@ class Monitor:
 
     @property
     def alarm(self) -> bool:
-        """Whether the evidence ever reached 1/alpha: without a change the chance of it is at most alpha, ever."""
+        """Whether the evidence ever reached 1/alpha: without a change the chance of it is at most alpha, ever (about,
+        where rows of the reference taught the student)."""
         return self.alarm_at is not None
 
     def found(self) -> dict[str, Any]:
