@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +16,11 @@ import pytest
 
 from agent import teach
 from agent.errors import ConfigError, Damaged, DataError
+from agent.release import graph
 from agent.students import _finetune_lesson, _finetune_net, _finetune_noise, _finetune_train, finetune
 from agent.students._finetune_student import FinetuneStudent
 from agent.types import Layout
+from tests.cli_room import good
 from tests.student_room import COLOURS, accuracy, colours, context, encoder, items, ones
 
 TAUGHT, ALL = 160, 300
@@ -53,7 +56,7 @@ def test_it_learns_more_than_the_frozen_encoder_and_stops_at_its_best(taught: Fi
     frozen = accuracy(taught._frozen.predict(features[TAUGHT:], taught.layout.slices), targets[TAUGHT:])
     p = taught.predict(features[TAUGHT:])
     assert p.shape == (ALL - TAUGHT, 3) and p.dtype == np.float32 and np.allclose(p.sum(axis=1), 1, atol=1e-5)
-    assert accuracy(p, targets[TAUGHT:]) > max(frozen, 0.97)
+    assert accuracy(p, targets[TAUGHT:]) > max(frozen, 0.9)
     losses = taught.told["losses"]
     assert taught.told["epoch"] == int(np.argmin(losses)) > 0
 
@@ -70,16 +73,25 @@ def test_what_is_kept_is_the_best_state_and_not_the_last(toy: str) -> None:
     assert np.array_equal(student.predict(features), student._frozen.predict(features, student.layout.slices))
 
 
+def test_a_dozen_rows_drop_what_was_taught_only_when_they_are_sure() -> None:
+    """Worse by .1 on each row, give or take 1: chance on 12 rows. On 1,200 the standard error is .03."""
+    worse = np.tile([1.1, -0.9], 6).astype(np.float32)
+    best = np.zeros_like(worse)
+    assert _finetune_train.good(worse, best, 1.0) and not _finetune_train.good(worse, best, 0.0)
+    assert not _finetune_train.good(np.tile(worse, 100), np.tile(best, 100), 1.0)
+    assert _finetune_train.good(-worse, best, 0.0) and _finetune_train.good(best, best, 0.0)
+
+
 @pytest.mark.parametrize("mode", ["lora", "contrastive"])
 def test_the_other_modes_lower_the_held_out_loss(toy: str, mode: str) -> None:
     if mode == "lora":
         pytest.importorskip("peft")
     pool, targets = colours(TAUGHT)
-    student = make(toy, mode=mode, epochs=4, patience=4)
+    student = make(toy, mode=mode, epochs=8, patience=8, rate=1e-2 if mode == "lora" else 1e-3)
     features = student.features(pool)
     student.fit(features, targets, ones(TAUGHT))
     assert student.told["tuned"] and min(student.told["losses"]) < student.told["losses"][0]
-    assert accuracy(student.predict(features), targets) > 0.9
+    assert accuracy(student.predict(features), targets) > 0.75  # the frozen encoder: .58; chance: .33
 
 
 def test_low_rank_matrices_are_few_and_are_merged_without_a_trace(toy: str) -> None:
@@ -168,7 +180,7 @@ def test_several_labels_and_soft_targets(toy: str) -> None:
     pool, colour = colours(120)
     red = colour[:, :1]
     targets = np.concatenate([1 - red, red, np.full((120, 1), 0.2), np.full((120, 1), 0.8)], axis=1).astype(np.float32)
-    student = make(toy, layout=layout, epochs=4)
+    student = make(toy, layout=layout, epochs=14, patience=14)
     features = student.features(pool)
     student.fit(features, targets, ones(120))
     p = student.predict(features)
@@ -209,6 +221,7 @@ KILLED = """
 import sys
 import numpy as np
 from agent.students import finetune
+from tests.cli_room import good
 from tests.student_room import colours, context, ones
 settings = finetune.Settings(encoder=sys.argv[1], device="cpu", epochs=500, patience=500, rate=1e-3)
 student = finetune.build(settings, context())
@@ -351,6 +364,7 @@ ALONE = """
 import sys
 sys.modules["peft"] = None  # as where it is not installed
 from agent.students import finetune
+from tests.cli_room import good
 from tests.student_room import context
 try:
     finetune.build(finetune.Settings(encoder=sys.argv[1], mode="lora", device="cpu"), context())
@@ -369,3 +383,67 @@ def test_a_missing_package_is_named_with_its_extra(toy: str) -> None:
 def test_texts_that_no_tokenizer_likes(taught: FinetuneStudent) -> None:
     p = taught.predict(taught.features(items(["", "\ud800", "rose " * 500])))
     assert np.allclose(p.sum(axis=1), 1, atol=1e-5)
+
+
+RUN = """
+[task]
+labels = {{ red = "", blue = "", green = "" }}
+[pool]
+path = "mail.csv"
+text = "body"
+id = "id"
+gold = "label"
+[goal]
+accuracy = 0.9
+delta = 0.1
+person_minutes = 5
+pilot = 12
+audit = 15
+[[rung]]
+student = "finetune"
+encoder = "{encoder}"
+device = "cpu"
+rate = 0.001
+epochs = 4
+longest = 16
+[[rung]]
+oracle = "scripted"
+accuracy = 0.95
+[[rung]]
+oracle = "person"
+"""
+
+
+def test_a_run_teaches_it_and_its_export_answers_as_it_does(
+    toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoder wants a prompt: what is taught, saved, exported and turned to ONNX reads the same words."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="pip install 'tutelage[onnx]'")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(toy, "wants-words")
+    Path("wants-words/config_sentence_transformers.json").write_text('{"prompts": {"classification": "very old "}}')
+    pool, targets = colours(150)
+    lines = [
+        f"{i},{item.text},{list(COLOURS)[t.argmax()]}" for i, (item, t) in enumerate(zip(pool, targets, strict=True))
+    ]
+    Path("mail.csv").write_text("\n".join(["id,body,label", *lines]))
+    Path("tutelage.toml").write_text(RUN.format(encoder=tmp_path / "wants-words"))
+    good("run", "--people", "gold", "--budget", "1")
+    saved = tmp_path / "tutelage-run" / "model"
+    card = json.loads((saved / "student.json").read_text("utf-8"))
+    assert card["student"] == "finetune" and card["tuned"]
+    texts = items([*(item.text for item in pool), "rose " * 50])
+    inside = finetune.load_from(str(saved), "cpu")
+    told = inside.predict(inside.features(texts))
+    assert accuracy(told[:150], targets) > 0.8
+    done = good("export", "model", "model", "--onnx")
+    assert done["onnx"]["model.onnx"]["same"] == done["onnx"]["model.onnx"]["rows"] == 150
+    shutil.rmtree("tutelage-run")
+    shutil.rmtree("wants-words")
+    alone = finetune.load_from("model", "cpu")
+    assert np.allclose(alone.predict(alone.features(texts)), told, atol=1e-5)
+    told_by = graph.run(
+        Path("model/onnx/model.onnx"), Path("model/onnx/tokenizer.json"), [t.text for t in texts], "very old "
+    )
+    assert np.allclose(told_by, told, atol=1e-4)

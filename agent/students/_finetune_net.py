@@ -160,9 +160,9 @@ def merge(encoder: Any) -> None:
         parameter.requires_grad_(True)
 
 
-def tokens_of(encoder: Any, texts: Sequence[str], longest: int | None) -> list[list[int]]:
-    """Token numbers of each text, cut at `longest` or at the model's own limit."""
-    clean = [text.encode("utf-8", "replace").decode() for text in texts]  # a lone surrogate stops a tokenizer
+def tokens_of(encoder: Any, texts: Sequence[str], longest: int | None, prompt: str = "") -> list[list[int]]:
+    """Token numbers of each text behind the encoder's prompt, cut at `longest` or at the model's own limit."""
+    clean = [prompt + text.encode("utf-8", "replace").decode() for text in texts]  # a lone surrogate stops a tokenizer
     limit = min(longest or 512, encoder.max_seq_length or 512)
     found: list[list[int]] = encoder.tokenizer(clean, truncation=True, max_length=limit)["input_ids"] if clean else []
     return found

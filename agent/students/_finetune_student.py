@@ -23,6 +23,8 @@ LEAST_HELD, LEAST_TAUGHT = 8, 24
 COLD_AFTER = 1.5
 """A fit goes on from the last one's weights until the rows have grown so much, then begins anew: networks that are
 always taught on from where they were end up worse (Ash and Adams, 2020)."""
+CLEAR = 30
+"""Held-out rows from which on their least loss decides; fewer are believed within their standard error only."""
 RATES = {"full": 1e-4, "lora": 1e-3, "contrastive": 1e-4}
 PREFIX = "encoder-"
 STEPS = 100
@@ -136,7 +138,8 @@ class FinetuneStudent:
 
         An atom whose targets are all zero in a row is unknown there. The result depends on the arguments, the seed and
         on when it last began from the untouched encoder. Until 8 rows are held out and 24 taught, and where fine-tuning
-        does not lower the held-out loss, the student stays a linear head on frozen embeddings.
+        does not lower the held-out loss (of under 30 rows: raises it by more than its standard error), the student
+        stays a linear head on frozen embeddings.
 
         Raises:
             ValueError: shapes do not fit, or a row is none that `features` gave.
@@ -178,20 +181,20 @@ class FinetuneStudent:
         taught, held = lesson.part(~lesson.held), lesson.part(lesson.held)
         warm = self._tuned is not None and n < COLD_AFTER * self._tuned.rows
         nets = self._networks(taught, device, warm)
-        tokens, apart = (
-            _finetune_net.tokens_of(nets[0]["encoder"], part.texts, settings.longest) for part in (taught, held)
-        )
+        tokens, apart = (self._tokens(nets[0]["encoder"], part.texts) for part in (taught, held))
         forget = settings.forget if settings.robust != "none" else 0.0
         if forget is None:
             arrays = taught.vectors, taught.targets, taught.weights
             forget = _finetune_noise.share(*arrays, slices, self._penalty.value, self._seed)
         pairs = settings.mode == "contrastive"
 
-        def measure(net: Any) -> float:
+        def measure(net: Any) -> Floats:
             if pairs:
                 self._refit(net, tokens, taught, apart, held)
             found = logits(_finetune_net.head_of(net), _finetune_net.embed(net["encoder"], apart))
-            return _finetune_noise.temperature(found, held.targets, held.weights, slices)[1]
+            warmth = _finetune_noise.temperature(found, held.targets, held.weights, slices)[0]
+            lost = _finetune_noise.losses(found / np.float32(warmth), held.targets, slices)
+            return np.asarray(lost * held.weights / max(float(held.weights.mean()), 1e-12), dtype=np.float32)
 
         plan = _finetune_train.Plan(
             "pairs" if pairs else "labels",
@@ -201,6 +204,7 @@ class FinetuneStudent:
             settings.accumulate,
             settings.rate or RATES[settings.mode],
             forget,
+            float(not warm and len(held.texts) < CLEAR),
             self._seed,
             device,
         )
@@ -218,7 +222,9 @@ class FinetuneStudent:
         head = _finetune_net.head_of(net)
         found = logits(head, _finetune_net.embed(net["encoder"], apart))
         warmth = _finetune_noise.temperature(found, held.targets, held.weights, slices)[0]
-        return Tuned(net["encoder"].eval(), head, warmth, self._tuned.rows if warm and self._tuned else n)
+        encoder = net["encoder"].eval()
+        encoder.max_seq_length = min(settings.longest, encoder.max_seq_length or 512)  # for all who open its folder
+        return Tuned(encoder, head, warmth, self._tuned.rows if warm and self._tuned else n)
 
     def _networks(self, taught: Lesson, device: str, warm: bool) -> list[Any]:
         """One network, or for co-teaching two whose heads were fitted on rows drawn anew with replacement."""
@@ -252,8 +258,10 @@ class FinetuneStudent:
 
     def _embed(self, texts: Sequence[str]) -> Floats:
         assert self._tuned is not None
-        tokens = _finetune_net.tokens_of(self._tuned.encoder, texts, self._settings.longest)
-        return _finetune_net.embed(self._tuned.encoder, tokens, self.progress)
+        return _finetune_net.embed(self._tuned.encoder, self._tokens(self._tuned.encoder, texts), self.progress)
+
+    def _tokens(self, encoder: Any, texts: Sequence[str]) -> list[list[int]]:
+        return _finetune_net.tokens_of(encoder, texts, self._settings.longest, self._encoder.prompt)
 
     def _texts_of(self, keys: Sequence[bytes]) -> list[str]:
         try:

@@ -1,7 +1,7 @@
 """One training of one or two networks with transformers' Trainer: soft targets, early stopping, noisy rows left out.
 
-Knows arrays of tokens and targets, no texts and no labels. What is kept is the state of least held-out loss, the one
-before the first step included; nothing is written to disk.
+Knows arrays of tokens and targets, no texts and no labels. What is kept is the last state whose held-out loss
+is the least, or is above it by no more than chance (`Plan.doubt`); nothing is written to disk.
 """
 
 from __future__ import annotations
@@ -22,13 +22,11 @@ from agent.students import _finetune_net
 from agent.types import Floats
 
 Slices = Sequence[slice]
-Measure = Callable[[Any], float]
-"""A network's held-out loss."""
+Measure = Callable[[Any], Floats]
+"""A network's losses on the held-out rows, (n,), each times its weight."""
 Progress = Callable[[int, int], None]
 RAMP = 2.0
 """Epochs over which the share of rows left out grows to `forget` (T_k of Han et al.)."""
-PATIENT = 40
-"""Steps without a better held-out loss that are waited for at the least: an epoch of few rows is few steps."""
 HEAD_FASTER = 10.0
 """The head learns so many times faster than the encoder."""
 
@@ -45,7 +43,8 @@ class Rows:
 @dataclass(frozen=True)
 class Plan:
     """How it is learnt. aim: "labels" (cross-entropy) or "pairs" (likeness of two texts). forget: share of each batch
-    left out for its loss; with two networks, each leaves out what the other finds hard."""
+    left out for its loss; with two networks, each leaves out what the other finds hard. doubt: standard errors by which
+    a state's held-out loss may be above the least and it still counts as good: a dozen rows cannot tell."""
 
     aim: Literal["labels", "pairs"]
     epochs: int
@@ -54,6 +53,7 @@ class Plan:
     accumulate: int
     rate: float
     forget: float
+    doubt: float
     seed: int
     device: str
 
@@ -135,8 +135,7 @@ def train(
         {"input_ids": list(t), "targets": torch.from_numpy(y), "weight": float(w)}
         for t, y, w in zip(rows.tokens, rows.targets.astype(np.float32), weights, strict=True)
     ]
-    steps = math.ceil(len(data) / plan.batch / plan.accumulate)
-    best = _Best(nets, measure, max(plan.patience, math.ceil(PATIENT / max(steps, 1))))
+    best = _Best(nets, measure, plan.patience, plan.doubt)
     with _seeded(plan.seed), tempfile.TemporaryDirectory(prefix="tutelage-") as folder:
         trainer = _trainer(torch.nn.ModuleList(nets), data, slices, plan, folder, best, progress)
         if best.look():
@@ -144,31 +143,49 @@ def train(
     return best.restore()
 
 
-class _Best:
-    """The states of least held-out loss so far, in the machine's memory; adapters only where the rest is frozen."""
+@dataclass
+class _Kept:
+    """Of one network the state kept, adapters only where the rest is frozen, and the losses (n,) of the best epoch."""
 
-    def __init__(self, nets: Sequence[Any], measure: Measure, patience: int) -> None:
-        self._nets, self._measure, self._patience = nets, measure, patience
+    epoch: int
+    loss: float
+    best: Floats
+    weights: dict[str, Any]
+
+
+class _Best:
+    """The last good states so far, in the machine's memory."""
+
+    def __init__(self, nets: Sequence[Any], measure: Measure, patience: int, doubt: float) -> None:
+        self._nets, self._measure, self._patience, self._doubt = nets, measure, patience, doubt
         self._losses: list[list[float]] = [[] for _ in nets]
-        self._states: list[dict[str, Any]] = [{} for _ in nets]
+        self._kept: list[_Kept | None] = [None for _ in nets]
 
     def look(self) -> bool:
-        """Measure all networks; False when none has become better for `patience` epochs."""
-        for net, losses, number in zip(self._nets, self._losses, range(len(self._nets)), strict=True):
-            loss = self._measure(net)
-            if not losses or loss < min(losses):
+        """Measure all networks; False when none has been good for `patience` epochs."""
+        for number, net in enumerate(self._nets):
+            each, last = self._measure(net), self._kept[number]
+            loss, epoch = float(each.mean()), len(self._losses[number])
+            if last is None or good(each, last.best, self._doubt):
                 taught = {name for name, p in net.named_parameters() if p.requires_grad}
-                state = {name: t.detach().cpu() for name, t in net.state_dict().items() if name in taught}
-                self._states[number] = copy.deepcopy(state)
-            losses.append(loss)
-        return any(len(losses) - 1 - int(np.argmin(losses)) < self._patience for losses in self._losses)
+                weights = {name: t.detach().cpu() for name, t in net.state_dict().items() if name in taught}
+                best = each if last is None or loss < float(last.best.mean()) else last.best
+                self._kept[number] = _Kept(epoch, loss, best, copy.deepcopy(weights))
+            self._losses[number].append(loss)
+        return any(epoch - kept.epoch < self._patience for kept in self._kept if kept)
 
     def restore(self) -> Trained:
-        for net, state in zip(self._nets, self._states, strict=True):
-            net.load_state_dict(state, strict=False)
-        which = int(np.argmin([min(losses) for losses in self._losses]))
-        losses = self._losses[which]
-        return Trained(int(np.argmin(losses)), tuple(losses), which)
+        kept = [state for state in self._kept if state]
+        for net, state in zip(self._nets, kept, strict=True):
+            net.load_state_dict(state.weights, strict=False)
+        which = int(np.argmin([state.loss for state in kept]))
+        return Trained(kept[which].epoch, tuple(self._losses[which]), which)
+
+
+def good(each: Floats, best: Floats, doubt: float) -> bool:
+    """Whether the mean of losses (n,) is above that of others (n,) by at most `doubt` standard errors; n > 1."""
+    worse = (each - best).astype(np.float64)
+    return bool(worse.mean() <= doubt * worse.std(ddof=1) / math.sqrt(len(worse)))
 
 
 def _trainer(

@@ -1,9 +1,9 @@
 """A sentence encoder fine-tuned on the answers, fully, by LoRA or contrastively. Knows no kind of label, only a layout.
 
-It begins as the student `linear` and is kept only where it became better on a fifth of the rows that it is not taught:
-until some dozens of labels are there, and wherever fine-tuning does not pay, it *is* a linear head on frozen
-embeddings. Each turn teaches it, and two twins for what it was taught, and reads the whole pool with it: on a CPU that
-is minutes for hundreds of labels and 400 short texts a second at best.
+It begins as the student `linear` and is kept where it became better on a fifth of the rows that it is not taught, while
+those are few where it became no worse beyond chance: until some dozens of labels are there, and wherever fine-tuning
+does not pay, it *is* a linear head on frozen embeddings. Each turn teaches it, and two twins for what it was taught,
+and reads the whole pool with it: on a CPU that is minutes for hundreds of labels and 400 short texts a second at best.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Settings:
     robust: against wrong labels: "small_loss" leaves out the rows of largest loss, "co_teaching" trains two networks
     of which each leaves out what the other finds hard.
     forget: the share left out; left out itself: chosen by held-out loss.
-    epochs: at most. patience: epochs without a better held-out loss, of 40 steps at least, after which it stops.
+    epochs: at most. patience: epochs without a better held-out loss after which it stops; while under 30 rows are
+    held out, epochs with a loss worse beyond chance.
     batch: texts a step. accumulate: steps of which gradients are summed.
     rate: learning rate of the encoder; left out: 0.0001, for "lora" 0.001.
     longest: tokens of a text at most.
