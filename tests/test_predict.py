@@ -199,6 +199,10 @@ def test_columns_that_are_not_there_or_taken_are_named(here: Path, model: str) -
     assert done.exit_code == 2 and "no column 'whn' (--keep); did you mean 'when'?" in done.stderr
     Path("odd.csv").write_text("text,label\na,b\n")
     done = call("predict", "odd.csv", "--model", model, "--text", "text", "--keep", "label")
+    assert done.exit_code == 0 and lines(done)[0]["given_label"] == "b" and lines(done)[0]["label"] in SINGLE.labels
+    Path("odd.csv").write_text("text,label,given_label\na,b,c\n")
+    kept = ["--keep", "label", "--keep", "given_label"]
+    done = call("predict", "odd.csv", "--model", model, "--text", "text", *kept)
     assert done.exit_code == 2 and "rename it" in done.stderr
 
 
@@ -211,9 +215,15 @@ def test_drift_is_told_and_the_strangest_rows_are_written_for_people(here: Path,
     words = ["predict", "other.csv", "--model", model, "--text", "body", "--id", "key"]
     done = call(*words, "--drift")
     assert (
-        done.exit_code == 0 and "label some of them and train anew: tutelage predict other.csv --review" in done.stderr
+        done.exit_code == 0 and "label some of them and train anew: tutelage predict other.csv --model" in done.stderr
     )
+    assert f"--model {model} --text body --review FILE writes" in done.stderr
     assert call(*words, "--review", "strange.jsonl").exit_code == 0
+    before = Path("strange.jsonl").read_bytes()
+    done = call(*words, "--review", "strange.jsonl")
+    assert done.exit_code == 2 and "people may have written into it" in done.stderr
+    assert Path("strange.jsonl").read_bytes() == before
+    assert call(*words, "--review", "strange.jsonl", "--force").exit_code == 0
     rows = [json.loads(line) for line in Path("strange.jsonl").read_text().splitlines()]
     assert len(rows) == 50 and len({row["text"] for row in rows}) == 50
     assert sum(row["text"] in other for row in rows) >= 45 and all(row["id"].startswith("k") for row in rows)

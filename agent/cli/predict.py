@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import json
+import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +30,15 @@ OURS = ("id", "file", "row", "label", "probability", "guess", "probabilities")
 
 @dataclass
 class Way:
-    """How rows are labeled and told. where: the rows come from several files, so each says from which."""
+    """How rows are labeled and told. where: the rows come from several files, so each says from which. renamed: columns
+    that are kept and would have a name of ours."""
 
     saved: Saved
     bar: float | None
     proba: bool
     where: bool
     strangest: Strangest | None
+    renamed: Mapping[str, str]
     labeled: int = 0
     abstained: int = 0
     aside: int = 0
@@ -51,7 +54,8 @@ class Way:
 @click.option("--proba", is_flag=True, help="The probability of every label, too.")
 @click.option("--out", metavar="FILE", help="Write .csv, .jsonl or .parquet instead of stdout, whole or not at all.")
 @click.option("--drift", is_flag=True, help="Say at the end whether the rows are still like those it was trained for.")
-@click.option("--review", metavar="FILE", help="With drift: write the 50 strangest rows, for people to label.")
+@click.option("--review", metavar="FILE", help="Look for drift, and write the 50 strangest rows for people to see.")
+@click.option("--force", is_flag=True, help="With --review: overwrite a FILE that is there.")
 @common
 def predict(
     common: Common,
@@ -65,6 +69,7 @@ def predict(
     out: str | None,
     drift: bool,
     review: str | None,
+    force: bool,
 ) -> None:
     """Label the rows of FILE (or of standard input) with the student; JSON lines go to stdout.
 
@@ -80,13 +85,16 @@ def predict(
     from agent import data, serve
 
     folder, columns = _model(common, model, file, text)
-    if taken := sorted(set(keep) & set(OURS)):
+    if review and Path(review).exists() and not force:
+        raise UserError(f"{review} is there already, and people may have written into it: name another, or --force")
+    renamed = {name: f"given_{name}" for name in keep if name in OURS}
+    if taken := sorted(set(keep) & set(renamed.values())):
         raise UserError(f"--keep {taken[0]}: the output has a column of that name already; rename it in {file}")
     saved = serve.Saved(folder)
     _told_of_teachers(common, folder)
     strangest = watch(saved, 50 if review else 0, file == "-") if drift or review else None
     where = file != "-" and (Path(file).is_dir() or glob.has_magic(file))
-    way = Way(saved, saved.bar(abstain), proba, where, strangest)
+    way = Way(saved, saved.bar(abstain), proba, where, strangest, renamed)
     source = data.Source(file, text=columns, id=own, unique=False, given=True, keep=keep)
     rows = _rows(common, source, way)
     if out is None:
@@ -98,7 +106,8 @@ def predict(
         heads = _heads(way, own, keep, flat)
         made = (([_flat(row) for row in batch] if flat else batch) for batch in rows)
         data.write_rows(heads, made, out, ("label", "guess") if saved.many else ())
-    _ended(common, way, file, out, review)
+    named = [f" --model {shlex.quote(model)}" if model else common.flags, *(f" --text {shlex.quote(t)}" for t in text)]
+    _ended(common, way, shlex.quote(file) + "".join(named), out, review)
 
 
 def _model(common: Common, model: str | None, file: str, text: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
@@ -108,7 +117,9 @@ def _model(common: Common, model: str | None, file: str, text: tuple[str, ...]) 
     config = common.config()
     folder = str(config.folder / "model")
     if not Path(folder).is_dir():
-        raise DataError(f"{folder} is not there: a student is saved when it has learned; tutelage run{common.flags}")
+        raise DataError(
+            f"{folder} is not there: a student is saved when it has learned; first  tutelage run{common.flags}"
+        )
     return folder, text or (config.pool.text if file != "-" else ())
 
 
@@ -160,7 +171,7 @@ def _told(entries: Sequence[Entry], labeled: Labeled, way: Way) -> list[dict[str
     rows: list[dict[str, Any]] = []
     for i, (entry, label, sure) in enumerate(zip(entries, labeled.labels, labeled.sure.tolist(), strict=True)):
         row: dict[str, Any] = {"id": entry.item.name} if entry.item.name is not None else {}
-        row |= entry.kept
+        row |= {way.renamed.get(name, name): value for name, value in entry.kept.items()}
         if way.where:
             row["file"] = entry.file
         row |= {"row": entry.row, "label": label, "probability": round(sure, 6)}
@@ -175,7 +186,11 @@ def _told(entries: Sequence[Entry], labeled: Labeled, way: Way) -> list[dict[str
 
 def _heads(way: Way, own: str | None, keep: Sequence[str], flat: bool) -> list[str]:
     """The columns of a file."""
-    heads = [*(["id"] if own is not None else []), *keep, *(["file"] if way.where else [])]
+    heads = [
+        *(["id"] if own is not None else []),
+        *[way.renamed.get(name, name) for name in keep],
+        *(["file"] if way.where else []),
+    ]
     heads += ["row", "label", "probability", *(["guess"] if way.bar is not None else [])]
     if way.proba:
         heads += [f"p_{name}" for name in way.saved.names] if flat else ["probabilities"]
@@ -190,16 +205,18 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     return row | {f"p_{name}": p for name, p in chances.items()}
 
 
-def _ended(common: Common, way: Way, file: str, out: str | None, review: str | None) -> None:
+def _ended(common: Common, way: Way, again: str, out: str | None, review: str | None) -> None:
     if way.aside > SHOWN:
         common.say(f"not labeled: {many(way.aside - SHOWN, 'more row')}")
     body: dict[str, Any] = {"rows": way.labeled, "not_labeled": way.aside, "abstained": way.abstained}
     if way.strangest is not None:
         body["drift"] = way.strangest.found
-        common.say(way.strangest.words(file))
+        common.say(way.strangest.words(again))
         if review:
             body["review"] = {"path": review, "rows": way.strangest.write(review)}
-            common.say(f"{review}: the {body['review']['rows']} strangest rows, with their texts; label them there")
+            common.say(
+                f"{review}: the {body['review']['rows']} strangest rows; add what matters to the pool and run again"
+            )
     if out is not None:
         below = f", {many(way.abstained, 'of them', 'of them')} below the bar" if way.bar is not None else ""
         left = f"; {many(way.aside, 'row')} not labeled" if way.aside else ""

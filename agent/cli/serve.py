@@ -41,7 +41,9 @@ def serve(common: Common, model: str | None, host: str, port: int, token_env: st
     token = _token(common, host, token_env)
     folder = model or str(common.config().folder / "model")
     if model is None and not Path(folder).is_dir():
-        raise DataError(f"{folder} is not there: a student is saved when it has learned; tutelage run{common.flags}")
+        raise DataError(
+            f"{folder} is not there: a student is saved when it has learned; first  tutelage run{common.flags}"
+        )
     saved = served.Saved(folder)
     bar = saved.bar(abstain)
     began = perf_counter()

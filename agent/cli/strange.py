@@ -97,13 +97,13 @@ class Strangest:
                 self._monitor.take(Scored(distance[rows], doubt[rows], labels[rows]))
         return self._monitor.found()
 
-    def words(self, file: str) -> str:
-        """The same in words, and what to do about it."""
+    def words(self, again: str) -> str:
+        """The same in words, and what to do about it. again: the file and the options it was read with."""
         from agent import drift
 
         text = drift.words(self.found, not self._in_time)
         if self.found["alarm"] and not self._most:
-            text += f": tutelage predict {file} --review FILE writes the 50 strangest"
+            text += f": tutelage predict {again} --review FILE writes the 50 strangest"
         return text
 
     def write(self, path: str) -> int:

@@ -69,7 +69,9 @@ def _labels(facts: Facts) -> str:
     if not total:
         head = "No item of the pool carries a label yet."
     else:
-        head = f"The pool it was made on has {facts.items:,} items; how many of them carry each label:"
+        one = facts.kind != "multi"
+        some = f", {total:,} of which carry a label; the others do not yet" if one and total < facts.items else ""
+        head = f"The pool it was made on has {facts.items:,} items{some}. How many of them carry each label:"
     rows = [
         f"| {_cell(name)} | {facts.given.get(name, 0):,} | {_cell(about)} |"
         for name, about in list(facts.labels.items())[:MOST]
