@@ -5,8 +5,8 @@
     python -m eval.finetune --static    static embeddings beside the encoder they were distilled from
     python -m eval.finetune --gpu       what a GPU does: texts a second, a fine-tuning, picks among 10M
 
-Accuracy is against gold on test rows. What was looked at there before: rates of "full" at 256 labels (sst2 at .00005 and
-.0002, trec6 at .0001 only; seed 0 of trec6 is not untouched). The rule for few held-out rows was mended after seed 2 of
+Accuracy is against gold on test rows. What was looked at there before: rates of "full" at 256 labels (sst2 at .00005,
+.0002; trec6 at .0001 only; seed 0 of trec6 is not untouched). The rule for few held-out rows was mended after seed 2 of
 trec6 at 64 labels had stayed frozen, by curves on other rows of the training parts (that draw and three more). All
 settings are the student's defaults.
 """
@@ -125,6 +125,8 @@ def tuned(args: argparse.Namespace, keep: Callable[[str, list[float]], None]) ->
         head += [f"{labels:,} labels", "fit, CPU s"]
     rows = []
     for method in methods:
+        if args.only and args.only not in method:
+            continue
         row = [method]
         for labels in args.labels:
             found = cells.get((method, labels), [])
