@@ -193,6 +193,20 @@ def test_a_copy_of_an_encoder_that_is_not_whole_is_no_model(released: Any, tmp_p
         write_modules(replace(parts, encoder=encode.Encoder("odd", odd, "cpu")), tmp_path / "target")
 
 
+def test_a_list_of_modules_never_imports_code(released: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, _, _ = released
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    shutil.copytree(folder / "encoder", "handed")
+    for place in (".", "handed"):
+        Path(place, "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Step: pass\n")
+    listed = Path("handed/modules.json")
+    listed.write_text(json.dumps([*json.loads(listed.read_text()), {"path": "", "type": "evil.Step"}]))
+    with pytest.raises(ConfigError, match=r"names 'evil\.Step', which is no part of sentence-transformers"):
+        encode.Encoder("handed", "handed", "cpu").embed(["a text"])
+    assert not Path("ran").exists()
+
+
 def test_onnx_is_compared_on_every_row_and_left_out_when_it_differs(released: Any, tmp_path: Path) -> None:
     folder, student, found = released
     told = json.loads((folder / "onnx" / "parity.json").read_text())

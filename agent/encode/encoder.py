@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -92,6 +93,7 @@ class Encoder:
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging as talk
 
+        _only_theirs(self.folder / "modules.json")
         bars = talk.is_progress_bar_enabled()
         talk.disable_progress_bar()
         try:
@@ -185,6 +187,20 @@ class Encoder:
         with torch.inference_mode():
             found = self.model({name: tensor.to(self.device) for name, tensor in batch.items()})["sentence_embedding"]
             return cast(Floats, torch.nn.functional.normalize(found.float(), dim=1).cpu().numpy())
+
+
+def _only_theirs(listed: Path) -> None:
+    """Raises ConfigError where a list of modules names code that is no part of sentence-transformers."""
+    try:
+        types = [str(row["type"]) for row in json.loads(listed.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # none, or one that sentence-transformers does not read either
+    for name in types:
+        if not name.startswith("sentence_transformers."):
+            raise ConfigError(
+                f"{listed} names {name[:60]!r}, which is no part of sentence-transformers. Code that a file names is "
+                "not run: take another encoder"
+            )
 
 
 def _halves_pay(device: str) -> bool:
