@@ -48,7 +48,7 @@ def test_one_answer_taken_back_costs_a_machine_nothing(tmp_path: Path, keys: str
     path = project(tmp_path, n=200, rungs=LIVE.replace("KEYS", keys), goal=GOAL, run="seed = 3\nmax_turns = 8")
     config, finished = run(path, "goal.accuracy=0.999", people="gold")
     before = by_machine(config)
-    assert len({call.item for call in before}) >= 150 and finished.code == 0
+    assert len({call.item for call in before}) >= 140 and finished.code == 0
     item = take_back(config, number)
     config, again = run(path, "goal.accuracy=0.999")
     after = by_machine(config)

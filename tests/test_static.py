@@ -35,7 +35,7 @@ def test_it_learns_what_words_tell(toy: str) -> None:
     assert features.shape == (200, 32) and features.dtype == np.float32
     assert np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
     student.fit(features[:120], targets[:120], ones(120))
-    assert accuracy(student.predict(features[120:]), targets[120:]) > 0.95
+    assert accuracy(student.predict(features[120:]), targets[120:]) > 0.9
 
 
 def test_rows_do_not_change_with_the_call_and_strange_texts_have_one(toy: str) -> None:
