@@ -161,8 +161,8 @@ class FinetuneStudent:
         if n >= _student.CHOOSE_AFTER and n >= 1.5 * self._penalty.chosen_on:
             names = lesson.part(np.arange(n, len(lesson.texts)))
             extra = (names.vectors, names.targets, names.weights) if names.texts else None
-            l2, _ = _penalty.choose(own.vectors, targets, weights, slices, extra, STEPS, self._seed)
-            self._penalty = _student.Penalty(l2, n)
+            l2, heat = _penalty.choose(own.vectors, targets, weights, slices, extra, STEPS, self._seed)
+            self._penalty = _student.Penalty(l2, n, heat)
         self._frozen = self._head(lesson)
         self.told = {"rows": n, "held": int(held.sum()), "tuned": False}
         if held.sum() < LEAST_HELD or (~held).sum() < LEAST_TAUGHT:
@@ -172,7 +172,8 @@ class FinetuneStudent:
 
     def _head(self, lesson: Lesson) -> _head.Head:
         slices, l2 = self._layout.slices, self._penalty.value
-        return _head.fit(lesson.vectors, lesson.targets, lesson.weights, slices, l2, STEPS)
+        head = _head.fit(lesson.vectors, lesson.targets, lesson.weights, slices, l2, STEPS)
+        return _head.Head(head.weight * np.float32(self._penalty.heat))
 
     def _tune(self, lesson: Lesson, n: int) -> Tuned | None:
         """Fine-tune on the rows that are not held out; None where the frozen encoder is as good."""

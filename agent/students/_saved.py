@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from agent import encode
 from agent.errors import Damaged, DataError, MissingExtra
 from agent.types import Layout
 
@@ -19,6 +20,27 @@ def layout_of(card: Mapping[str, Any]) -> Layout:
     """The layout a saved student was trained for."""
     found = card["layout"]
     return Layout(tuple(found["atoms"]), tuple(tuple(choices) for choices in found["choices"]))
+
+
+def encoder_of(
+    folder: str, wanted: Mapping[str, str], device: str, precision: str = "auto", prompt: str = "auto"
+) -> encode.Encoder:
+    """The encoder a saved student was taught on: that beside it, the installed one, or that of the name.
+
+    Raises:
+        ConfigError, MissingExtra: see `encode.find`.
+    """
+    beside = Path(folder) / encode.BESIDE
+    if beside.is_dir():
+        near = encode.Encoder(wanted["name"], beside, device, precision, prompt)
+        if near.revision == wanted["revision"]:
+            return near
+    known = wanted["name"] in (encode.PACKAGE, encode.HUB)
+    encoder = encode.find("auto", device, precision, prompt) if known else None
+    if encoder is None or encoder.revision != wanted["revision"]:
+        encoder = encode.find(wanted["name"], device, precision, prompt)
+    assert encoder is not None  # a named encoder is found or raises
+    return encoder
 
 
 def write_safe(folder: Path, card: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from agent import encode
 from agent.errors import ConfigError, Damaged, DataError, MissingExtra
-from agent.students import _finetune_net, _finetune_student, _student
+from agent.students import _finetune_net, _finetune_student, _saved, _student
 from agent.types import Context
 
 MODES = ("full", "lora", "contrastive")
@@ -122,12 +122,9 @@ def load_from(folder: str, device: str = "auto", cache: str = "") -> _finetune_s
         place = Path(folder) / card["tuned"]
         if not (place / _finetune_net.COMPLETE).is_file():
             raise Damaged(f"{place} is not whole: copy the model again")
-        encoder: encode.Encoder | None = encode.Encoder(wanted["name"], place, device)
+        encoder = encode.Encoder(wanted["name"], place, device)
     else:
-        encoder = encode.find("auto", device) if wanted["name"] in (encode.PACKAGE, encode.HUB) else None
-        if encoder is None or encoder.revision != wanted["revision"]:
-            encoder = encode.find(wanted["name"], device)
-    assert encoder is not None  # a named encoder is found or raises
+        encoder = _saved.encoder_of(folder, wanted, device)
     student = _finetune_student.FinetuneStudent(
         encoder, None, _student.layout_of(card), card["labels"], settings, int(card["seed"])
     )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from agent import encode
 from agent.errors import DataError
-from agent.students import _student, _words
+from agent.students import _saved, _student, _words
 from agent.types import Context, Floats
 
 
@@ -101,7 +100,7 @@ def load_from(folder: str, device: str = "auto", cache: str = "") -> _student.He
         raise DataError(f"{folder}: the saved student is of the kind {card['student']!r}, not 'linear'")
     known = {field.name for field in fields(Settings)}
     settings = Settings(**{key: value for key, value in card["settings"].items() if key in known})
-    encoder = _encoder_of(folder, wanted, settings, device)
+    encoder = _saved.encoder_of(folder, wanted, device, settings.precision, settings.prompt)
     student = _student.HeadStudent(
         "linear",
         Sentences(encoder, cache or None),
@@ -113,16 +112,3 @@ def load_from(folder: str, device: str = "auto", cache: str = "") -> _student.He
     )
     student.load(folder)
     return student
-
-
-def _encoder_of(folder: str, wanted: Mapping[str, str], settings: Settings, device: str) -> encode.Encoder:
-    """The encoder a saved student was taught on: that beside it, the installed one, or that of the name."""
-    manner = (device, settings.precision, settings.prompt)
-    beside = Path(folder) / encode.BESIDE
-    if beside.is_dir() and (near := encode.Encoder(wanted["name"], beside, *manner)).revision == wanted["revision"]:
-        return near
-    encoder = encode.find("auto", *manner) if wanted["name"] in (encode.PACKAGE, encode.HUB) else None
-    if encoder is None or encoder.revision != wanted["revision"]:
-        encoder = encode.find(wanted["name"], *manner)
-    assert encoder is not None  # a named encoder is found or raises
-    return encoder
