@@ -152,7 +152,7 @@ def distil(folder: Path, device: str, dims: int) -> dict[str, Any]:
     try:
         from model2vec.distill import distill
     except ImportError as error:
-        raise MissingExtra("model2vec[distill]", "static", 'student = "static"') from error
+        raise MissingExtra("model2vec and skeletoken", "static", 'student = "static"') from error
     place, modules = folder, folder / "modules.json"
     if modules.is_file():
         place = folder / json.loads(modules.read_text("utf-8"))[0]["path"]
