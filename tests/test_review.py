@@ -328,6 +328,7 @@ class Terminal:
         self.pid, self.master = pty.fork()
         if not self.pid:
             os.chdir(folder)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a suite in the background ignores it, and so would its child
             os.environ.update(TERM="xterm", COLUMNS="90", LINES="40")
             os.execv(sys.executable, [sys.executable, "-c", code])
         self.text = ""
