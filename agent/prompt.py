@@ -121,6 +121,16 @@ def second_recipe(recipe: str) -> str:
     return _sha(["second", recipe])
 
 
+def extra_recipe(recipe: str) -> str:
+    """The recipe of answers that came when another person's stood already: opinions that only a comparison reads."""
+    return _sha(["extra", recipe])
+
+
+def settled_recipe(recipe: str) -> str:
+    """The recipe under which a third person settles what two people answered differently."""
+    return _sha(["settled", recipe])
+
+
 def key(recipe: str, item_id: str, sample: int) -> str:
     """The call's key: sha256 of recipe, item and sample."""
     return _sha([recipe, item_id, sample])

@@ -43,6 +43,7 @@ MATHEMATICS = (
     "agreement",
     "drift",
     "curve",
+    "voi",
 )
 
 HEAVY = {

@@ -15,7 +15,7 @@ import pytest
 
 from agent import plugins
 from agent.config import models
-from agent.store import schema
+from agent.store.tables import metadata
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -174,6 +174,6 @@ def test_every_setting_of_a_plugin_is_described_with_its_default(heading: str, s
 
 def test_every_table_of_the_ledger_is_described_with_its_columns() -> None:
     described = rows("docs/ledger.md", "## Tables")
-    assert set(described) == set(schema.tables.tables)
-    for name, table in schema.tables.tables.items():
+    assert set(described) == set(metadata.tables)
+    for name, table in metadata.tables.items():
         assert described[name][-1].split(", ") == [column.name for column in table.columns], name

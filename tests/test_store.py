@@ -53,6 +53,11 @@ def test_history_cannot_be_changed_even_by_a_stranger(store: Store, tmp_path: Pa
     assert store.commitments()[0]["body"] == {"plan": [1]}
     store.escalate([call(2, 0.0, "person")], "r", ["a"], 1)
     assert store.send_out("small", [call(3)], None, {})[0] == "small-0001"
+    store.review.set_person("ada", "owner", "0" * 64)
+    store.review.open_session("1" * 64, store.review.people()["ada"])
+    assert store.review.add_guide("2" * 64, {"text": "how"}, "ada") == 1
+    store.review.add_relabel("rename", {"from": "x", "to": "y"}, "r", "r2")
+    store.review.add_worths(1, [("a", 0.5, "a")])
     stranger = sqlite3.connect(tmp_path / "ledger.db")
     for table in APPEND_ONLY:
         assert stranger.execute(f"SELECT count(*) FROM {table}").fetchone()[0] > 0, table
@@ -61,6 +66,42 @@ def test_history_cannot_be_changed_even_by_a_stranger(store: Store, tmp_path: Pa
                 stranger.execute(change)
     stranger.close()
     assert store.verify() == []
+
+
+def test_a_session_ends_with_its_token(store: Store) -> None:
+    review = store.review
+    review.set_person("ada", "annotator", "0" * 64)
+    review.open_session("1" * 64, review.people()["ada"])
+    found = review.session("1" * 64, 60)
+    assert found is not None and (found.name, found.role) == ("ada", "annotator")
+    assert review.session("2" * 64, 60) is None
+    assert review.session("1" * 64, -1) is None  # too old
+    review.set_person("ada", "owner", "0" * 64)
+    found = review.session("1" * 64, 60)
+    assert found is not None and found.role == "owner"  # the same token, another role
+    review.set_person("ada", "owner", "9" * 64)
+    assert review.session("1" * 64, 60) is None  # a new token
+    review.set_person("ada", "owner", "0" * 64)
+    review.set_person("ada", "gone", "0" * 64)
+    assert review.session("1" * 64, 60) is None
+
+
+def test_guidelines_have_versions_and_worths_a_last_word(store: Store) -> None:
+    review = store.review
+    assert review.guides() == []
+    assert review.add_guide("a", {"text": "one"}, "ada") == 1
+    assert review.add_guide("a", {"text": "one"}, "bob") == 1  # nothing new
+    assert review.add_guide("b", {"text": "two"}, "bob") == 2
+    assert review.add_guide("a", {"text": "one"}, "bob") == 3
+    assert [(g.version, g.body["text"], g.who) for g in review.guides()] == [
+        (1, "one", "ada"), (2, "two", "bob"), (3, "one", "bob")
+    ]  # fmt: skip
+    review.add_worths(1, [("x", 0.5, "x"), ("y", 0.25, "x")])
+    last, found = review.worths()
+    assert found == {"x": (0.5, "x"), "y": (0.25, "x")}
+    review.add_worths(2, [("x", 0.125, "y")])
+    assert review.worths(last)[1] == {"x": (0.125, "y")}
+    assert review.worths()[1] == {"x": (0.125, "y"), "y": (0.25, "x")}
 
 
 def test_what_goes_in_comes_out(store: Store) -> None:

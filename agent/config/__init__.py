@@ -11,7 +11,18 @@ import json
 from typing import Any, cast
 
 from agent import plugins
-from agent.config.models import Config, ExampleConfig, Goal, KnownConfig, PoolConfig, Privacy, Run, Rung, TaskConfig
+from agent.config.models import (
+    Config,
+    ExampleConfig,
+    Goal,
+    KnownConfig,
+    PoolConfig,
+    Privacy,
+    Review,
+    Run,
+    Rung,
+    TaskConfig,
+)
 from agent.config.read import load, parse
 from agent.types import Example, Kind, Known, Layout, Task
 
@@ -22,6 +33,7 @@ __all__ = [
     "KnownConfig",
     "PoolConfig",
     "Privacy",
+    "Review",
     "Run",
     "Rung",
     "TaskConfig",

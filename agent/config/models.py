@@ -241,6 +241,17 @@ class Run(Strict):
     store: str | None = None
 
 
+class Review(Strict):
+    """`[review]`: how people are asked. `assisted`: questions that repair show the machines' label, and the answer is
+    marked so; questions that measure never do. `overlap`: the share of questions put to a second person, too.
+    `order`: "value" asks first what mends most, "fifo" in the order in which questions came.
+    """
+
+    assisted: bool = False
+    overlap: Annotated[float, Field(ge=0, le=1)] = 0.0
+    order: Literal["value", "fifo"] = "value"
+
+
 class Privacy(Strict):
     """`[privacy]`: where texts may go, and what is covered before they leave.
 
@@ -281,6 +292,7 @@ class Config(Strict):
     goal: Goal = Goal()
     rung: tuple[Rung, ...]
     run: Run = Run()
+    review: Review = Review()
     privacy: Privacy = Privacy()
     knowledge: dict[str, KnownConfig] = {}
     root: Path = Path()

@@ -17,7 +17,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.engine import Connection
 
 from agent.store.rows import plain, to_json
-from agent.store.schema import batches
+from agent.store.tables import batches
 
 Stage = Literal["reserved", "written", "sending", "refused", "sent", "read", "void"]
 OVER = ("read", "void")

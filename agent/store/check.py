@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from sqlalchemy import exists, func, or_, select, text
 from sqlalchemy.engine import Connection
 
-from agent.store.schema import APPEND_ONLY, answers, calls, decisions, items, retries
+from agent.store.schema import APPEND_ONLY
+from agent.store.tables import answers, calls, decisions, items, retries
 
 
 def problems(connection: Connection) -> Iterator[str]:

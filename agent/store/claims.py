@@ -10,13 +10,13 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from agent.errors import UserError
-from agent.store import schema
+from agent.store import schema, tables
 from agent.store.rows import to_json
 
 
 def add_certificate(connection: Connection, labels_sha256: str, body: dict[str, Any], number: int | None) -> int:
     """Adds a certificate under a number, or the next; its number. UserError if it is taken."""
-    table = schema.certificates
+    table = tables.certificates
     n = number or int(connection.execute(select(func.max(table.c.look))).scalar() or 0) + 1
     row = {"look": n, "labels_sha256": labels_sha256, "body": to_json(body), "at": time.time()}
     if not connection.execute(schema.insert_new(connection, table), row).rowcount:
@@ -26,7 +26,7 @@ def add_certificate(connection: Connection, labels_sha256: str, body: dict[str, 
 
 def certificates(connection: Connection) -> list[dict[str, Any]]:
     """All certificates in the order of their numbers."""
-    table = schema.certificates
+    table = tables.certificates
     query = select(table.c.look, table.c.labels_sha256, table.c.body, table.c.at).order_by(table.c.look)
     rows = connection.execute(query).all()
     return [{"look": n, "labels_sha256": sha, "body": json.loads(body), "at": at} for n, sha, body, at in rows]
@@ -35,12 +35,12 @@ def certificates(connection: Connection) -> list[dict[str, Any]]:
 def add_commitment(connection: Connection, look: int, sha256: str, body: dict[str, Any]) -> None:
     """Adds what a look promises. UserError if the look is taken."""
     row = {"look": look, "sha256": sha256, "body": to_json(body), "at": time.time()}
-    if not connection.execute(schema.insert_new(connection, schema.commitments), row).rowcount:
+    if not connection.execute(schema.insert_new(connection, tables.commitments), row).rowcount:
         raise UserError(f"look {look} was promised by another process just now: run the command again")
 
 
 def commitments(connection: Connection) -> list[dict[str, Any]]:
     """All commitments in the order of their looks."""
-    table = schema.commitments
+    table = tables.commitments
     rows = connection.execute(select(table.c.look, table.c.sha256, table.c.body, table.c.at).order_by(table.c.look))
     return [{"look": n, "sha256": sha, "body": json.loads(body), "at": at} for n, sha, body, at in rows]

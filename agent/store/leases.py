@@ -8,7 +8,8 @@ from sqlalchemy import delete, exists, select
 from sqlalchemy.engine import Connection
 
 from agent.store.money import chunks
-from agent.store.schema import CLOSED, answers, calls, clock, leases
+from agent.store.schema import CLOSED, clock
+from agent.store.tables import answers, calls, leases
 
 
 def take(connection: Connection, key: str, who: str, seconds: float) -> bool:

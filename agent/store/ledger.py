@@ -15,9 +15,10 @@ from sqlalchemy import Engine, func, insert, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from agent.store import batches, check, claims, leases, money, reading, schema
+from agent.store import batches, check, claims, leases, money, reading, schema, tables
 from agent.store.batches import Batch, Stage
 from agent.store.gate import Gate
+from agent.store.review import Review
 from agent.store.rows import DECISION_COLUMNS, Decisions, Reserved, Spend, answer_row, decision_rows, plain, to_json
 from agent.store.writer import Writer, each
 from agent.types import Answer, Budget, Call, Decision, SetAside, Status
@@ -40,6 +41,7 @@ class Store:
         self._gate = gate
         self._money = money.Money()
         self._writer = Writer(writing, gate, self._money.forget)
+        self.review = Review(self._do, self._read)
 
     @classmethod
     def open(cls, where: str | Path) -> Store:
@@ -86,24 +88,24 @@ class Store:
             {"id": item, "name": None if name is None else plain(name), "shard": shard}
             for item, name in zip(ids, names, strict=True)
         ]
-        return self._add(schema.items, rows)
+        return self._add(tables.items, rows)
 
     def item_ids(self) -> list[str]:
         """All ids in the order of intake."""
-        return self._column(schema.items.c.id, schema.items.c.seq)
+        return self._column(tables.items.c.id, tables.items.c.seq)
 
     def names(self) -> list[str | None]:
         """The user's own ids, in the order of intake; NUL and lone surrogates spelled out."""
-        return self._column(schema.items.c.name, schema.items.c.seq)
+        return self._column(tables.items.c.name, tables.items.c.seq)
 
     def shards(self) -> list[str]:
         """The files that hold the items, in the order of intake."""
-        return list(dict.fromkeys(self._column(schema.items.c.shard, schema.items.c.seq)))
+        return list(dict.fromkeys(self._column(tables.items.c.shard, tables.items.c.seq)))
 
     def add_set_aside(self, rows: Sequence[SetAside], source: str = "") -> int:
         """Adds rows of a source that could not become items; returns how many were new. `source`: its fingerprint."""
         told = [{"source": source, "file": plain(r.file), "row": r.row, "reason": plain(r.reason)} for r in rows]
-        return self._add(schema.set_aside, told)
+        return self._add(tables.set_aside, told)
 
     def set_aside(self, source: str | None = None) -> list[SetAside]:
         """Rows set aside of a source; None: of the last one taken in (all, before any was).
@@ -114,12 +116,12 @@ class Store:
 
     def source_seen(self, fingerprint: str) -> bool:
         """Whether a source file of this fingerprint was taken in whole."""
-        return fingerprint in self._column(schema.sources.c.fingerprint, schema.sources.c.fingerprint)
+        return fingerprint in self._column(tables.sources.c.fingerprint, tables.sources.c.fingerprint)
 
     def add_source(self, fingerprint: str, path: str, rows: int, items: int) -> bool:
         """Notes that a source was taken in; False when it was noted before."""
         row = {"fingerprint": fingerprint, "path": plain(path), "rows": rows, "items": items}
-        return bool(self._add(schema.sources, [row]))
+        return bool(self._add(tables.sources, [row]))
 
     def _add(self, table: Any, rows: list[dict[str, Any]]) -> int:
         """Adds rows that are not there yet; returns how many were new."""
@@ -260,7 +262,7 @@ class Store:
 
         def both(connection: Connection) -> None:
             if rows:
-                connection.execute(schema.insert_new(connection, schema.opened), rows)
+                connection.execute(schema.insert_new(connection, tables.opened), rows)
             self._money.reserve(connection, [(calls, None)])
 
         self._do(both)
@@ -278,16 +280,16 @@ class Store:
     def begin_turn(self, n: int, seed: int, config_sha256: str, version: str) -> None:
         """Notes that turn `n` begins; a turn that was cut off may begin again."""
         row = {"n": n, "seed": seed, "config_sha256": config_sha256, "version": version, "at": time.time()}
-        self._add(schema.turns, [row])
+        self._add(tables.turns, [row])
 
     def end_turn(self, n: int, body: dict[str, Any]) -> None:
         """Notes how turn `n` ended: anything that JSON can hold."""
         row = {"turn": n, "body": to_json(body), "at": time.time()}
-        self._do(lambda connection: connection.execute(insert(schema.outcomes), row).rowcount)
+        self._do(lambda connection: connection.execute(insert(tables.outcomes), row).rowcount)
 
     def last_turn(self) -> int:
         """The number of the last turn that was begun; 0 when there is none."""
-        return self._read(lambda connection: int(connection.execute(select(func.max(schema.turns.c.n))).scalar() or 0))
+        return self._read(lambda connection: int(connection.execute(select(func.max(tables.turns.c.n))).scalar() or 0))
 
     def seed(self) -> int | None:
         """The seed of the first turn, with which the audit was drawn; None before any."""
@@ -300,7 +302,7 @@ class Store:
     def decide(self, decisions: Sequence[Decision]) -> None:
         """Adds decisions in one transaction. Give only those that changed: the last of an item holds."""
         if rows := decision_rows(decisions):
-            self._do(lambda connection: schema.insert_quickly(connection, schema.decisions, DECISION_COLUMNS, rows))
+            self._do(lambda connection: schema.insert_quickly(connection, tables.decisions, DECISION_COLUMNS, rows))
 
     def decisions(self, turn: int | None = None) -> Decisions:
         """The last decision of each item, of those made up to `turn`."""

@@ -20,7 +20,8 @@ from sqlalchemy.engine import Connection
 from agent.errors import TutelageError
 from agent.store.batches import away
 from agent.store.rows import Reserved, answer_row, call_row, to_json
-from agent.store.schema import CLOSED, PERSON, Number, answers, batches, calls, insert_new, retries
+from agent.store.schema import CLOSED, PERSON, insert_new
+from agent.store.tables import Number, answers, batches, calls, retries
 from agent.types import Answer, Budget, Call
 
 CHUNK = 500

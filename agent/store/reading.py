@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import and_, case, exists, func, or_, select
 from sqlalchemy.engine import Connection
 
-from agent.store import schema
+from agent.store import tables
 from agent.store.money import CUT, chunks, open_reservations, taken
 from agent.store.rows import (
     ANSWER_COLUMNS,
@@ -25,7 +25,8 @@ from agent.store.rows import (
     call_of,
     value_of,
 )
-from agent.store.schema import CLOSED, PERSON, answers, calls, decisions
+from agent.store.schema import CLOSED, PERSON
+from agent.store.tables import answers, calls, decisions
 from agent.types import Answer, Call, SetAside
 
 TOKENS = ("tokens_in", "tokens_out", "tokens_cached")
@@ -129,12 +130,12 @@ def unanswered(connection: Connection, recipes: Sequence[str]) -> dict[str, str]
 
 
 def opened(connection: Connection, recipe: str) -> dict[str, int]:
-    table = schema.opened
+    table = tables.opened
     return dict(iter(connection.execute(select(table.c.item, table.c.turn).where(table.c.recipe == recipe))))
 
 
 def seed(connection: Connection) -> int | None:
-    return connection.execute(select(schema.turns.c.seed).order_by(schema.turns.c.n).limit(1)).scalar()
+    return connection.execute(select(tables.turns.c.seed).order_by(tables.turns.c.n).limit(1)).scalar()
 
 
 def answered(connection: Connection) -> dict[tuple[str, str], int]:
@@ -226,7 +227,7 @@ def _total(usages: Sequence[Usage]) -> Usage:
 
 
 def set_aside(connection: Connection, source: str | None) -> list[SetAside]:
-    table, sources = schema.set_aside, schema.sources
+    table, sources = tables.set_aside, tables.sources
     if source is None:
         source = connection.execute(select(sources.c.fingerprint).order_by(sources.c.seq.desc()).limit(1)).scalar()
     query = select(table.c.file, table.c.row, table.c.reason).order_by(table.c.seq)
@@ -235,6 +236,6 @@ def set_aside(connection: Connection, source: str | None) -> list[SetAside]:
 
 
 def outcomes(connection: Connection) -> list[dict[str, Any]]:
-    table = schema.outcomes
+    table = tables.outcomes
     query = select(table.c.turn, table.c.at, table.c.body).order_by(table.c.seq)
     return [{**json.loads(body), "turn": turn, "at": at} for turn, at, body in connection.execute(query)]

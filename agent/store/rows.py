@@ -18,7 +18,7 @@ CALL_COLUMNS = (
     "key", "recipe", "item", "annotator", "sample", "purpose", "probability", "usd", "turn", "tokens", "requests",
 )  # fmt: skip
 ANSWER_COLUMNS = (
-    "body", "usd", "tokens_in", "tokens_out", "tokens_cached", "served_model", "who", "seconds", "requests",
+    "body", "usd", "tokens_in", "tokens_out", "tokens_cached", "served_model", "who", "seconds", "requests", "guide",
 )  # fmt: skip
 
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
@@ -74,13 +74,14 @@ def answer_row(key: str, answer: Answer, status: Status, error: str = "") -> dic
         "who": plain(answer.who),
         "seconds": float(answer.seconds),
         "requests": answer.requests,
+        "guide": answer.guide,
         "at": time.time(),
     }
 
 
 def answer_of(row: Sequence[Any]) -> Answer:
     """An Answer from values in the order of ANSWER_COLUMNS."""
-    text, usd, tokens_in, tokens_out, tokens_cached, served_model, who, seconds, requests = row
+    text, usd, tokens_in, tokens_out, tokens_cached, served_model, who, seconds, requests, guide = row
     body = _decode(text)[0]
     return Answer(
         body["text"],
@@ -97,6 +98,7 @@ def answer_of(row: Sequence[Any]) -> Answer:
         requests,
         tuple(body.get("options", ())),
         body.get("rationale", ""),
+        guide,
     )
 
 

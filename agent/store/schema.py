@@ -13,33 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Engine,
-    Float,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    Text,
-    UniqueConstraint,
-    create_engine,
-    event,
-    select,
-    text,
-)
+from sqlalchemy import Engine, Table, create_engine, event, select, text
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from agent.errors import Damaged, DataError, MissingExtra, Pause, StoreFull, UserError
 from agent.store.gate import Gate
+from agent.store.tables import meta, metadata
 
-VERSION = 3
+VERSION = 4
 """Version of these tables. A ledger of an older version gets what it lacks; one of a newer version is refused."""
 
 ADDED = {2: (("calls", "tokens"), ("calls", "requests"), ("retries", "tokens"), ("retries", "requests"),
-             ("answers", "requests"))}  # fmt: skip
+             ("answers", "requests")),
+         4: (("answers", "guide"),)}  # fmt: skip
 """Version -> the whole numbers (0 in older rows) that came with it: table and column. Version 3: a table only."""
 
 BUSY_SECONDS = 60
@@ -58,85 +45,7 @@ class LostLedger(Damaged, UserError):
 CLOSED = ("ok", "failed", "withdrawn")
 """Statuses after which a call is not open any more."""
 
-Number = BigInteger().with_variant(Integer, "sqlite")
-tables = MetaData()
-
-
-def _seq() -> Column[int]:
-    return Column("seq", Number, primary_key=True)
-
-
-def _look() -> Column[int]:
-    return Column("look", Number, primary_key=True, autoincrement=False)
-
-
-def _text(name: str, index: bool = False, unique: bool = False) -> Column[str]:
-    return Column(name, Text, nullable=False, index=index, unique=unique)
-
-
-def _float(name: str) -> Column[float]:
-    # PostgreSQL: FLOAT without digits is double precision.
-    return Column(name, Float, nullable=False)
-
-
-def _number(name: str, default: str | None = None) -> Column[int]:
-    return Column(name, Number, nullable=False, server_default=default)
-
-
-meta = Table("meta", tables, Column("name", Text, primary_key=True), _text("value"))
-items = Table("items", tables, _seq(), _text("id", unique=True), Column("name", Text, index=True), _text("shard"))
-set_aside = Table(
-    "set_aside", tables, _seq(), _text("source"), _text("file"), _number("row"), _text("reason"),
-    UniqueConstraint("source", "file", "row", "reason"),
-)  # fmt: skip
-sources = Table(
-    "sources", tables, _seq(), _text("fingerprint", unique=True), _text("path"), _number("rows"), _number("items")
-)
-calls = Table(
-    "calls", tables, _seq(), _text("key", unique=True), _text("recipe", index=True), _text("item"),
-    _text("annotator"), _number("sample"), _text("purpose"), _float("probability"), _float("usd"), _number("turn"),
-    _float("at"), _number("tokens", "0"), _number("requests", "0"),
-)  # fmt: skip
-# A call asked again after an attempt that failed. `after`: the last answer's number at that moment, so that the
-# reservation is open exactly while the key has no answer with a larger number.
-retries = Table(
-    "retries", tables, _seq(), _text("key", index=True), _float("usd"), _number("after"), _float("at"),
-    _number("tokens", "0"), _number("requests", "0"),
-)  # fmt: skip
-answers = Table(
-    "answers", tables, _seq(), _text("key", index=True), _text("status"), _text("body"), _float("usd"),
-    _number("tokens_in"), _number("tokens_out"), _number("tokens_cached"), _text("served_model"), _text("who"),
-    _float("seconds"), _float("at"), _number("requests", "0"),
-)  # fmt: skip
-for _status in ("ok", "withdrawn"):
-    _where = text(f"status = '{_status}'")
-    Index(f"one_{_status}_a_key", answers.c.key, unique=True, sqlite_where=_where, postgresql_where=_where)
-# A file of requests on its way to whoever answers it: one row a state it came to, the last one holds. `body` is JSON;
-# that of the first row holds the keys of the calls. No state twice, so nothing is handed in or read back twice.
-batches = Table(
-    "batches", tables, _seq(), _text("name"), _text("annotator"), _text("state"), _text("job"), _text("body"),
-    _float("at"), UniqueConstraint("name", "state"),
-)  # fmt: skip
-# An audit card that the ladder would have put to people anyway: from `turn` on its answer repairs and measures no more.
-opened = Table(
-    "opened", tables, _seq(), _text("recipe"), _text("item"), _number("turn"), _float("at"),
-    UniqueConstraint("recipe", "item"),
-)  # fmt: skip
-turns = Table(
-    "turns", tables, Column("n", Number, primary_key=True, autoincrement=False), _number("seed"),
-    _text("config_sha256"), _text("version"), _float("at"),
-)  # fmt: skip
-outcomes = Table("outcomes", tables, _seq(), _number("turn"), _text("body"), _float("at"))
-decisions = Table(
-    "decisions", tables, _seq(), _number("turn"), _text("item"), _text("action"), _text("by"), _text("value"),
-    _float("confidence"), _text("why"),
-)  # fmt: skip
-certificates = Table("certificates", tables, _look(), _text("labels_sha256"), _text("body"), _float("at"))
-# What was frozen, in what order, by which plan, before an answer of the audit was used.
-commitments = Table("commitments", tables, _look(), _text("sha256"), _text("body"), _float("at"))
-leases = Table("leases", tables, Column("key", Text, primary_key=True), _text("who"), _float("until"))
-
-APPEND_ONLY = tuple(table.name for table in tables.sorted_tables if table.name != "leases")
+APPEND_ONLY = tuple(table.name for table in metadata.sorted_tables if table.name != "leases")
 
 
 def insert_new(connection: Connection, table: Table) -> Any:
@@ -284,7 +193,7 @@ def _make_tables(connection: Connection) -> None:
     found = int(connection.execute(select(meta.c.value).where(meta.c.name == "schema")).scalar_one())
     if found < VERSION:
         _bring_up(connection, found)
-    tables.create_all(connection)
+    metadata.create_all(connection)
     _make_triggers(connection)
     if found > VERSION:
         raise UserError(

@@ -177,7 +177,8 @@ class Answer:
     log P(yes). `None` where the engine gives none. `unsure`: a person chose "none of these / cannot tell". `who` names
     the person. `flags` carries facts such as "truncated", "votes" (fallback readout), "flagged: reason". `requests`:
     how many it took on the wire. `options`: the choices in the order they were shown under codes, where that was a
-    shortlist and not all of the task's. `rationale`: why, in the model's words, where that was asked for.
+    shortlist and not all of the task's. `rationale`: why, in the model's words, where that was asked for. `guide`:
+    the version of the guidelines that a person had before them, 0 where that is not known.
     """
 
     text: str
@@ -194,6 +195,7 @@ class Answer:
     requests: int = 0
     options: tuple[str, ...] = ()
     rationale: str = ""
+    guide: int = 0
 
 
 @dataclass(frozen=True, slots=True)

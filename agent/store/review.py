@@ -1,0 +1,160 @@
+"""Rows that only the review needs: who may come in, guidelines by version, changes of labels, what a question is worth.
+
+Knows the tables; nothing of pages, of tokens (only their hashes come here) or of what a guideline says.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.engine import Connection
+
+from agent.store import schema, tables
+from agent.store.rows import plain, to_json
+
+T = TypeVar("T")
+GONE = "gone"
+"""The role of who may not come in any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who may review. role: "owner", "annotator", "adjudicator" or "gone"."""
+
+    name: str
+    role: str
+    token_sha256: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """A version of the guidelines. body: what JSON holds of it (text, examples, labels)."""
+
+    version: int
+    sha256: str
+    body: dict[str, Any]
+    who: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Relabel:
+    """A change of the labels. verb: rename, merge, split or add; old, new: people's recipes before and after."""
+
+    verb: str
+    body: dict[str, Any]
+    old: str
+    new: str
+    at: float
+
+
+class Review:
+    """The review's own rows; `Store.review`. Whatever writes returns after its commit."""
+
+    def __init__(
+        self, do: Callable[[Callable[[Connection], Any]], Any], read: Callable[[Callable[[Connection], Any]], Any]
+    ) -> None:
+        self._do = do
+        self._read = read
+
+    # Who may come in ----------------------------------------------------------------------------------------------
+
+    def people(self) -> dict[str, Person]:
+        """Everybody ever named, by name in the order they came, as they stand now (role "gone" included)."""
+        table = tables.people
+        query = select(table.c.name, table.c.role, table.c.token_sha256, table.c.at).order_by(table.c.seq)
+        found: dict[str, Person] = {}
+        for row in self._read(lambda connection: connection.execute(query).all()):
+            found[row[0]] = Person(*row)
+        return found
+
+    def set_person(self, name: str, role: str, token_sha256: str) -> None:
+        """Name somebody, or change their role or token: the newest row holds. A new token ends their sessions."""
+        row = {"name": plain(name), "role": role, "token_sha256": token_sha256, "at": time.time()}
+        self._do(lambda connection: connection.execute(insert(tables.people), row).rowcount)
+
+    def open_session(self, sha256: str, person: Person) -> None:
+        """A browser that has shown `person`'s token; `sha256`: of its secret."""
+        row = {"sha256": sha256, "name": person.name, "token_sha256": person.token_sha256, "at": time.time()}
+        self._do(lambda connection: connection.execute(insert(tables.sessions), row).rowcount)
+
+    def session(self, sha256: str, most: float) -> Person | None:
+        """Whose session this is; None where there is none, it is older than `most` seconds, or the token changed."""
+        table, people = tables.sessions, tables.people
+        since = time.time() - most
+        query = select(table.c.name, table.c.token_sha256).where(table.c.sha256 == sha256, table.c.at > since)
+        last = select(people.c.name, people.c.role, people.c.token_sha256, people.c.at).order_by(people.c.seq.desc())
+
+        def look(connection: Connection) -> Person | None:
+            row = connection.execute(query).first()
+            held = row and connection.execute(last.where(people.c.name == row[0]).limit(1)).first()
+            if row is None or held is None or held[1] == GONE or held[2] != row[1]:
+                return None
+            return Person(*held)
+
+        found: Person | None = self._read(look)
+        return found
+
+    # Guidelines and labels ----------------------------------------------------------------------------------------
+
+    def guides(self) -> list[Guide]:
+        """Every version of the guidelines, first one first."""
+        table = tables.guides
+        query = select(table.c.version, table.c.sha256, table.c.body, table.c.who, table.c.at).order_by(table.c.version)
+        rows = self._read(lambda connection: connection.execute(query).all())
+        return [Guide(version, sha, json.loads(body), who, at) for version, sha, body, who, at in rows]
+
+    def add_guide(self, sha256: str, body: Mapping[str, Any], who: str) -> int:
+        """Adds a version and returns its number, from 1 on; where the newest one has this hash, that one's number."""
+        table = tables.guides
+
+        def add(connection: Connection) -> int:
+            last = connection.execute(
+                select(table.c.version, table.c.sha256).order_by(table.c.version.desc()).limit(1)
+            ).first()
+            if last is not None and last[1] == sha256:
+                return int(last[0])
+            number = 1 if last is None else int(last[0]) + 1
+            row = {"version": number, "sha256": sha256, "body": to_json(dict(body)), "who": plain(who)}
+            connection.execute(insert(table), {**row, "at": time.time()})
+            return number
+
+        return int(self._do(add))
+
+    def relabels(self) -> list[Relabel]:
+        """Every change of the labels, first one first."""
+        table = tables.relabels
+        query = select(table.c.verb, table.c.body, table.c.old, table.c.new, table.c.at).order_by(table.c.seq)
+        rows = self._read(lambda connection: connection.execute(query).all())
+        return [Relabel(verb, json.loads(body), old, new, at) for verb, body, old, new, at in rows]
+
+    def add_relabel(self, verb: str, body: Mapping[str, Any], old: str, new: str) -> None:
+        """Notes what became of which label; the database refuses that it is noted twice."""
+        row = {"verb": verb, "body": to_json(dict(body)), "old": old, "new": new, "at": time.time()}
+        self._do(lambda connection: connection.execute(insert(tables.relabels), row).rowcount)
+
+    # What a question is worth -------------------------------------------------------------------------------------
+
+    def add_worths(self, turn: int, rows: Sequence[tuple[str, float, str]]) -> None:
+        """(item, wrong labels that a person's answer is expected to mend, leader of its likes), as of this turn."""
+        if rows:
+            told = [(turn, item, float(value), leader) for item, value, leader in rows]
+            columns = ("turn", "item", "value", "leader")
+            self._do(lambda connection: schema.insert_quickly(connection, tables.worths, columns, told))
+
+    def worths(self, since: int = 0) -> tuple[int, dict[str, tuple[float, str]]]:
+        """The newest (value, leader) by item of the rows after number `since`, and the number of the last row."""
+        table = tables.worths
+        query = select(table.c.seq, table.c.item, table.c.value, table.c.leader).where(table.c.seq > since)
+        rows = self._read(lambda connection: connection.execute(query.order_by(table.c.seq)).all())
+        return (rows[-1][0] if rows else since), {item: (value, leader) for _, item, value, leader in rows}
+
+    def newest(self) -> int:
+        """The number of the ledger's last answer: what has changed since is what comes after it."""
+        return int(self._read(lambda c: c.execute(select(func.coalesce(func.max(tables.answers.c.seq), 0))).scalar()))
