@@ -110,6 +110,13 @@ class Review:
         rows = self._read(lambda connection: connection.execute(query).all())
         return [Guide(version, sha, json.loads(body), who, at) for version, sha, body, who, at in rows]
 
+    def newest_guide(self) -> Guide | None:
+        """The guidelines' last version; None before any."""
+        table = tables.guides
+        query = select(table.c.version, table.c.sha256, table.c.body, table.c.who, table.c.at)
+        row = self._read(lambda connection: connection.execute(query.order_by(table.c.version.desc()).limit(1)).first())
+        return None if row is None else Guide(row[0], row[1], json.loads(row[2]), row[3], row[4])
+
     def add_guide(self, sha256: str, body: Mapping[str, Any], who: str) -> int:
         """Adds a version and returns its number, from 1 on; where the newest one has this hash, that one's number."""
         table = tables.guides
