@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,6 +81,7 @@ seed = 0
 @click.option("--id", "own", metavar="COLUMN", help="The column with your own ids.")
 @click.option("--gold", metavar="COLUMN", help="The column with known labels.")
 @click.option("--multi", is_flag=True, help="An item may have any number of labels.")
+@click.option("--example", is_flag=True, help="Write tickets.csv, 600 made-up support tickets, and take that.")
 @click.option("--force", is_flag=True, help="Overwrite a tutelage.toml that is there.")
 @common
 def init(
@@ -91,6 +92,7 @@ def init(
     own: str | None,
     gold: str | None,
     multi: bool,
+    example: bool,
     force: bool,
 ) -> None:
     """Write a tutelage.toml next to the pool FILE (CSV, JSONL, Parquet, lines of text).
@@ -101,9 +103,16 @@ def init(
     Example:
       tutelage init tickets.csv
       tutelage init tickets.parquet --text title --text body --labels billing,technical,other
+      tutelage init --example
     """
     from agent.cli.peek import peek
 
+    meant: Mapping[str, str] = {}
+    if example:
+        if file or labels:
+            raise UserError("--example brings a file and labels of its own: leave out FILE and --labels")
+        file, meant = _example(common, force)
+        labels = ",".join(meant)
     pool = file or _only_file()
     target = Path(common.path) if common.given else _folder(pool) / "tutelage.toml"
     if target.exists() and not force:
@@ -113,7 +122,7 @@ def init(
     found = _look(pool, guess, kind)
     rows, aside = found.items, found.aside
     names = _asked(labels) if labels else list(found.labels) or _from_terminal(pool)
-    written = _filled(guess, kind, names, pool, target, found.repeats)
+    written = _filled(guess, kind, {name: meant.get(name, "") for name in names}, pool, target, found.repeats)
     _check(written, target, pool, bool(labels))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(written, encoding="utf-8")
@@ -128,6 +137,16 @@ def init(
     body = {"wrote": str(target), "items": rows, "set_aside": aside, "text": guess.text, "id": guess.id}
     body |= {"gold": guess.gold, "kind": kind, "labels": names, "next": f"tutelage doctor{flags}"}
     common.show(body, f"{summary}\nnext: correct it where it is wrong, then  tutelage doctor{flags}")
+
+
+def _example(common: Common, force: bool) -> tuple[str, Mapping[str, str]]:
+    """Write the example's pool; its file, and its labels with what they mean."""
+    from agent.cli import example
+
+    target = Path(common.path) if common.given else Path("tutelage.toml")
+    if target.exists() and not force:
+        raise UserError(f"{target} is there already: try the example in an empty folder")
+    return str(example.write(Path(), force)), example.labels()
 
 
 def _named(names: Sequence[str]) -> str:
@@ -211,7 +230,7 @@ def _toml(value: str | list[str]) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _filled(guess: Guess, kind: str, names: list[str], pool: str, target: Path, repeats: int) -> str:
+def _filled(guess: Guess, kind: str, names: Mapping[str, str], pool: str, target: Path, repeats: int) -> str:
     """The template with what was found."""
     local = not pool.startswith(("hf:", "~")) and pool != "-"
     path = Path(os.path.relpath(pool, target.parent)).as_posix() if local else pool
@@ -225,7 +244,7 @@ def _filled(guess: Guess, kind: str, names: list[str], pool: str, target: Path, 
     return TEMPLATE.format(
         kind=_line(f"kind = {_toml(kind)}", '"single": one label an item; "multi": any number of them'),
         question=_toml("Which of the labels fit this text?" if kind == "multi" else "Which label fits this text best?"),
-        labels="\n".join(f'{_toml(name)} = ""' for name in names),
+        labels="\n".join(f"{_toml(name)} = {_toml(means)}" for name, means in names.items()),
         path=_toml(path),
         text=_line(f"text = {text}", "the column, or columns, that are shown"),
         own=_line(f"id = {_toml(guess.id)}" if guess.id else '# id = "…"', ids),
