@@ -17,7 +17,7 @@ import pytest
 from agent import config as settings
 from agent import export, loop
 from agent.batch import files
-from agent.cli.figures import pool_of
+from agent.report.standing import pool_of
 from agent.store import Store
 from agent.types import Answer, Budget, Call, Item, Option, Prompt, Question
 from tests.cli_room import WORDS, call, surroundings, with_pool

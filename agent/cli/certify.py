@@ -113,8 +113,9 @@ def _run(
     test: str | None, classes: tuple[str, ...], now: bool,
 ) -> None:  # fmt: skip
     from agent import claim
-    from agent.cli.figures import cards, certify_step, figures, file_of, opened, pool_of
+    from agent.cli.figures import opened
     from agent.cli.run import take_away
+    from agent.report.standing import cards, certify_step, figures, file_of, pool_of
 
     if test:
         common.overrides.append(f"goal.test={test}")
@@ -151,7 +152,7 @@ def _run(
 
 def _advice(common: Common, config: Config, found: Mapping[str, Any], open_cards: Sequence[Call]) -> list[str]:
     """How to reach a target that was missed: people's answers first, for what is open counts as wrong."""
-    from agent.cli.figures import answer_step
+    from agent.report.standing import answer_step
 
     if not open_cards:
         return ["To reach it: audit more items (goal.audit, goal.person_minutes), or raise the bars of the rungs."]

@@ -54,7 +54,8 @@ def labels(common: Common, path: str, form: str, excel_safe: bool) -> None:
     """
     from agent import data
     from agent import export as exports
-    from agent.cli.figures import opened, pool_of
+    from agent.cli.figures import opened
+    from agent.report.standing import pool_of
 
     config = common.config()
     with opened(config, common.flags) as store:
@@ -82,7 +83,8 @@ def model(common: Common, folder: str, force: bool, onnx: bool | None) -> None:
       tutelage export model my-model --no-onnx
     """
     from agent import release, teach
-    from agent.cli.figures import opened, pool_of
+    from agent.cli.figures import opened
+    from agent.report.standing import pool_of
 
     config = common.config()
     source = config.folder / "model"
@@ -148,8 +150,9 @@ def report(common: Common) -> None:
       tutelage export report
     """
     from agent import report as reports
-    from agent.cli.figures import opened, pool_of
+    from agent.cli.figures import opened
     from agent.report.gather import gather
+    from agent.report.standing import pool_of
 
     config = common.config()
     with opened(config, common.flags) as store:

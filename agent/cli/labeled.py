@@ -102,7 +102,8 @@ def from_run(config: Config, gold: str | None, flags: str) -> Labeled:
         rows, notes = _read(source)
         return _labeled(pool.path, column, rows, notes, config, config.task.kind, f"the gold column {column!r}", True)
     from agent import export
-    from agent.cli.figures import opened, pool_of
+    from agent.cli.figures import opened
+    from agent.report.standing import pool_of
 
     with opened(config, flags) as store:
         pooled = pool_of(config, store)

@@ -119,8 +119,9 @@ def _ledger(config: Config) -> Said:
     """Answers of people in the ledger, by item and who gave them, where several did; nothing where there is no run."""
     from agent import config as settings
     from agent import prompt
-    from agent.cli.figures import opened, pool_of
+    from agent.cli.figures import opened
     from agent.errors import UserError
+    from agent.report.standing import pool_of
 
     task, kind = settings.the_task(config), settings.kind(config)
     recipe = prompt.person_recipe(task)

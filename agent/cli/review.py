@@ -38,7 +38,8 @@ def review(
       tutelage review --export questions.csv
       tutelage review --import questions.csv --who ada
     """
-    from agent.cli.figures import opened, pool_of
+    from agent.cli.figures import opened
+    from agent.report.standing import pool_of
 
     if out and back:
         raise UserError("give --export or --import, not both")
@@ -109,7 +110,7 @@ def _sit(
 
 def _after(common: Common, config: Config, store: Store) -> str:
     """What goes on with the answers: the run, or the certificate of the file they are about."""
-    from agent.cli.figures import certify_step, file_of
+    from agent.report.standing import certify_step, file_of
 
     file = file_of(config, store)
     return certify_step(file) if file else f"tutelage run{common.flags}"

@@ -132,7 +132,8 @@ def _reporter(common: Common, config: Config, progress: Progress) -> Callable[[E
 
 def _before(config: Config) -> dict[str, Any]:
     """Where earlier runs left off; empty when there were none."""
-    from agent.cli.figures import figures, opened
+    from agent.cli.figures import opened
+    from agent.report.standing import figures
 
     if "://" not in config.store_url and not Path(config.store_url).exists():
         return {}
@@ -143,7 +144,8 @@ def _before(config: Config) -> dict[str, Any]:
 def _notes(common: Common, config: Config, numbers: Mapping[str, Any]) -> None:
     """What the pool that was taken in gives reason to say."""
     from agent.cli.begin import notes
-    from agent.cli.figures import opened, pool_of
+    from agent.cli.figures import opened
+    from agent.report.standing import pool_of
 
     if common.quiet:
         return
@@ -183,7 +185,8 @@ def _close(
     common: Common, config: Config, finished: Any, most: Budget, options: Mapping[str, Any], known: str | None
 ) -> None:
     """The summary and what to do next. `known`: the claim before this run; another one has still to be read."""
-    from agent.cli.figures import again, figures, next_steps, opened, table
+    from agent.cli.figures import opened, table
+    from agent.report.standing import again, figures, next_steps
 
     with opened(config, common.flags) as store:
         found = figures(config, store, most)
@@ -203,8 +206,8 @@ def _close(
 def take_away(common: Common, config: Config, store: Store) -> list[str]:
     """The labels and the report as they stand, written into the run folder. What fails here has cost nobody a label."""
     from agent import data, export, report
-    from agent.cli.figures import pool_of
     from agent.report.gather import gather
+    from agent.report.standing import pool_of
 
     pool, labels = pool_of(config, store), config.folder / "labels.parquet"
     written: list[str] = []

@@ -17,7 +17,8 @@ def status(common: Common) -> None:
       tutelage status
       tutelage status --json
     """
-    from agent.cli.figures import figures, next_steps, opened, table
+    from agent.cli.figures import opened, table
+    from agent.report.standing import figures, next_steps
 
     config = common.config()
     with opened(config, common.flags) as store:
