@@ -15,11 +15,11 @@ from agent import config as settings
 from agent.config import Config
 from agent.review import show
 from agent.review.keys import BACK, CLEAR, ENTER, PASTED, Hand, keyboard
+from agent.review.names import DIGITS, assign, find
 from agent.review.queue import LEASE, Card, Desk, Items, number
 from agent.store import Store
 from agent.types import Value
 
-DIGITS = "1234567890"
 COMMANDS = "usfnxgm?q"
 RENEW = 60.0
 """Seconds after which a key press extends the lease."""
@@ -72,22 +72,6 @@ def session(
     if cut:
         raise Interrupted(desk.answered)
     return desk.answered
-
-
-def assign(labels: list[str]) -> dict[str, str]:
-    """Key -> label for at most ten labels, in their order; a label that is a digit itself keeps its own key."""
-    own = {label for label in labels if label in list(DIGITS)}
-    free = iter([digit for digit in DIGITS if digit not in own])
-    return {(label if label in own else next(free)): label for label in labels}
-
-
-def find(labels: list[str], typed: str) -> list[str]:
-    """Labels that hold every word typed: those that are it first, then those that begin with it, then the others."""
-    text = typed.strip().casefold()
-    words = text.split()
-    names = {label: label.casefold() for label in labels}
-    found = [label for label in labels if all(word in names[label] for word in words)]
-    return sorted(found, key=lambda label: (names[label] != text, not names[label].startswith(text)))
 
 
 def _time(minutes: float) -> str:
