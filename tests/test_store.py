@@ -58,6 +58,7 @@ def test_history_cannot_be_changed_even_by_a_stranger(store: Store, tmp_path: Pa
     assert store.review.add_guide("2" * 64, {"text": "how"}, "ada") == 1
     store.review.add_relabel("rename", {"from": "x", "to": "y"}, "r", "r2")
     store.review.add_worths(1, [("a", 0.5, "a")])
+    store.review.show("ada", "a")
     stranger = sqlite3.connect(tmp_path / "ledger.db")
     for table in APPEND_ONLY:
         assert stranger.execute(f"SELECT count(*) FROM {table}").fetchone()[0] > 0, table

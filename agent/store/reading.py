@@ -33,14 +33,14 @@ TOKENS = ("tokens_in", "tokens_out", "tokens_cached")
 RECENT = 20_000
 """Answers that are looked through for the last one of an annotator."""
 
-_CALL = [calls.c[name] for name in CALL_COLUMNS]
-_ANSWER = [answers.c[name] for name in ANSWER_COLUMNS]
+CALL = [calls.c[name] for name in CALL_COLUMNS]
+READ = [answers.c[name] for name in ANSWER_COLUMNS]
 
 
 def answers_since(connection: Connection, seq: int, recipes: Sequence[str] | None) -> list[tuple[int, Call, Answer]]:
     taken_back = answers.alias("taken_back")
     query = (
-        select(answers.c.seq, *_CALL, *_ANSWER)
+        select(answers.c.seq, *CALL, *READ)
         .join_from(answers, calls, answers.c.key == calls.c.key)
         .where(
             answers.c.seq > seq,
@@ -51,7 +51,7 @@ def answers_since(connection: Connection, seq: int, recipes: Sequence[str] | Non
     )
     if recipes is not None:
         query = query.where(calls.c.recipe.in_(recipes))
-    middle = 1 + len(_CALL)
+    middle = 1 + len(CALL)
     with _no_collection():
         return [(row[0], call_of(row[1:middle]), answer_of(row[middle:])) for row in connection.execute(query).all()]
 
@@ -70,19 +70,19 @@ def _no_collection() -> Iterator[None]:
 
 def events_since(connection: Connection, seq: int, recipes: Sequence[str]) -> list[tuple[int, str, Call, Answer]]:
     query = (
-        select(answers.c.seq, answers.c.status, *_CALL, *_ANSWER)
+        select(answers.c.seq, answers.c.status, *CALL, *READ)
         .join_from(answers, calls, answers.c.key == calls.c.key)
         .where(answers.c.seq > seq, answers.c.status.in_(CLOSED), calls.c.recipe.in_(recipes))
         .order_by(answers.c.seq)
     )
-    middle = 2 + len(_CALL)
+    middle = 2 + len(CALL)
     rows = connection.execute(query).all()
     return [(row[0], row[1], call_of(row[2:middle]), answer_of(row[middle:])) for row in rows]
 
 
 def noted(connection: Connection) -> list[tuple[Call, Answer]]:
     query = (
-        select(*_CALL, *_ANSWER)
+        select(*CALL, *READ)
         .join_from(answers, calls, answers.c.key == calls.c.key)
         .where(
             answers.c.status.in_(("ok", "failed")),
@@ -90,7 +90,7 @@ def noted(connection: Connection) -> list[tuple[Call, Answer]]:
         )
         .order_by(answers.c.seq)
     )
-    middle = len(_CALL)
+    middle = len(CALL)
     return [(call_of(row[:middle]), answer_of(row[middle:])) for row in connection.execute(query)]
 
 
@@ -98,7 +98,7 @@ def last_answer(connection: Connection, annotator: str) -> Answer | None:
     """The last good answer of an annotator, where it is among the last of all."""
     recent = select(func.coalesce(func.max(answers.c.seq), 0) - RECENT).scalar_subquery()
     query = (
-        select(*_ANSWER)
+        select(*READ)
         .join_from(answers, calls, answers.c.key == calls.c.key)
         .where(answers.c.seq > recent, answers.c.status == "ok", calls.c.annotator == annotator)
         .order_by(answers.c.seq.desc())
@@ -110,7 +110,7 @@ def last_answer(connection: Connection, annotator: str) -> Answer | None:
 
 def asked(connection: Connection, recipe: str) -> list[Call]:
     taken_back = exists().where(answers.c.key == calls.c.key, answers.c.status == "withdrawn")
-    query = select(*_CALL).where(calls.c.recipe == recipe, ~taken_back).order_by(calls.c.seq)
+    query = select(*CALL).where(calls.c.recipe == recipe, ~taken_back).order_by(calls.c.seq)
     return [call_of(row) for row in connection.execute(query)]
 
 
@@ -149,7 +149,7 @@ def answered(connection: Connection) -> dict[tuple[str, str], int]:
 
 
 def open_calls(connection: Connection, annotator: str | None, people: bool | None) -> list[Call]:
-    query = select(*_CALL).where(~exists().where(answers.c.key == calls.c.key, answers.c.status.in_(CLOSED)))
+    query = select(*CALL).where(~exists().where(answers.c.key == calls.c.key, answers.c.status.in_(CLOSED)))
     if annotator is not None:
         query = query.where(calls.c.annotator == annotator)
     if people is not None:
@@ -160,7 +160,7 @@ def open_calls(connection: Connection, annotator: str | None, people: bool | Non
 def the_calls(connection: Connection, keys: Sequence[str]) -> dict[str, Call]:
     found: dict[str, Call] = {}
     for part in chunks(keys):
-        for row in connection.execute(select(*_CALL).where(calls.c.key.in_(part))):
+        for row in connection.execute(select(*CALL).where(calls.c.key.in_(part))):
             found[row[0]] = call_of(row)
     return found
 

@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 from sqlalchemy import func, insert, select
 from sqlalchemy.engine import Connection
 
-from agent.store import schema, tables
+from agent.store import about, schema, tables
+from agent.store.about import Closing, Step
 from agent.store.rows import plain, to_json
+from agent.types import Answer, Call
 
 T = TypeVar("T")
 GONE = "gone"
@@ -165,3 +167,34 @@ class Review:
     def newest(self) -> int:
         """The number of the ledger's last answer: what has changed since is what comes after it."""
         return int(self._read(lambda c: c.execute(select(func.coalesce(func.max(tables.answers.c.seq), 0))).scalar()))
+
+    # For the dashboard --------------------------------------------------------------------------------------------
+
+    def questions_since(self, seq: int, recipes: Sequence[str]) -> list[tuple[int, str, str, int]]:
+        """(number, key, purpose, turn) of these recipes' questions after number `seq`, oldest first."""
+        return self._ask(lambda connection: about.questions_since(connection, seq, recipes))
+
+    def closings_since(self, seq: int, recipes: Sequence[str]) -> list[Closing]:
+        """What closed a question of these recipes after answer number `seq`, oldest first; not what was said."""
+        return self._ask(lambda connection: about.closings_since(connection, seq, recipes))
+
+    def of_item(self, item: str) -> list[tuple[Call, Answer | None]]:
+        """Every question about an item that was not withdrawn, oldest first, with its good answer; None: none (yet)."""
+        return self._ask(lambda connection: about.of_item(connection, item))
+
+    def history(self, item: str) -> list[Step]:
+        """Every decision about an item, first one first."""
+        return self._ask(lambda connection: about.history(connection, item))
+
+    def show(self, who: str, item: str) -> None:
+        """Notes that this person opens an item's page: what machines say of it stands there."""
+        row = {"who": plain(who), "item": item, "at": time.time()}
+        self._do(lambda connection: connection.execute(schema.insert_new(connection, tables.seen), row).rowcount)
+
+    def shown_to(self, who: str) -> set[str]:
+        """The items whose page this person has opened: they are not asked about them blind."""
+        return self._ask(lambda connection: about.shown_to(connection, plain(who)))
+
+    def _ask(self, fn: Callable[[Connection], T]) -> T:
+        found: T = self._read(fn)
+        return found

@@ -107,3 +107,7 @@ relabels = Table(
 worths = Table(
     "worths", metadata, _seq(), _number("turn"), _text("item", index=True), _float("value"), _text("leader"),
 )  # fmt: skip
+# Whose eyes an item's page was open to, with what machines say of it: they are not asked about it blind any more.
+seen = Table(
+    "seen", metadata, _seq(), _text("who"), _text("item"), _float("at"), UniqueConstraint("who", "item"),
+)  # fmt: skip

@@ -1,0 +1,94 @@
+"""What the dashboard reads: people's clock by small steps, one item's history, who was shown what. Knows the tables.
+
+Nothing here reads what an answer says but `of_item`, which reads it of one item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import exists, select
+from sqlalchemy.engine import Connection
+
+from agent.store.reading import CALL, READ
+from agent.store.rows import answer_of, call_of
+from agent.store.schema import CLOSED
+from agent.store.tables import answers, calls, decisions, seen
+from agent.types import Answer, Call
+
+ASSISTED = "assisted:"
+"""How a flag begins that says which label of a machine was shown before the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What closed a question. status: "ok", "failed" or "withdrawn"; seconds: it took; at: unix seconds; assisted: a
+    machine's label was shown."""
+
+    seq: int
+    key: str
+    status: str
+    who: str
+    seconds: float
+    at: float
+    assisted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A decision about an item, as it was written."""
+
+    turn: int
+    action: str
+    by: str
+    value: str
+    confidence: float
+    why: str
+
+
+def questions_since(connection: Connection, seq: int, recipes: Sequence[str]) -> list[tuple[int, str, str, int]]:
+    """(number, key, purpose, turn) of the questions after number `seq`, oldest first."""
+    columns = (calls.c.seq, calls.c.key, calls.c.purpose, calls.c.turn)
+    query = select(*columns).where(calls.c.recipe.in_(recipes), calls.c.seq > seq).order_by(calls.c.seq)
+    return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
+
+
+def closings_since(connection: Connection, seq: int, recipes: Sequence[str]) -> list[Closing]:
+    """What closed a question of these recipes after answer number `seq`, oldest first."""
+    columns = (answers.c.seq, answers.c.key, answers.c.status, answers.c.who, answers.c.seconds, answers.c.at)
+    query = (
+        select(*columns, answers.c.body.like(f'%"{ASSISTED}%'))
+        .join_from(answers, calls, answers.c.key == calls.c.key)
+        .where(answers.c.seq > seq, answers.c.status.in_(CLOSED), calls.c.recipe.in_(recipes))
+        .order_by(answers.c.seq)
+    )
+    return [Closing(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6])) for row in connection.execute(query)]
+
+
+def of_item(connection: Connection, item: str) -> list[tuple[Call, Answer | None]]:
+    """Every question about an item that was not withdrawn, oldest first, with its good answer; None: none (yet)."""
+    taken_back = answers.alias("taken_back")
+    query = (
+        select(*CALL, *READ)
+        .join_from(calls, answers, (answers.c.key == calls.c.key) & (answers.c.status == "ok"), isouter=True)
+        .where(
+            calls.c.item == item, ~exists().where(taken_back.c.key == calls.c.key, taken_back.c.status == "withdrawn")
+        )
+        .order_by(calls.c.seq)
+    )
+    middle = len(CALL)
+    rows = connection.execute(query).all()
+    return [(call_of(row[:middle]), None if row[middle] is None else answer_of(row[middle:])) for row in rows]
+
+
+def history(connection: Connection, item: str) -> list[Step]:
+    """Every decision about an item, first one first."""
+    columns = [decisions.c[name] for name in ("turn", "action", "by", "value", "confidence", "why")]
+    query = select(*columns).where(decisions.c.item == item).order_by(decisions.c.seq)
+    return [Step(*row) for row in connection.execute(query)]
+
+
+def shown_to(connection: Connection, who: str) -> set[str]:
+    """The items whose page this person has opened."""
+    return set(connection.execute(select(seen.c.item).where(seen.c.who == who)).scalars())
