@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +16,7 @@ from agent.cli.house import INTERRUPTED, Common, common, explain
 if TYPE_CHECKING:
     from agent.cli.progress import Progress
     from agent.config import Config
-    from agent.loop import Event
+    from agent.loop import Event, Finished
     from agent.store import Store
     from agent.types import Budget
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     flag_value="files",
     help="Ask in batch files: write them and read answers back; or hand them in, or take them back.",
 )
+@click.option("--wait", is_flag=True, help="Stay while people answer, and go on by itself.")
 @click.option("--offline", is_flag=True, help="Ask nobody over the network.")
 @click.option("--dry-run", is_flag=True, help="Show what a run would do, as `tutelage plan`.")
 @common
@@ -48,6 +50,7 @@ def run(
     limit: int | None,
     people: str | None,
     batch: Literal["files", "submit", "cancel"] | None,
+    wait: bool,
     offline: bool,
     dry_run: bool,
 ) -> None:
@@ -62,6 +65,7 @@ def run(
     Example:
       tutelage run
       tutelage run --budget 5 --limit 200
+      tutelage run --wait
       tutelage run --people gold --offline
       tutelage run --batch submit --budget 20
     """
@@ -73,7 +77,6 @@ def run(
     from agent import loop
     from agent.cli import limits
     from agent.cli.figures import refuse_file
-    from agent.cli.progress import Progress
 
     if given:
         common.overrides += limits.prices(common.config(), given)
@@ -81,23 +84,49 @@ def run(
     refuse_file(config)
     most = limits.budget(config, budget, budget_tokens, budget_calls)
     _forewarn(common, config, most)
-    _terminate_in_order()
-    before = _before(config)
-    with Progress(most.usd, before, common.quiet) as progress:
-        finished = loop.run(
-            config,
-            people=people,
-            limit=limit,
-            budget=most,
-            priceless=(budget or "").lower() == "none",
-            offline=offline,
-            batch=batch or "",
-            report=_reporter(common, config, progress),
-        )
+    before = _before(config).get("claim")
+    work = partial(
+        loop.run,
+        config,
+        people=people,
+        limit=limit,
+        budget=most,
+        priceless=(budget or "").lower() == "none",
+        offline=offline,
+        batch=batch or "",
+    )
+    finished = _worked(common, config, most, wait, work)
     told = {"budget": budget, "budget-tokens": budget_tokens, "budget-calls": budget_calls}
     options = _options(people, told, given, batch, finished.reason)
-    _close(common, config, finished, most, options, before.get("claim"))
+    _close(common, config, finished, most, options, before)
     context.exit(finished.code)
+
+
+def _worked(common: Common, config: Config, most: Budget, wait: bool, work: Callable[..., Finished]) -> Finished:
+    """The run, shown as it goes; with `wait` run again and again as people answer."""
+    from agent import loop
+    from agent.cli.progress import Progress
+
+    _terminate_in_order()
+
+    while True:
+        with Progress(most.usd, _before(config), common.quiet) as progress:
+            finished = work(report=_reporter(common, config, progress))
+        if not wait or not finished.reason.startswith(loop.PEOPLE):
+            return finished
+        if not _waited(common, config):
+            return loop.Finished("interrupted", INTERRUPTED)
+
+
+def _waited(common: Common, config: Config) -> bool:
+    """Wait for people's answers; False where Ctrl-C ended that."""
+    from agent.cli.wait import for_people
+
+    try:
+        for_people(config, common.flags, common.say)
+    except KeyboardInterrupt:
+        return False
+    return True
 
 
 def _forewarn(common: Common, config: Config, most: Budget) -> None:

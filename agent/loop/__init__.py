@@ -27,10 +27,11 @@ from agent.loop.people import open_cards, purposes, share
 from agent.loop.turn import OUT_OF, Event, Report, Turned
 from agent.types import Budget
 
-__all__ = ["Event", "Finished", "Ground", "run", "share"]
+__all__ = ["PEOPLE", "Event", "Finished", "Ground", "run", "share"]
 
 DONE, PAUSED, WAITING, INTERRUPTED = 0, 3, 4, 130
 CERTIFIED = "target certified"
+PEOPLE = "only people are waited for"
 T = TypeVar("T")
 
 
@@ -268,7 +269,7 @@ def _reason(ground: Ground, turned: Turned, stopping: asyncio.Event) -> tuple[st
         return None  # what came to nothing goes up the ladder
     if turned.waiting and ground.answerer is None:
         many = "1 open question" if turned.waiting == 1 else f"{turned.waiting:,} open questions"
-        return f"only people are waited for: {many} (tutelage review)", WAITING
+        return f"{PEOPLE}: {many} (tutelage review)", WAITING
     tired = sum(int(m.tired.sum()) for m in ground.machines)
     lost = (
         f"; {tired:,} question{'s' * (tired != 1)} to machines came to nothing: {posting.mend(ground)}" if tired else ""
