@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 from agent.errors import DataError, MissingExtra
@@ -13,7 +14,7 @@ from agent.serve.app import Service
 from agent.serve.batches import Limits
 from agent.serve.saved import Label, Labeled, Saved, item_of
 
-__all__ = ["Label", "Labeled", "Limits", "Saved", "Service", "bind", "item_of", "run"]
+__all__ = ["Label", "Labeled", "Limits", "Saved", "Service", "bind", "ending_quietly", "item_of", "needed", "run"]
 
 GRACE = 60
 """Seconds that requests in flight have to end once the server is told to."""
@@ -58,23 +59,25 @@ def run(service: Service, listener: socket.socket) -> None:
         server.should_exit = True
 
     config.app = service.app(stop)
-    with _ending_quietly():
+    with ending_quietly():
         server.run(sockets=[listener])
     if service.failed is not None:
         raise service.failed
 
 
-def needed() -> Any:
-    """uvicorn. Raises MissingExtra where it, or starlette, is not installed."""
+def needed(
+    packages: Sequence[str] = ("starlette", "uvicorn"), extra: str = "serve", why: str = "tutelage serve"
+) -> Any:
+    """uvicorn. Raises MissingExtra where it, or another of the packages, is not installed."""
     try:
-        import starlette  # noqa: F401
-        import uvicorn
+        for package in packages:
+            import_module(package)
+        return import_module("uvicorn")
     except ImportError as error:
-        raise MissingExtra(error.name or "uvicorn", "serve", "tutelage serve") from error
-    return uvicorn
+        raise MissingExtra(error.name or "uvicorn", extra, why) from error
 
 
-class _ending_quietly:  # noqa: N801 - a context manager, read as words
+class ending_quietly:  # noqa: N801 - a context manager, read as words
     """uvicorn raises the signal that ended it once more when it is done: that must not kill an orderly end."""
 
     def __enter__(self) -> None:

@@ -22,6 +22,8 @@ from agent.types import Answer, Call
 T = TypeVar("T")
 GONE = "gone"
 """The role of who may not come in any more."""
+ENDED = "ended "
+"""What stands before a session's hash in the row that ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +88,31 @@ class Review:
         row = {"sha256": sha256, "name": person.name, "token_sha256": person.token_sha256, "at": time.time()}
         self._do(lambda connection: connection.execute(insert(tables.sessions), row).rowcount)
 
+    def close_session(self, sha256: str) -> None:
+        """Signs a browser out for good: a row of its own says so, as nothing is taken from the table."""
+        row = {"sha256": f"{ENDED}{sha256}", "name": "", "token_sha256": "", "at": time.time()}
+        query = select(tables.sessions.c.seq).where(tables.sessions.c.sha256 == row["sha256"])
+
+        def close(connection: Connection) -> int:
+            there = connection.execute(query).first()
+            return 0 if there else int(connection.execute(insert(tables.sessions), row).rowcount)
+
+        self._do(close)
+
     def session(self, sha256: str, most: float) -> Person | None:
-        """Whose session this is; None where there is none, it is older than `most` seconds, or the token changed."""
+        """Whose session this is; None where there is none, it ended, is older than `most` s, or the token changed."""
         table, people = tables.sessions, tables.people
         since = time.time() - most
         query = select(table.c.name, table.c.token_sha256).where(table.c.sha256 == sha256, table.c.at > since)
+        ended = select(table.c.seq).where(table.c.sha256 == f"{ENDED}{sha256}")
         last = select(people.c.name, people.c.role, people.c.token_sha256, people.c.at).order_by(people.c.seq.desc())
 
         def look(connection: Connection) -> Person | None:
             row = connection.execute(query).first()
             held = row and connection.execute(last.where(people.c.name == row[0]).limit(1)).first()
             if row is None or held is None or held[1] == GONE or held[2] != row[1]:
+                return None
+            if connection.execute(ended).first():
                 return None
             return Person(*held)
 

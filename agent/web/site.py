@@ -13,6 +13,7 @@ from agent.pool import Pool
 from agent.store import Store
 from agent.store.review import Person
 from agent.types import Kind, Task
+from agent.web.text import shortened, visible
 
 ROOM = Path(__file__).parent
 TEMPLATES, STATIC = ROOM / "templates", ROOM / "static"
@@ -37,13 +38,16 @@ class Site:
         """The templates: autoescape on, an unknown name is an error."""
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-        return Environment(
+        room = Environment(
             loader=FileSystemLoader(TEMPLATES),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        room.filters.update(visible=visible, shortened=shortened)
+        room.globals["nav"] = []
+        return room
 
     def page(self, request: Any, template: str, names: Mapping[str, Any], status: int = 200) -> Any:
         """A template as a response. Beside `names` it may say: who, role, csrf, site, path."""
