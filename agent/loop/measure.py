@@ -64,7 +64,22 @@ def numbers(ground: Ground, belief: Belief, routes: Routes) -> dict[str, Any]:
     out["agreement"] = agree
     out["asking"] = {m.rung.name: asking(ground, m) for m in ground.machines}
     out["weights"] = {level: dict(w) for level, w in belief.weights.items()}
+    out["people_expected"] = expected(ground)
     return out
+
+
+def expected(ground: Ground) -> list[int]:
+    """[at least, at most] so many more questions to people are expected, beside those that are reserved.
+
+    The rule says how many are worth it; where it does not reach the goal, and before it is known what answers are
+    worth, all that people's minutes bear may be asked.
+    """
+    outlook = ground.outlook
+    left = max(people.share(ground).total - people.purposes(ground).total(), 0)
+    if outlook is None:
+        return [0, left]
+    wanted = int(np.ceil(outlook.solved.people)) if outlook.solved.reached else len(outlook.rows)
+    return [min(wanted, left)] * 2
 
 
 def untouched(ground: Ground) -> Bools:

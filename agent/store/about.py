@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.engine import Connection
 
 from agent.store.reading import CALL, READ
 from agent.store.rows import answer_of, call_of
 from agent.store.schema import CLOSED
-from agent.store.tables import answers, calls, decisions, seen
+from agent.store.tables import answers, calls, certificates, decisions, outcomes, seen
 from agent.types import Answer, Call
 
 ASSISTED = "assisted:"
@@ -47,15 +47,28 @@ class Step:
     why: str
 
 
-def questions_since(connection: Connection, seq: int, recipes: Sequence[str]) -> list[tuple[int, str, str, int]]:
-    """(number, key, purpose, turn) of the questions after number `seq`, oldest first."""
+@dataclass(frozen=True, slots=True)
+class News:
+    """What came since, as of one moment. questions: (number, key, purpose, turn); both oldest first."""
+
+    marks: tuple[int, ...]
+    questions: list[tuple[int, str, str, int]]
+    closings: list[Closing]
+
+
+def news(connection: Connection, question: int, answer: int, recipes: Sequence[str]) -> News:
+    """The questions of these recipes after number `question`, and what closed any after answer number `answer`."""
+    found = marks(connection), _questions(connection, question, recipes), _closings(connection, answer, recipes)
+    return News(*found)
+
+
+def _questions(connection: Connection, seq: int, recipes: Sequence[str]) -> list[tuple[int, str, str, int]]:
     columns = (calls.c.seq, calls.c.key, calls.c.purpose, calls.c.turn)
     query = select(*columns).where(calls.c.recipe.in_(recipes), calls.c.seq > seq).order_by(calls.c.seq)
     return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
 
 
-def closings_since(connection: Connection, seq: int, recipes: Sequence[str]) -> list[Closing]:
-    """What closed a question of these recipes after answer number `seq`, oldest first."""
+def _closings(connection: Connection, seq: int, recipes: Sequence[str]) -> list[Closing]:
     columns = (answers.c.seq, answers.c.key, answers.c.status, answers.c.who, answers.c.seconds, answers.c.at)
     query = (
         select(*columns, answers.c.body.like(f'%"{ASSISTED}%'))
@@ -92,3 +105,9 @@ def history(connection: Connection, item: str) -> list[Step]:
 def shown_to(connection: Connection, who: str) -> set[str]:
     """The items whose page this person has opened."""
     return set(connection.execute(select(seen.c.item).where(seen.c.who == who)).scalars())
+
+
+def marks(connection: Connection) -> tuple[int, ...]:
+    """The last numbers of calls, answers, decisions, outcomes and certificates: while they stay nothing has changed."""
+    lasts = (calls.c.seq, answers.c.seq, decisions.c.seq, outcomes.c.seq, certificates.c.look)
+    return tuple(int(connection.execute(select(func.coalesce(func.max(c), 0))).scalar_one()) for c in lasts)

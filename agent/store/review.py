@@ -15,7 +15,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.engine import Connection
 
 from agent.store import about, schema, tables
-from agent.store.about import Closing, Step
+from agent.store.about import News, Step
 from agent.store.rows import plain, to_json
 from agent.types import Answer, Call
 
@@ -186,13 +186,14 @@ class Review:
 
     # For the dashboard --------------------------------------------------------------------------------------------
 
-    def questions_since(self, seq: int, recipes: Sequence[str]) -> list[tuple[int, str, str, int]]:
-        """(number, key, purpose, turn) of these recipes' questions after number `seq`, oldest first."""
-        return self._ask(lambda connection: about.questions_since(connection, seq, recipes))
+    def marks(self) -> tuple[int, ...]:
+        """The last numbers of calls, answers, decisions, outcomes and certificates: while they stay nothing changed."""
+        return self._ask(about.marks)
 
-    def closings_since(self, seq: int, recipes: Sequence[str]) -> list[Closing]:
-        """What closed a question of these recipes after answer number `seq`, oldest first; not what was said."""
-        return self._ask(lambda connection: about.closings_since(connection, seq, recipes))
+    def clocked(self, question: int, answer: int, recipes: Sequence[str]) -> News:
+        """What these recipes' questions and closings came to after these numbers, as of one moment; not what was
+        said."""
+        return self._ask(lambda connection: about.news(connection, question, answer, recipes))
 
     def of_item(self, item: str) -> list[tuple[Call, Answer | None]]:
         """Every question about an item that was not withdrawn, oldest first, with its good answer; None: none (yet)."""
