@@ -14,21 +14,19 @@ AHEAD = (1.25, 1.5, 2.0)
 
 
 def points(outcomes: Sequence[Mapping[str, Any]]) -> tuple[f.Point, ...]:
-    """The curve so far, a point a turn."""
-    out = []
+    """The curve so far, a point a turn: the newest note of each."""
+    out: dict[int, f.Point] = {}
     for o in outcomes:
         if "answers" not in o:
             continue
         student = o.get("agreement", {}).get("student")
-        out.append(
-            f.Point(
-                turn=int(o["turn"]),
-                answers=sum(o["answers"].values()) + int(o.get("people", 0)),
-                student=f.Share(*student) if student and student[1] else None,
-                expected=o.get("expected_accuracy"),
-            )
+        out[int(o["turn"])] = f.Point(
+            turn=int(o["turn"]),
+            answers=sum(o["answers"].values()) + int(o.get("people", 0)),
+            student=f.Share(*student) if student and student[1] else None,
+            expected=o.get("expected_accuracy"),
         )
-    return tuple(out)
+    return tuple(out.values())
 
 
 def ahead(known: Sequence[f.Point]) -> tuple[Ahead, ...]:

@@ -58,7 +58,8 @@ def dollars(usd: float) -> str:
     if usd == 0:
         return "$0"
     step = Decimal("0.01") if usd >= 1 else Decimal("0.0001")
-    return f"${Decimal(repr(float(usd))).quantize(step, rounding=ROUND_CEILING):,}"
+    # Sums of prices carry errors of the sixteenth digit, which are no money.
+    return f"${Decimal(repr(round(float(usd), 9))).quantize(step, rounding=ROUND_CEILING):,}"
 
 
 def minutes(value: float) -> str:
