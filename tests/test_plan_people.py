@@ -20,7 +20,7 @@ from agent import config, prompt
 from agent.certify import risk_of_look, walk, wrong_at_most
 from agent.certify.needed import POWER, audits_needed
 from agent.cli import audits, raters
-from agent.cli.people import stands
+from agent.cli.hour import stands
 from agent.cli.target import target
 from agent.loop.people import Share, split
 from agent.types import Answer, Call, Task

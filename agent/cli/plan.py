@@ -68,7 +68,7 @@ def show(
 ) -> None:
     """Print the plan; `tutelage run --dry-run` is this, too."""
     from agent import config as settings
-    from agent.cli import limits, people
+    from agent.cli import hour, limits
     from agent.cli.figures import refuse_file
     from agent.cli.forecast import cost, sample
     from agent.loop import past
@@ -90,7 +90,7 @@ def show(
         for rung in machines
     ]
     named = {one.name: one for one in costs}
-    asked_of_people = people.asked(config, total, tried.risk if tried else ())
+    asked_of_people = hour.asked(config, total, tried.risk if tried else ())
     body = {
         "items": total,
         "set_aside": aside,
@@ -193,7 +193,7 @@ def _text(config: Config, body: dict[str, Any], costs: Sequence[Cost], tried: Pi
 
 def _top(config: Config, body: dict[str, Any], costs: Sequence[Cost]) -> list[str]:
     """What a person wants to know first."""
-    from agent.cli import people
+    from agent.cli import hour
 
     budget = body["budget_usd"]
     stop = "no limit is set (goal.budget_usd)" if budget is None else f"the budget stops it at {_dollars(budget)}"
@@ -215,7 +215,7 @@ def _top(config: Config, body: dict[str, Any], costs: Sequence[Cost]) -> list[st
     slow = body["seconds"][1]
     if slow:
         lines.append(f"{'machines':<{WIDTH}}{_between(span(body['seconds'][0]), span(slow))} {_basis(config, costs)}")
-    return lines + [f"{head:<{WIDTH}}{told}" for head, told in people.lines(config, body)]
+    return lines + [f"{head:<{WIDTH}}{told}" for head, told in hour.lines(config, body)]
 
 
 def _basis(config: Config, costs: Sequence[Cost]) -> str:
@@ -257,7 +257,7 @@ def _ladder_lines(row: dict[str, Any]) -> list[str]:
 
 def _tried(config: Config, body: dict[str, Any], tried: Piloted) -> list[str]:
     """What the pilot showed."""
-    from agent.cli import people
+    from agent.cli import hour
 
     lines = [f"the pilot: {many(tried.items, 'random item')}"]
     if tried.paused:
@@ -269,11 +269,11 @@ def _tried(config: Config, body: dict[str, Any], tried: Piloted) -> list[str]:
         lines += [
             f"  {name:<12} {line}" if number == 0 else f"  {'':<12} {line}" for number, line in enumerate(_one(one))
         ]
-    return [*lines, *people.reached(config, body, tried)]
+    return [*lines, *hour.reached(config, body, tried)]
 
 
 def _one(one: Measured) -> list[str]:
-    from agent.cli.people import stands
+    from agent.cli.hour import stands
 
     if one.why:
         return [f"not asked: {one.why}"]

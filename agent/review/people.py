@@ -1,4 +1,4 @@
-"""Who may review: roles, names, and the tokens by which they come in. Knows the ledger's people; no page and no session.
+"""Who may review: roles, names, and the tokens by which they come in. Knows the ledger's people; no page, no session.
 
 A token is shown once, when it is made. The ledger keeps its SHA-256: it holds 256 random bits, so that nothing slower
 is needed (a slow hash is for secrets that can be guessed).
