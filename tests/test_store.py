@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from agent.errors import Damaged, TutelageError, UserError
 from agent.store import Store
+from agent.store.moves import Move
 from agent.store.schema import APPEND_ONLY
 from agent.types import Answer, Budget, Call, Decision, SetAside
 
@@ -56,7 +57,8 @@ def test_history_cannot_be_changed_even_by_a_stranger(store: Store, tmp_path: Pa
     store.review.set_person("ada", "owner", "0" * 64)
     store.review.open_session("1" * 64, store.review.people()["ada"])
     assert store.review.add_guide("2" * 64, {"text": "how"}, "ada") == 1
-    store.review.add_relabel("rename", {"from": "x", "to": "y"}, "r", "r2")
+    move = Move("rename", {"flag": "carried: x"}, "r", "r2", store.review.upto(), (2, 0, "c", "0.1"))
+    assert store.review.relabel(move)
     store.review.add_worths(1, [("a", 0.5, "a")])
     store.review.show("ada", "a")
     stranger = sqlite3.connect(tmp_path / "ledger.db")
