@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 from agent.errors import Damaged, StoreFull
@@ -25,7 +26,7 @@ TEXT = "text/plain"
 
 
 class Pool:
-    """The items of a folder, in order of intake.
+    """The items of a folder, in order of intake. Several threads may read it at once.
 
     `shards`: how many shards the ledger knows, or their names; files beyond are left from an intake that was cut short,
     and are ignored and written anew. None: all that are there.
@@ -41,10 +42,23 @@ class Pool:
         self._blocks: list[tuple[int, int]] = []
         self._kept: OrderedDict[int, Any] = OrderedDict()
         self._gold: list[Value | None] = []
+        self._one_reads = Lock()
         self.shards = 0
         known = shards if shards is None or isinstance(shards, int) else len(shards)
         while self.shards < known if known is not None else os.path.exists(self.path(self.shards)):
             self._open(self.shards)
+
+    def grow(self, shards: Sequence[str]) -> bool:
+        """Open the shards that the ledger knows by now; whether there were new ones.
+
+        Raises:
+            Damaged: one of them is missing or cannot be read.
+        """
+        before = self.shards
+        with self._one_reads:
+            while self.shards < len(shards):
+                self._open(self.shards)
+        return self.shards > before
 
     def path(self, shard: int) -> str:
         """The file of a shard."""
@@ -55,6 +69,8 @@ class Pool:
 
     def position(self, id: str) -> int:
         """The number of an item. Raises `KeyError` when the pool has no such item."""
+        if len(self._positions) < len(self.ids):  # it has grown
+            self.__dict__.pop("_positions", None)
         return self._positions[id]
 
     @cached_property
@@ -119,7 +135,6 @@ class Pool:
                 raise StoreFull(f"no space left for {self.path(shard)}; free some and run again") from error
             raise
         self._open(shard)
-        self.__dict__.pop("_positions", None)
         return shard, len(entries)
 
     def _open(self, shard: int) -> None:
@@ -152,7 +167,8 @@ class Pool:
             by_block.setdefault(bisect_right(self._starts, i) - 1, []).append(place)
         found: list[dict[str, Any]] = [{} for _ in wanted]
         for block, places in sorted(by_block.items()):
-            table = self._block(block)
+            with self._one_reads:
+                table = self._block(block)
             table = table.select([c for c in columns if c in table.column_names])
             rows = table.take([wanted[place] - self._starts[block] for place in places]).to_pylist()
             for place, row in zip(places, rows, strict=True):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -293,6 +294,24 @@ def test_parts_gold_and_splits_reach_the_pool(tmp_path: Path, store: Store) -> N
     take_in(Source(path, ("title", "body"), gold="g", kind="multi"), store, tmp_path / "pool")
     pool = Pool(tmp_path / "pool", store.shards())
     assert pool.gold() == [("x", "y"), ()] and pool.item(1).text == "u\n\nc" and pool.origin(1) == (path, 2)
+
+
+def test_a_pool_that_is_open_grows_with_the_ledger_and_bears_many_readers(tmp_path: Path, store: Store) -> None:
+    def take(name: str, rows: range) -> None:
+        path = tmp_path / name
+        path.write_text("".join(json.dumps({"id": str(i), "text": f"text {i}"}) + "\n" for i in rows))
+        take_in(Source(str(path), ("text",), "id"), store, tmp_path / "pool")
+
+    take("a.jsonl", range(50))
+    pool = Pool(tmp_path / "pool", store.shards())
+    assert pool.position(pool.ids[49]) == 49
+    assert not pool.grow(store.shards())
+    take("b.jsonl", range(50, 9_000))  # more than two blocks
+    assert pool.grow(store.shards()) and len(pool) == 9_000
+    assert pool.position(pool.ids[8_999]) == 8_999
+    with ThreadPoolExecutor(8) as many:
+        found = list(many.map(lambda i: pool.item(i).text, [i * 61 % 9_000 for i in range(400)]))
+    assert found == [f"text {i * 61 % 9_000}" for i in range(400)]
 
 
 def test_a_real_set_goes_in_whole(data_dir: Path, tmp_path: Path, store: Store) -> None:
