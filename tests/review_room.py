@@ -14,7 +14,7 @@ from agent import config as settings
 from agent import prompt
 from agent.pool import Pool
 from agent.prompt import person_recipe
-from agent.review import Desk, terminal
+from agent.review import Desk, Queue, pending, terminal
 from agent.store import Store
 from agent.types import Answer, Call, Item, Part
 
@@ -46,9 +46,21 @@ class Room:
     folder: Path
     purpose: dict[str, str]
 
-    def desk(self, who: str = "ada") -> Desk:
+    def queue(self, assisted: bool = False, order: str = "value") -> Queue:
         config = self.config
-        return Desk(self.store, self.pool, settings.the_task(config), settings.kind(config), who, config.run.seed)
+        task, kind = settings.the_task(config), settings.kind(config)
+        return Queue(self.store, self.pool, task, kind, config.run.seed, order, assisted)
+
+    def desk(self, who: str = "ada") -> Desk:
+        """A person in a process of their own."""
+        return Desk(self.queue(), who)
+
+    @property
+    def recipe(self) -> str:
+        return person_recipe(settings.the_task(self.config))
+
+    def pending(self, seed: int = 0) -> list[Call]:
+        return pending(self.store, seed, self.recipe)
 
     def answers(self) -> list[tuple[Call, Answer]]:
         return [(call, answer) for _, call, answer in self.store.answers_since(0)]

@@ -301,7 +301,7 @@ def test_audits_answered_twice_bound_peoples_own_mistakes(tmp_path: Path) -> Non
 
 def test_a_second_answer_is_given_by_a_second_person(tmp_path: Path) -> None:
     from agent.prompt import second_recipe
-    from agent.review import Desk
+    from agent.review import Desk, Queue
 
     config, store, pool, truth = frozen_world(tmp_path, n=60, audit=10, answered=False)
     with store:
@@ -311,9 +311,9 @@ def test_a_second_answer_is_given_by_a_second_person(tmp_path: Path) -> None:
         task, kind = settings.the_task(config), settings.kind(config)
 
         def sit(who: str) -> int:
-            desk, count = Desk(store, pool, task, kind, who), 0
+            desk, count = Desk(Queue(store, pool, task, kind, 0), who), 0
             while (card := desk.next_card()) is not None:
-                assert desk.answer(card, truth[str(card.item.name)])
+                assert desk.answer(card.key, truth[str(card.item.name)]).status == "saved"
                 count += 1
             return count
 

@@ -15,7 +15,7 @@ from cli_room import call, good, read
 
 from agent import config as settings
 from agent.claim.finished.folder import opened
-from agent.review.queue import Desk
+from agent.review import Desk, Queue
 
 TRUTH = ["--gold-by", "column:truth"]
 
@@ -49,10 +49,10 @@ def people(rows: Sequence[dict[str, Any]], undo: bool = False) -> int:
     said = {row["text"]: str(row["truth"]) for row in rows}
     with opened("labels.csv") as room:
         task, kind = settings.the_task(room.config), settings.kind(room.config)
-        desk, count = Desk(room.store, room.pool, task, kind, "ann"), 0
+        desk, count = Desk(Queue(room.store, room.pool, task, kind, 0), "ann"), 0
         card = desk.next_card()
         while card is not None:
-            count += desk.answer(card, said[card.item.parts[0].data])
+            count += desk.answer(card.key, said[card.item.parts[0].data]).status == "saved"
             card = desk.undo() if undo else desk.next_card()
             undo = False
         return count

@@ -1,23 +1,25 @@
-"""The review queue: the open calls to people, as cards. Knows no screen; keeps nothing but what this sitting needs.
+"""The review queue: the open questions to people, shared by all who answer in one process. Knows no screen, no person.
 
-Every card is blind: it holds the item and the task, and neither a guess, nor a probability, nor why it is asked. The
-pilot comes first; audit and escalation are mixed by seed, so that nobody can tell which answers measure.
+Every card is blind unless the project is assisted: it holds the item and the task, and neither a guess, nor a
+probability, nor why it is asked. What is kept here is a copy of the ledger that is brought up to date by what was added
+since; whether a card is still open, and whose it is, is decided in the transaction that records or leases.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import threading
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from agent import certify, prompt
-from agent.errors import Unparsable, UserError
+from agent import prompt
+from agent.review import order
 from agent.store import Store
-from agent.types import Answer, Call, Item, Kind, Task, Value
+from agent.store.cards import Closing, Put, Since
+from agent.types import Call, Item, Kind, Task, Value
 
 PERSON = "person"
 LEASE = 600.0
@@ -27,7 +29,19 @@ FRESH = 5.0
 """Seconds for which the list of open questions is good; whether a card is still open is looked up each time."""
 
 UNDO = 20
-"""How many answers of a sitting can be taken back."""
+"""How many answers of a person can be taken back."""
+
+MATES = 9
+"""Near-duplicates that may be confirmed with a card, at most."""
+
+KEPT = 256
+"""Items kept in memory, for cards that will be shown soon."""
+
+ELSEWHERE = ("carried", "settled", "sheet", "import")
+"""Flags of answers that were not given at a desk: `undo` does not reach them."""
+
+GROUP = "group"
+"""Flag of an answer that was given with that of a near-duplicate."""
 
 
 class Items(Protocol):
@@ -38,49 +52,25 @@ class Items(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Mate:
+    """A near-duplicate of a card's item that may be confirmed with it."""
+
+    key: str
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
-    """One question to a person. `number` of `total` in this sitting; `key` names the call, and tells nothing else."""
+    """One question to a person. `number` of `total` that this person has answered and could; `key` names the call, and
+    tells nothing else. `guess`: the machines' label, only in assisted mode; `group`: near-duplicates to confirm."""
 
     key: str
     item: Item
     task: Task
     number: int
     total: int
-
-
-def pending(store: Store, seed: int = 0, recipe: str | None = None) -> list[Call]:
-    """Open calls to people in the order in which they are asked: pilot, then the rest mixed by `seed`.
-
-    Pilot and escalation keep their order of reservation, the audit that of the draw by `seed`: the any-time test hears
-    its answers up to the first that is missing. Answers to some do not change the order of the others of their stream.
-    What belongs to no turn (-1) is the audit of a finished file, whose answers count in the order of the draw: so does
-    that. `recipe`: only calls of this one. What a second person is to answer comes last, once the first has answered.
-    """
-    found = store.open_calls(annotator=PERSON)
-    calls = [call for call in found if recipe in (None, call.recipe)]
-    first = [call for call in calls if call.purpose == "pilot" or call.turn < 0]
-    others = [call for call in calls if call.purpose != "pilot" and call.turn >= 0]
-    chosen = iter([call for call in others if call.purpose != "audit"])
-    audit = [call for call in others if call.purpose == "audit"]
-    drawn = iter([audit[i] for i in certify.draw([call.item for call in audit], seed)])
-    places = sorted(others, key=lambda call: _rank(seed, call.item))
-    mixed = [next(drawn if call.purpose == "audit" else chosen) for call in places]
-    return first + mixed + (_seconds(store, found, recipe) if recipe is not None else [])
-
-
-def _seconds(store: Store, calls: Sequence[Call], recipe: str) -> list[Call]:
-    again = [call for call in calls if call.recipe == prompt.second_recipe(recipe)]
-    told = first_word(store, recipe) if again else {}
-    return [call for call in again if call.item in told]
-
-
-def first_word(store: Store, recipe: str) -> dict[str, str]:
-    """Item -> who answered it."""
-    return {call.item: answer.who for _, call, answer in store.answers_since(0, [recipe])}
-
-
-def _rank(seed: int, item: str) -> bytes:
-    return hashlib.sha256(f"{seed}\0{item}".encode()).digest()
+    guess: Value | None = None
+    group: tuple[Mate, ...] = ()
 
 
 def written(value: Value) -> str:
@@ -93,129 +83,269 @@ def number(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
-class Desk:
-    """One person's sitting: which card is next, what was answered here and can be taken back, what was skipped.
+def pending(store: Store, seed: int, recipe: str, by: str = "value") -> list[Call]:
+    """The open questions under `recipe` in the order in which they are asked; see `order.arrange`.
 
-    Every answer is committed when the method returns. A second desk, here or elsewhere, gets other cards.
+    What a second person is to answer comes last, once the first has answered.
+    """
+    book = Book(store, recipe, seed, by)
+    book.refresh()
+    return [*book.front(), *(call for call in book.again() if call.item in book.said)]
+
+
+class Book:
+    """What is open and in what order, as of the last look at the ledger. One thread at a time."""
+
+    def __init__(self, store: Store, recipe: str, seed: int, by: str) -> None:
+        self.said: dict[str, str] = {}
+        """Item -> who answered it first."""
+        self.count: Counter[str] = Counter()
+        """Who -> how many of their answers stand."""
+        self.arranged = order.Arranged([], frozenset(), [])
+        self._store = store
+        self._recipe = recipe
+        self._second = prompt.second_recipe(recipe)
+        self._seed = seed
+        self._by = by
+        self._since = Since()
+        self._asked: dict[str, Call] = {}
+        """Every question by its key, closed ones too."""
+        self._seq: dict[str, int] = {}
+        """Item -> the number of its first question."""
+        self._open: dict[str, dict[str, Call]] = {}
+        """Item -> its open questions by key, most often one."""
+        self._again: dict[str, Call] = {}
+        self._who: dict[str, str] = {}
+        """Key -> who answered it, of answers that stand."""
+        self._withdrawn: set[str] = set()
+        self._last: dict[str, deque[tuple[str, bool]]] = {}
+        """Who -> keys of their last answers, and whether each was given with another one."""
+        self._closed: dict[str, float] = {}
+        """Item -> when its question was closed, of those closed since the order was made."""
+        self._newest = 0.0
+        self._head = 0
+        self._worth: dict[str, tuple[float, str]] = {}
+        self._worths = 0
+        self._decided: dict[str, tuple[str, float]] = {}
+        self._decisions = 0
+
+    def refresh(self) -> bool:
+        """Take in what was added to the ledger; whether the order was made anew."""
+        before = self._since.calls
+        self._since, put, closed = self._store.review.news(self._since, [self._recipe, self._second])
+        fresh = [self.put(one) for one in put]
+        for one in closed:
+            self.close(one)
+        last, worths = self._store.review.worths(self._worths)
+        changed = any(fresh) or last > self._worths
+        if changed:
+            self._worth |= worths
+            self._worths = last
+            self._decide(before)
+            self._arrange()
+        return changed
+
+    def put(self, one: Put) -> bool:
+        """A question that was put; whether it wants a place in the order."""
+        call = one.call
+        if call.key in self._asked:
+            return False
+        self._asked[call.key] = call
+        if call.recipe == self._second:
+            self._again[call.key] = call
+            return False
+        known = call.item in self._seq
+        self._seq.setdefault(call.item, one.seq)
+        self._open.setdefault(call.item, {})[call.key] = call
+        self._head = 0
+        if call.sample == 0:
+            self._newest = max(self._newest, one.at)
+        return not known
+
+    def close(self, one: Closing) -> None:
+        """What closed a question; hearing of it twice changes nothing."""
+        call = self._asked.get(one.key)
+        if call is None or one.key in self._withdrawn:
+            return
+        if one.status == "ok" and one.key not in self._who:
+            self._who[one.key] = one.who
+            self.count[one.who] += 1
+            if not any(flag.partition(":")[0] in ELSEWHERE for flag in one.flags):
+                self._last.setdefault(one.who, deque(maxlen=UNDO * (MATES + 1))).append((one.key, GROUP in one.flags))
+            if call.recipe == self._recipe:
+                self.said.setdefault(call.item, one.who)
+        elif one.status == "withdrawn":
+            self._withdrawn.add(one.key)
+            who = self._who.pop(one.key, None)
+            if who is not None:
+                self.count[who] -= 1
+                self._forget(call)
+        self._again.pop(one.key, None)
+        still = self._open.get(call.item)
+        if still is not None and still.pop(one.key, None) is not None and not still:
+            del self._open[call.item]
+            self._closed[call.item] = one.at
+
+    def _forget(self, call: Call) -> None:
+        """An answer was taken back: who said the first word about its item now?"""
+        if call.recipe == self._recipe:
+            words = [who for key, who in self._who.items() if self._asked[key].item == call.item
+                     and self._asked[key].recipe == self._recipe]  # fmt: skip
+            self.said.pop(call.item, None)
+            if words:
+                self.said[call.item] = words[0]
+
+    def _decide(self, put: int) -> None:
+        """Read what the machines think of what is asked: all of new questions, of the others what has changed."""
+        if put:
+            _, found = self._store.review.decided(0, self._recipe, put)
+            self._decided |= found
+        self._decisions, found = self._store.review.decided(self._decisions, self._recipe)
+        self._decided |= found
+
+    def _arrange(self) -> None:
+        """The order of what was open when the newest question came, so that answers do not change it."""
+        self._closed = {item: at for item, at in self._closed.items() if at > self._newest}
+        entries = []
+        for item in {**self._open, **self._closed}:
+            calls = self._open.get(item) or {k: c for k, c in self._asked.items() if c.item == item}
+            call = next(iter(calls.values()))
+            worth, leader = self._worth_of(item)
+            entries.append(order.Entry(item, call.purpose, call.turn, self._seq[item], worth, leader))
+        self.arranged = order.arrange(entries, self._seed)
+        self._head = 0
+
+    def _worth_of(self, item: str) -> tuple[float, str]:
+        if self._by != "value":
+            return 0.0, ""
+        if item in self._worth:
+            return self._worth[item]
+        return (1.0 - self._decided[item][1] if item in self._decided else 0.0), ""
+
+    def left(self) -> int:
+        """How many questions are open."""
+        return sum(map(len, self._open.values())) + sum(call.item in self.said for call in self._again.values())
+
+    def front(self) -> Iterator[Call]:
+        """Open first questions in their order."""
+        items = self.arranged.items
+        while self._head < len(items) and items[self._head] not in self._open:
+            self._head += 1
+        for i in range(self._head, len(items)):
+            yield from self._open.get(items[i], {}).values()
+
+    def again(self) -> Iterator[Call]:
+        """Open second questions."""
+        return iter(self._again.values())
+
+    def call(self, key: str) -> Call | None:
+        """The question of this key, closed or not."""
+        return self._asked.get(key)
+
+    def last(self, who: str) -> list[tuple[str, bool]]:
+        """(key, given with the one before) of a person's last answers, taken back ones too, oldest first."""
+        return list(self._last.get(who, ()))
+
+    def stands(self, key: str) -> bool:
+        """Whether the question has an answer that was not taken back."""
+        return key in self._who
+
+    def guess(self, call: Call) -> str | None:
+        """What may be shown as the machines' label, as JSON; None where the card stays blind."""
+        if call.recipe != self._recipe or call.purpose != "escalation" or call.item in self.arranged.blind:
+            return None
+        found = self._decided.get(call.item)
+        return None if found is None else found[0]
+
+
+class Queue:
+    """The open questions of a run. Thread-safe; never waits for the ledger's writer while it holds its lock.
+
+    order: "value" asks first what mends most, "fifo" in the order of reservation. assisted: questions that repair show
+    the machines' label, some of them excepted.
     """
 
-    def __init__(self, store: Store, pool: Items, task: Task, kind: Kind, who: str, seed: int = 0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        pool: Items,
+        task: Task,
+        kind: Kind,
+        seed: int,
+        order: str = "value",
+        assisted: bool = False,
+    ) -> None:
+        self.store = store
         self.task = task
-        self.who = who
-        self.answered = 0
-        self._store = store
+        self.kind = kind
+        self.assisted = assisted
+        self.recipe = prompt.person_recipe(task)
+        self.lock = threading.RLock()
+        self.skipped: dict[str, list[str]] = {}
+        """Who -> keys they have laid at the end, as long as this process runs."""
         self._pool = pool
-        self._kind = kind
-        self._seed = seed
-        self._recipe = prompt.person_recipe(task)
-        self._skipped: list[str] = []
-        self._done: deque[str] = deque(maxlen=UNDO)
-        self._front: str | None = None
-        self._calls: dict[str, Call] = {}
+        self.book = Book(store, self.recipe, seed, order)
         self._read = float("-inf")
+        self._items: OrderedDict[str, Item | None] = OrderedDict()
+
+    def refresh(self, at_most_every: float = FRESH) -> None:
+        """Take in what other processes added to the ledger, unless that was done so few seconds ago."""
+        with self.lock:
+            if time.monotonic() - self._read >= at_most_every:
+                self.book.refresh()
+                self._read = time.monotonic()
 
     def left(self) -> int:
         """How many questions are open, those on other people's desks included."""
-        return len(self._queue(fresh=True))
+        self.refresh(0)
+        with self.lock:
+            return self.book.left()
 
-    def next_card(self) -> Card | None:
-        """The next card, leased to this person; None when nothing is open, or all that is open is on other desks."""
-        key = self._lease(self._queue()) or self._lease(self._queue(fresh=True))
-        self._front = key  # a card in hand is the next card until it is answered or laid away
-        if key is None:
+    def candidates(self, who: str, most: int) -> list[str]:
+        """The next `most` open questions that this person may be asked: in order, second ones last, skipped ones
+        at the very end."""
+        with self.lock:
+            skipped = self.skipped.get(who, [])
+            late = set(skipped)
+            found: list[str] = []
+            for call in self.front(who):
+                if len(found) >= most:
+                    return found
+                if call.key not in late and self.item(call.item) is not None:
+                    found.append(call.key)
+            return [*found, *skipped]
+
+    def front(self, who: str) -> Iterator[Call]:
+        """Open questions in order, those that this person may not answer left out. Under the lock."""
+        yield from self.book.front()
+        yield from (call for call in self.book.again() if self.may(who, call))
+
+    def may(self, who: str, call: Call) -> bool:
+        """Whether this person may be asked: a second question is for somebody else than who answered the first."""
+        return call.recipe == self.recipe or self.book.said.get(call.item, who) != who
+
+    def item(self, id: str) -> Item | None:
+        """An item without its known label; None where a newer run took it in than our view of the pool."""
+        with self.lock:
+            if id not in self._items:
+                try:
+                    self._items[id] = replace(self._pool.item(self._pool.position(id)), gold=None)
+                except KeyError:
+                    return None
+                if len(self._items) > KEPT:
+                    self._items.popitem(last=False)
+            self._items.move_to_end(id)
+            return self._items[id]
+
+    def guess(self, call: Call) -> Value | None:
+        """The machines' label where it may be shown."""
+        if not self.assisted:
             return None
-        item = replace(self._pool.item(self._pool.position(self._calls[key].item)), gold=None)
-        return Card(key, item, self.task, self.answered + 1, self.answered + len(self._calls))
+        with self.lock:
+            told = self.book.guess(call)
+        value = None if told is None else json.loads(told)
+        return tuple(value) if isinstance(value, list) else value
 
-    def answer(self, card: Card, value: Value | None, seconds: float = 0.0, flags: Sequence[str] = ()) -> bool:
-        """Commit an answer; `value` None: cannot tell. `seconds`: the time it took.
-
-        Returns: False when somebody else answered this card meanwhile, or it was withdrawn; nothing is added then.
-        Raises:
-            UserError: `value` is no label of the task.
-        """
-        if value is not None:
-            try:
-                self._kind.atoms(self.task, value)
-            except Unparsable as error:
-                raise UserError(f"this answer is {error}; take one of the labels shown") from error
-        text = "" if value is None else written(value)
-        given = Answer(text, unsure=value is None, who=self.who, seconds=seconds, flags=tuple(flags))
-        added = self._store.record_now(card.key, given)
-        self._store.release(card.key, self.who)
-        self._front = None
-        self._calls.pop(card.key, None)
-        if added:
-            self.answered += 1
-            self._done.append(card.key)
-        return added
-
-    def undo(self) -> Card | None:
-        """Take this sitting's last answer back and ask it again; None when there is none (at most the last 20).
-
-        The answer stays in the ledger, marked as withdrawn; the same question is asked under a new key.
-        """
-        if not self._done:
-            return None
-        key = self._done.pop()
-        again = self._store.calls([key])[key]
-        granted: list[Call] = []
-        while not granted:  # reserved before the old answer goes: cut off in between, no question is lost
-            number = again.sample + 1
-            again = replace(again, key=prompt.key(again.recipe, again.item, number), sample=number, usd=0.0)
-            granted = self._store.reserve([again], None)
-        self._store.withdraw(key, self.who)
-        self.answered -= 1
-        self._front = again.key
-        self._queue(fresh=True)
-        return self.next_card()
-
-    def skip(self, card: Card) -> None:
-        """Lay a card at the end for this sitting; others may have it."""
-        self._skipped = [key for key in self._skipped if key != card.key] + [card.key]
-        self._front = None
-        self._store.release(card.key, self.who)
-
-    def keep(self, card: Card) -> bool:
-        """Extend the lease of a card that is being looked at; False when somebody else has it now."""
-        return self._store.lease(card.key, self.who, LEASE)
-
-    def leave(self, card: Card | None) -> None:
-        """Give the card at hand back, unanswered."""
-        if card is not None:
-            self._front = None if self._front == card.key else self._front
-            self._store.release(card.key, self.who)
-
-    def _lease(self, calls: Mapping[str, Call]) -> str | None:
-        """The first card that is open and nobody else's: the one in hand, then the queue's, then the skipped ones."""
-        self._skipped = [key for key in self._skipped if key in calls]
-        late = set(self._skipped)
-        order = [key for key in calls if key not in late] + self._skipped
-        front = self._front
-        if front is not None and front in calls:
-            order = [front, *(key for key in order if key != front)]
-        return self._store.lease_next(self.who, order, LEASE)
-
-    def _queue(self, fresh: bool = False) -> Mapping[str, Call]:
-        """Open questions by key, in their order, as they were at most `FRESH` seconds ago."""
-        if fresh or time.monotonic() - self._read > FRESH:
-            found = pending(self._store, self._seed, self._recipe)
-            mine = [call.item for call in found if call.recipe != self._recipe] and self._mine()
-            self._calls = {
-                call.key: call
-                for call in found
-                if self._has(call.item) and (call.recipe == self._recipe or call.item not in mine)
-            }
-            self._read = time.monotonic()
-        return self._calls
-
-    def _mine(self) -> set[str]:
-        """Items this person has answered: somebody else must answer them the second time."""
-        return {item for item, who in first_word(self._store, self._recipe).items() if who == self.who}
-
-    def _has(self, item: str) -> bool:
-        try:
-            self._pool.position(item)
-        except KeyError:
-            return False  # taken in by a run that is newer than our view of the pool
-        return True
+    def group(self, call: Call) -> Sequence[Mate]:
+        """Near-duplicates that may be confirmed with a card."""
+        return ()

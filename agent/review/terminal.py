@@ -14,13 +14,19 @@ from rich.console import Console
 from agent import config as settings
 from agent.config import Config
 from agent.review import show
+from agent.review.desk import Desk
 from agent.review.keys import BACK, CLEAR, ENTER, PASTED, Hand, keyboard
 from agent.review.names import DIGITS, assign, find
-from agent.review.queue import LEASE, Card, Desk, Items, number
+from agent.review.queue import LEASE, Card, Items, Queue, number
 from agent.store import Store
 from agent.types import Value
 
 COMMANDS = "usfnxgm?q"
+NOT_SAVED = {
+    "late": "somebody else answered that card meanwhile; theirs counts, yours is kept as a second opinion",
+    "again": "that answer was saved before",
+    "gone": "that question was taken back meanwhile",
+}
 RENEW = 60.0
 """Seconds after which a key press extends the lease."""
 
@@ -55,10 +61,13 @@ def session(
         Interrupted: the person pressed Ctrl-C; the summary has been shown.
     """
     out = console or Console()
-    desk = Desk(store, pool, settings.the_task(config), settings.kind(config), who, config.run.seed)
+    task, kind, asked = settings.the_task(config), settings.kind(config), config.review
+    desk = Desk(Queue(store, pool, task, kind, config.run.seed, asked.order, asked.assisted), who)
+    desk.queue.refresh()
+    before = desk.answered()
     cut = False
     with keyboard(stream or sys.stdin, out.file) as hand:
-        sitting = Sitting(desk, hand, out, config.task.kind != "single")
+        sitting = Sitting(desk, hand, out, config.task.kind != "single", before)
         try:
             sitting.run(limit)
         except (_Quit, EOFError):
@@ -66,12 +75,12 @@ def session(
         except KeyboardInterrupt:
             cut = True
         finally:
-            desk.leave(sitting.card)
+            desk.leave()
     for line in sitting.summary():
         out.print(line, highlight=False)
     if cut:
-        raise Interrupted(desk.answered)
-    return desk.answered
+        raise Interrupted(desk.answered() - before)
+    return desk.answered() - before
 
 
 def _time(minutes: float) -> str:
@@ -84,13 +93,14 @@ def _time(minutes: float) -> str:
 class Sitting:
     """The cards one person sees, one after another."""
 
-    def __init__(self, desk: Desk, hand: Hand, console: Console, many: bool) -> None:
+    def __init__(self, desk: Desk, hand: Hand, console: Console, many: bool, before: int) -> None:
         self.card: Card | None = None
         self._desk = desk
         self._hand = hand
         self._console = console
         self._many = many
-        self._labels = list(desk.task.labels)
+        self._before = before
+        self._labels = list(desk.queue.task.labels)
         self._keys = assign(self._labels) if len(self._labels) <= len(DIGITS) else {}
         self._said: list[tuple[float, bool]] = []
         """Seconds, and whether it could not be told, of each answer that stands."""
@@ -107,7 +117,7 @@ class Sitting:
 
     def run(self, limit: int | None) -> None:
         """Until there is no card, or `limit` are answered."""
-        while limit is None or self._desk.answered < limit:
+        while limit is None or self._desk.answered() - self._before < limit:
             if self.card is None:
                 self.card = self._desk.next_card()
                 self._reset()
@@ -121,7 +131,7 @@ class Sitting:
 
     def summary(self) -> list[str]:
         """What was done, and what is left, in plain words."""
-        spent, left = sum(seconds for seconds, _ in self._said) / 60, self._desk.left()
+        spent, left = sum(seconds for seconds, _ in self._said) / 60, self._desk.queue.left()
         n, unsure = len(self._said), sum(unsure for _, unsure in self._said)
         said = f" ({unsure} could not be told)" if unsure else ""
         lines = [f"Answered {n}{said} in {_time(spent)}."]
@@ -147,7 +157,7 @@ class Sitting:
 
     def _renew(self, card: Card) -> None:
         if time.monotonic() - self._renewed > RENEW:
-            self._desk.keep(card)
+            self._desk.keep(card.key)
             self._renewed = time.monotonic()
 
     def _take(self, card: Card, token: str) -> None:
@@ -237,10 +247,10 @@ class Sitting:
     def _answer(self, card: Card, value: Value | None) -> None:
         seconds = time.monotonic() - self._since
         flags = [*self._flags, *(["idle"] if seconds > LEASE else [])]
-        added = self._desk.answer(card, value, min(seconds, LEASE), flags)
+        outcome = self._desk.answer(card.key, value, min(seconds, LEASE), flags, guess=card.guess)
         self.card = None
-        if not added:
-            self._messages.append("somebody else answered that card meanwhile; theirs counts")
+        if outcome.status != "saved":
+            self._messages.append(NOT_SAVED[outcome.status])
             return
         self._said.append((min(seconds, LEASE), value is None))
         told = "cannot tell" if value is None else value if isinstance(value, str) else ", ".join(value) or "no label"
@@ -256,7 +266,7 @@ class Sitting:
         elif key == "u":
             self._undo(card)
         elif key == "s":
-            self._desk.skip(card)
+            self._desk.skip(card.key)
             self.card = None
             self._messages.append(
                 "skipped: it comes back at the end. A card nobody answers may count as a wrong label."
@@ -273,10 +283,9 @@ class Sitting:
     def _undo(self, card: Card) -> None:
         again = self._desk.undo()
         if again is None:
-            self._messages.append("there is nothing to take back in this sitting")
+            self._messages.append("there is nothing to take back")
             return
-        self._said.pop()
-        self._desk.leave(card)
+        self._said = self._said[:-1]
         self.card = again
         self._reset()
         self._messages.append("taken back: answer it again")

@@ -5,6 +5,7 @@ Knows the tables; nothing of pages, of tokens (only their hashes come here) or o
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import func, insert, select
 from sqlalchemy.engine import Connection
 
-from agent.store import about, schema, tables
+from agent.store import about, cards, moves, schema, tables
 from agent.store.about import News, Step
 from agent.store.rows import plain, to_json
 from agent.types import Answer, Call
@@ -159,10 +160,15 @@ class Review:
         rows = self._read(lambda connection: connection.execute(query).all())
         return [Relabel(verb, json.loads(body), old, new, at) for verb, body, old, new, at in rows]
 
-    def add_relabel(self, verb: str, body: Mapping[str, Any], old: str, new: str) -> None:
-        """Notes what became of which label; the database refuses that it is noted twice."""
-        row = {"verb": verb, "body": to_json(dict(body)), "old": old, "new": new, "at": time.time()}
-        self._do(lambda connection: connection.execute(insert(tables.relabels), row).rowcount)
+    def upto(self) -> moves.Upto:
+        """Numbers of the last call and the last answer: what a change of the labels was worked out from."""
+        found: moves.Upto = self._read(moves.upto)
+        return found
+
+    def relabel(self, move: moves.Move) -> bool:
+        """Writes a change of the labels with all that is carried, in one transaction; False, and nothing, where calls
+        or answers came since `move.upto`."""
+        return bool(self._do(lambda connection: moves.write(connection, move)))
 
     # What a question is worth -------------------------------------------------------------------------------------
 
@@ -215,3 +221,66 @@ class Review:
     def _ask(self, fn: Callable[[Connection], T]) -> T:
         found: T = self._read(fn)
         return found
+
+    # Cards --------------------------------------------------------------------------------------------------------
+
+    def news(
+        self, since: cards.Since, recipes: Sequence[str]
+    ) -> tuple[cards.Since, list[cards.Put], list[cards.Closing]]:
+        """Questions to people under these recipes and what closed some of them, after `since`; and up to where."""
+        return self._told(lambda connection: cards.news(connection, since, recipes))
+
+    def decided(self, since: int, recipe: str, put: int = 0) -> tuple[int, dict[str, tuple[str, float]]]:
+        """Item -> (value as JSON, confidence): decisions after number `since` about items that calls after number `put`
+        ask people about; and the number of the last decision."""
+        return self._told(lambda connection: cards.decided(connection, since, recipe, put))
+
+    def mine(self, who: str) -> list[tuple[str, float]]:
+        """(key, seconds left) of the open questions that `who` holds, the one in hand first."""
+        return self._told(lambda connection: cards.mine(connection, plain(who)))
+
+    def hold(self, who: str, keys: Sequence[str], count: int, seconds: float) -> list[str]:
+        """Leases open questions that are nobody's, in this order, until `who` holds `count`; returns what they hold."""
+        return self._done(lambda connection: cards.hold(connection, plain(who), keys, count, seconds))
+
+    def say(self, said: cards.Said, keys: Sequence[str], seconds: float) -> tuple[str, list[str]]:
+        """Records an answer, ends its lease and leases as many questions as it freed, in one transaction.
+
+        Returns (saved | again | late | gone, the mates that were saved with it).
+        """
+
+        def press(connection: Connection) -> tuple[str, list[str]]:
+            who = plain(said.who)
+            held = len(cards.mine(connection, who))
+            result = cards.say(connection, dataclasses.replace(said, who=who))
+            cards.let_go(connection, who, [said.key, *result[1]])
+            cards.hold(connection, who, keys, max(held, 1), seconds)
+            return result
+
+        return self._done(press)
+
+    def take_back(self, who: str, pairs: Sequence[tuple[str, Sequence[Call]]], seconds: float) -> list[Call]:
+        """Withdraws answers and asks each anew under the first of its calls that is free, the first of them in hand.
+
+        None where the first was withdrawn before.
+        """
+
+        def back(connection: Connection) -> list[Call]:
+            again = cards.take_back(connection, plain(who), pairs)
+            if again:
+                cards.hold(connection, plain(who), [], 0, seconds, front=again[0].key)
+            return again
+
+        return self._done(back)
+
+    def let_go(self, who: str, keys: Sequence[str] | None = None) -> int:
+        """Ends `who`'s leases of `keys` (None: all of them); how many there were."""
+        return self._done(lambda connection: cards.let_go(connection, plain(who), keys))
+
+    def _told(self, function: Callable[[Connection], T]) -> T:
+        found: T = self._read(function)
+        return found
+
+    def _done(self, function: Callable[[Connection], T]) -> T:
+        result: T = self._do(function)
+        return result

@@ -1,0 +1,218 @@
+"""One person at the queue: which card is next, what is answered, taken back, skipped. Keeps nothing that is not in the
+ledger: the card in hand is the person's own lease, and what can be taken back are the person's last answers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from agent import prompt
+from agent.errors import Unparsable, UserError
+from agent.review.queue import GROUP, LEASE, MATES, UNDO, Card, Queue, written
+from agent.store.cards import Closing, Put, Said
+from agent.types import Answer, Call, Value
+
+AHEAD = 64
+"""Questions looked at for the next card: more than other people hold."""
+EXTRAS = 16
+"""Late answers that are kept about one item, and times one question is taken back, at most."""
+
+Status = Literal["saved", "again", "late", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an answer. "saved"; "again": this person's answer to it was saved before, and counts once; "late":
+    somebody else's stands, this one is kept as an extra opinion; "gone": the question was withdrawn.
+
+    key: of the card. mates: keys of the near-duplicates that got the same answer.
+    """
+
+    status: Status
+    key: str
+    mates: tuple[str, ...] = ()
+
+
+class Desk:
+    """One person at a queue. Every answer is committed when the method returns. guide: the guidelines' version."""
+
+    def __init__(self, queue: Queue, who: str, guide: int = 0) -> None:
+        self.queue = queue
+        self.who = who
+        self.guide = guide
+        self._ledger = queue.store.review
+
+    def next_card(self) -> Card | None:
+        """The card in hand, else the next one, leased to this person; None when nothing is open that is nobody's."""
+        return next(iter(self._cards(1)), None)
+
+    def ahead(self, n: int = 2) -> list[Card]:
+        """The `n` cards after the one in hand, leased too."""
+        return self._cards(1 + n)[1 : 1 + n]
+
+    def card(self, key: str) -> Card | None:
+        """A card that this person holds."""
+        held = [one for one, _ in self._ledger.mine(self.who)]
+        return self._card(key) if key in held else None
+
+    def _cards(self, n: int) -> list[Card]:
+        self.queue.refresh()
+        held = self._ledger.mine(self.who)
+        keys = [key for key, _ in held]
+        if len(held) < n or held[0][1] < LEASE / 2:
+            keys = self._hold(n)
+            if len(keys) < n:
+                self.queue.refresh(0)
+                keys = self._hold(n)
+        found = [self._card(key) for key in keys]
+        return [card for card in found if card is not None]
+
+    def _hold(self, n: int) -> list[str]:
+        candidates = self.queue.candidates(self.who, AHEAD)
+        keys = self._ledger.hold(self.who, candidates, n, LEASE)
+        if len(keys) < n and len(candidates) >= AHEAD:
+            keys = self._ledger.hold(self.who, self.queue.candidates(self.who, 1 << 30), n, LEASE)
+        return keys
+
+    def _card(self, key: str) -> Card | None:
+        queue = self.queue
+        with queue.lock:
+            call = queue.book.call(key)
+            item = None if call is None else queue.item(call.item)
+            if call is None or item is None:
+                return None
+            done = queue.book.count[self.who]
+            total = done + queue.book.left()
+            return Card(key, item, queue.task, done + 1, total, queue.guess(call), tuple(queue.group(call)))
+
+    def answer(
+        self,
+        key: str,
+        value: Value | None,
+        seconds: float = 0.0,
+        flags: Sequence[str] = (),
+        mates: Sequence[str] = (),
+        guess: Value | None = None,
+    ) -> Outcome:
+        """Commit an answer, and lease as many cards as it frees; `value` None: cannot tell.
+
+        Args:
+            seconds: the time it took. mates: keys of the card's group that get the same answer. guess: the machines'
+                label that was shown.
+        Raises:
+            UserError: `value` is no label of the task.
+        """
+        self._check(value)
+        call = self._known(key)
+        if call is None or not self.queue.may(self.who, call):
+            return Outcome("gone", key)
+        given = self._answer(value, seconds, self._flags(call, flags, guess))
+        with self.queue.lock:
+            alike = {mate.key for mate in self.queue.group(call)} if mates else set()
+        also = replace(given, seconds=0.0, flags=(*given.flags, GROUP))
+        said = Said(
+            self.who,
+            key,
+            given,
+            [(mate, also) for mate in dict.fromkeys(mates) if mate in alike][:MATES],
+            _samples(call, prompt.extra_recipe(self.queue.recipe), 0),
+        )
+        status, saved = self._ledger.say(said, self._after(key), LEASE)
+        with self.queue.lock:
+            if status == "saved":
+                for one in (key, *saved):
+                    self._closed(one, "ok", also.flags if one != key else given.flags)
+        return Outcome(status, key, tuple(saved))  # type: ignore[arg-type]
+
+    def _check(self, value: Value | None) -> None:
+        if value is not None:
+            try:
+                self.queue.kind.atoms(self.queue.task, value)
+            except Unparsable as error:
+                raise UserError(f"this answer is {error}; take one of the labels shown") from error
+
+    def _known(self, key: str) -> Call | None:
+        """The question, looked up in the ledger where another process has put it since."""
+        with self.queue.lock:
+            call = self.queue.book.call(key)
+        if call is None:
+            self.queue.refresh(0)
+            with self.queue.lock:
+                call = self.queue.book.call(key)
+        return call
+
+    def _answer(self, value: Value | None, seconds: float, flags: Sequence[str]) -> Answer:
+        text = "" if value is None else written(value)
+        return Answer(text, unsure=value is None, who=self.who, seconds=seconds, flags=tuple(flags), guide=self.guide)
+
+    def _flags(self, call: Call, flags: Sequence[str], guess: Value | None) -> list[str]:
+        shown = self.queue.assisted and guess is not None and call.purpose == "escalation"
+        return [*flags, *([f"assisted: {written(guess)}"] if shown and guess is not None else [])]
+
+    def _after(self, key: str) -> list[str]:
+        """What may be leased once this card is answered."""
+        return [one for one in self.queue.candidates(self.who, AHEAD) if one != key]
+
+    def _closed(self, key: str, status: str, flags: Sequence[str] = ()) -> None:
+        self.queue.book.close(Closing(0, key, status, self.who, time.time(), tuple(flags)))
+
+    def undo(self) -> Card | None:
+        """Take this person's last answer back and ask it again, with all that was confirmed with it; None when there is
+        none (at most the last 20, whichever process took them).
+
+        The answer stays in the ledger, marked as withdrawn; the same question is asked under a new key.
+        """
+        self.queue.refresh(0)
+        with self.queue.lock:
+            keys = self._last()
+            calls = [call for call in map(self.queue.book.call, keys) if call is not None]
+        pairs = [(call.key, _samples(call, call.recipe, call.sample + 1)) for call in calls]
+        again = self._ledger.take_back(self.who, pairs, LEASE) if pairs else []
+        if not again:
+            return None
+        with self.queue.lock:
+            for call in again:
+                self.queue.book.put(Put(0, 0.0, call))
+            for call in calls:
+                self._closed(call.key, "withdrawn")
+        return self._card(again[0].key)
+
+    def _last(self) -> list[str]:
+        """The keys of the last answer that stands, itself first."""
+        groups: list[list[str]] = []
+        for key, with_before in self.queue.book.last(self.who):
+            if with_before and groups:
+                groups[-1].append(key)
+            else:
+                groups.append([key])
+        standing = [group for group in groups[-UNDO:] if self.queue.book.stands(group[0])]
+        return [key for key in standing[-1] if self.queue.book.stands(key)] if standing else []
+
+    def skip(self, key: str) -> None:
+        """Lay a card at the end for this person; others may have it."""
+        with self.queue.lock:
+            skipped = self.queue.skipped.setdefault(self.who, [])
+            skipped[:] = [one for one in skipped if one != key] + [key]
+        self._ledger.let_go(self.who, [key])
+
+    def keep(self, key: str) -> bool:
+        """Extend the lease of a card that is being looked at; False when somebody else has it now."""
+        return self.queue.store.lease(key, self.who, LEASE)
+
+    def leave(self) -> None:
+        """Give all cards back, unanswered."""
+        self._ledger.let_go(self.who)
+
+    def answered(self) -> int:
+        """How many answers of this person stand."""
+        with self.queue.lock:
+            return self.queue.book.count[self.who]
+
+
+def _samples(call: Call, recipe: str, first: int) -> list[Call]:
+    """The same question under this recipe, with samples from `first` on."""
+    numbers = range(first, first + EXTRAS)
+    return [replace(call, key=prompt.key(recipe, call.item, n), recipe=recipe, sample=n, usd=0.0) for n in numbers]
