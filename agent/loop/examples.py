@@ -85,8 +85,12 @@ def kept(ground: Ground, machine: Machine) -> Kept:
 
 def keep(ground: Ground, machine: Machine, fixed: Mapping[str, Any]) -> None:
     """Note in the ledger what was fixed under today's settings."""
-    body = {"fixed": {"settings": _settings(ground, machine), **fixed}}
-    ground.store.end_turn(ground.store.last_turn(), body)
+    ground.store.end_turn(ground.store.last_turn(), note(ground, machine, fixed))
+
+
+def note(ground: Ground, machine: Machine, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """What was fixed, as a row of the ledger under today's settings."""
+    return {"fixed": {"settings": _settings(ground, machine), **fixed}}
 
 
 def of_form(form: Form, why: str) -> dict[str, Any]:
