@@ -4,6 +4,7 @@ Votes are (n, J) integers: item × person, −1 where somebody did not answer; t
 knows what they mean. Three questions:
 
 - `alpha`: agreement beyond chance (Krippendorff's α for nominal data, with whoever answered what);
+- `wilson`: the interval of a share;
 - `pairs` and `ceiling`: how often two people say the same, and the most that any labels could agree with one of them;
 - `alt_test`: does a machine speak for the people at least as well as one of them does (Calderon, Reichart & Dror 2025)?
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -121,6 +123,29 @@ def pairs(votes: Ints, level: float = 0.95) -> Pairs:
     low = float(beta.ppf(tail, same, n - same + 1)) if same > 0 else 0.0
     high = float(beta.ppf(1 - tail, same + 1, n - same)) if same < n else 1.0
     return Pairs(float(same / n), low, high, n)
+
+
+def wilson(k: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval for k of n, two-sided at `level` (Wilson 1927, JASA 22:209, eq. 4).
+
+    Contains k/n always; (0, 1) when n is 0.
+
+    Raises:
+        ValueError: k outside 0..n, or level outside (0, 1).
+    """
+    if not 0 <= k <= n:
+        raise ValueError(f"k = {k} is not between 0 and n = {n}")
+    if not 0 < level < 1:
+        raise ValueError(f"level = {level} is not between 0 and 1")
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    rate, square = k / n, z * z / n
+    middle = (rate + square / 2) / (1 + square)
+    half = z * ((rate * (1 - rate) + square / 4) / n) ** 0.5 / (1 + square)
+    low = 0.0 if k == 0 else max(0.0, min(middle - half, rate))
+    high = 1.0 if k == n else min(1.0, max(middle + half, rate))
+    return low, high
 
 
 def ceiling(agree: float, labels: int) -> float:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from review_room import furnish
 from scipy.stats import hypergeom
 
-from agent import config, prompt
+from agent import config, opinions, prompt
 from agent.certify import risk_of_look, walk, wrong_at_most
 from agent.certify.needed import POWER, audits_needed
 from agent.cli import audits, raters
@@ -258,7 +258,7 @@ def test_the_plan_makes_no_run_and_needs_some_items(here: Path) -> None:
     read = config.load("tutelage.toml")
     assert raters.consent(read) is None and not (here / "tutelage-run").exists()
     task = Task("t", "single", {"a": "", "b": ""})
-    said: raters.Said = {f"i{k}": {"ann": "a", "bob": "a" if k % 4 else "b"} for k in range(40)}
+    said: opinions.Said = {f"i{k}": {"ann": "a", "bob": "a" if k % 4 else "b"} for k in range(40)}
     found = raters.judged(said, task, "here")
     assert found is not None and found.pairs[0] == pytest.approx(0.75) and found.where == "here"
     assert raters.judged(dict(list(said.items())[:10]), task, "") is None

@@ -10,6 +10,7 @@ from agent.cli.eval import evaluate
 from agent.cli.export import export
 from agent.cli.house import House
 from agent.cli.init import init
+from agent.cli.people import people
 from agent.cli.plan import plan
 from agent.cli.plugins import plugins
 from agent.cli.predict import predict
@@ -43,6 +44,6 @@ def main() -> None:
     """
 
 
-LABELING = (init, doctor, plan, run, review, status, route, suspects, certify)
+LABELING = (init, doctor, plan, run, review, people, status, route, suspects, certify)
 for verb in (*LABELING, export, predict, serve, evaluate, plugins):
     main.add_command(verb)

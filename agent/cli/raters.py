@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.types import Answer, Ints, Item, Kind, Task, Value
+from agent.opinions import FEW, Said, label, table
+from agent.types import Answer, Item, Task, Value
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -24,11 +25,6 @@ LOOKED = 20_000
 """Items that are looked through for such as several people answered."""
 RATERS = 50
 """People of one item that are looked at."""
-FEW = 20
-"""Items below which nothing is said of agreement."""
-
-Said = dict[str, dict[str, Value]]
-"""Item -> person -> label."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +63,6 @@ def judged(said: Said, task: Task, where: str) -> Consent | None:
     return Consent(same.items, len(people), (a.value, a.low, a.high), (same.value, same.low, same.high), most, where)
 
 
-def table(said: Said) -> tuple[Ints, list[str], dict[Value, int]]:
-    """(n, J) votes as numbers of labels, −1 for none, rows as in `said`; the people; labels by number."""
-    people = sorted({who for answers in said.values() for who in answers})
-    column = {who: number for number, who in enumerate(people)}
-    numbers: dict[Value, int] = {}
-    votes = np.full((len(said), len(people)), -1, np.int64)
-    for row, answers in enumerate(said.values()):
-        for who, value in answers.items():
-            votes[row, column[who]] = numbers.setdefault(value, len(numbers))
-    return votes, people, numbers
-
-
 def of_file(config: Config, items: Iterable[Item]) -> Said:
     """Recorded votes of these items, as long as there are several an item; nothing where nobody is recorded."""
     from agent import config as settings
@@ -98,7 +82,7 @@ def of_file(config: Config, items: Iterable[Item]) -> Said:
             given = answer(item, sample)
             if not given.who or given.who in found:
                 break  # they come round again
-            if (value := _value(kind, task, item, given)) is not None:
+            if (value := label(kind, task, item, given)) is not None:
                 found[given.who] = value
         if len(found) > 1:
             out[item.id] = found
@@ -116,45 +100,23 @@ def _items(config: Config) -> Iterator[Item]:
 
 
 def _ledger(config: Config) -> Said:
-    """Answers of people in the ledger, by item and who gave them, where several did; nothing where there is no run."""
+    """Blind answers in the ledger, by item and who gave them, where several did; nothing where there is no run."""
     from agent import config as settings
-    from agent import prompt
+    from agent import opinions, prompt
     from agent.cli.figures import opened
     from agent.errors import UserError
     from agent.report.standing import pool_of
 
     task, kind = settings.the_task(config), settings.kind(config)
-    recipe = prompt.person_recipe(task)
-    by: dict[str, dict[str, Answer]] = {}
     try:
         store = opened(config)
     except UserError:
         return {}
     with store:
         pool = pool_of(config, store)
-        for _, status, call, answer in store.events_since(0, [recipe, prompt.second_recipe(recipe)]):
-            if status == "ok" and answer.who:
-                by.setdefault(call.item, {})[answer.who] = answer
-        out: Said = {}
-        for one, answers in by.items():
-            if len(answers) > 1:
-                item = pool.item(pool.position(one))
-                read = {who: _value(kind, task, item, given) for who, given in answers.items()}
-                out[one] = {who: value for who, value in read.items() if value is not None}
-    return out
-
-
-def _value(kind: Kind, task: Task, item: Item, answer: Answer) -> Any:
-    """The label a person gave; None: could not tell, or it cannot be read."""
-    from agent.errors import Unparsable
-
-    if answer.unsure:
-        return None
-    try:
-        read = kind.parse(task, kind.question(task, item, 0), answer)
-    except Unparsable:
-        return None
-    return None if read is None else kind.value(task, {atom: max(d, key=d.__getitem__) for atom, d in read.items()})
+        twice = opinions.doubled(opinions.words(store, prompt.person_recipe(task)))
+        read = opinions.labels(twice, kind, task, lambda one: pool.item(pool.position(one)))
+    return {one: {who: value for who, value in said.items() if value is not None} for one, said in read.items()}
 
 
 def words(found: Consent | None, accuracy: float) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from fractions import Fraction
-from statistics import NormalDist
 from typing import Any, Literal
 
+from agent.agreement import wilson as wilson
 from agent.report.asking import Fact
 from agent.report.lessons import Ahead, Moves, Strategy
 from agent.types import Certificate
@@ -23,29 +23,6 @@ FORMAT = 1
 
 Sort = Literal["student", "llm", "person"]
 Who = Literal["people", "votes", "gold", "nobody"]
-
-
-def wilson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for k of n, two-sided at `level` (Wilson 1927, JASA 22:209, eq. 4).
-
-    Contains k/n always; (0, 1) when n is 0.
-
-    Raises:
-        ValueError: k outside 0..n, or level outside (0, 1).
-    """
-    if not 0 <= k <= n:
-        raise ValueError(f"k = {k} is not between 0 and n = {n}")
-    if not 0 < level < 1:
-        raise ValueError(f"level = {level} is not between 0 and 1")
-    if n == 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    rate, square = k / n, z * z / n
-    middle = (rate + square / 2) / (1 + square)
-    half = z * ((rate * (1 - rate) + square / 4) / n) ** 0.5 / (1 + square)
-    low = 0.0 if k == 0 else max(0.0, min(middle - half, rate))
-    high = 1.0 if k == n else min(1.0, max(middle + half, rate))
-    return low, high
 
 
 def down(share: float | Fraction, digits: int = 1) -> str:

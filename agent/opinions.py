@@ -1,0 +1,178 @@
+"""What several people said of the same item, each blind and on their own. Knows the ledger's answers; no machine.
+
+Blind are answers of people who were shown nothing of what machines or others said: not those given beside a machine's
+label ("assisted: …"), not those confirmed with a near-duplicate's ("group"), and not those of who settled a difference
+with both answers in sight ("settled"). Only blind ones are counted for or against anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent import agreement, prompt
+from agent.errors import Unparsable
+from agent.store import Store
+from agent.types import Answer, Call, Ints, Item, Kind, Task, Value
+
+ASSISTED, GROUP, SETTLED = "assisted", "group", "settled"
+"""Flags (before a colon) of answers that are not blind."""
+FEW = 20
+"""Items below which nothing is said of agreement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A person's answer that stands. seq: the answer's number in the ledger."""
+
+    seq: int
+    call: Call
+    answer: Answer
+
+
+def marked(answer: Answer, *names: str) -> bool:
+    """Whether an answer bears one of these flags; what follows a colon in a flag does not count."""
+    return any(flag.partition(":")[0] in names for flag in answer.flags)
+
+
+def blind(answer: Answer) -> bool:
+    """Whether somebody gave this answer, and gave it blind."""
+    return bool(answer.who) and not marked(answer, ASSISTED, GROUP, SETTLED)
+
+
+def words(store: Store, recipe: str) -> list[Word]:
+    """All that people said under their recipe, as second ones and as late ones, in the order in which it came.
+
+    What was taken back is left out; what settled a difference is in it, with its flag.
+    """
+    recipes = (recipe, prompt.second_recipe(recipe), prompt.extra_recipe(recipe))
+    return [Word(seq, call, answer) for seq, call, answer in store.answers_since(0, recipes)]
+
+
+def doubled(found: Sequence[Word]) -> dict[str, list[Word]]:
+    """Item -> the blind answers of two people or more: each one's first, in the order in which they came."""
+    by: dict[str, dict[str, Word]] = {}
+    for word in found:
+        if blind(word.answer):
+            by.setdefault(word.call.item, {}).setdefault(word.answer.who, word)
+    return {item: list(said.values()) for item, said in by.items() if len(said) > 1}
+
+
+def label(kind: Kind, task: Task, item: Item, answer: Answer) -> Value | None:
+    """The label a person gave; None: could not tell, or it cannot be read."""
+    if answer.unsure:
+        return None
+    try:
+        read = kind.parse(task, kind.question(task, item, 0), answer)
+    except Unparsable:
+        return None
+    return None if read is None else kind.value(task, {atom: max(d, key=d.__getitem__) for atom, d in read.items()})
+
+
+Said = dict[str, dict[str, Value]]
+"""Item -> person -> label."""
+
+
+def labels(
+    twice: Mapping[str, Sequence[Word]], kind: Kind, task: Task, item: Callable[[str], Item]
+) -> dict[str, dict[str, Value | None]]:
+    """Item -> person -> label of what `doubled` found; None: could not tell. `item`: the item of an id."""
+    return {
+        one: {word.answer.who: label(kind, task, item(one), word.answer) for word in said}
+        for one, said in twice.items()
+    }
+
+
+def table(said: Mapping[str, Mapping[str, Value | None]]) -> tuple[Ints, list[str], dict[Value, int]]:
+    """(n, J) votes as numbers of labels, −1 for none, rows as in `said`; the people; labels by number."""
+    people = sorted({who for answers in said.values() for who in answers})
+    column = {who: number for number, who in enumerate(people)}
+    numbers: dict[Value, int] = {}
+    votes = np.full((len(said), len(people)), -1, np.int64)
+    for row, answers in enumerate(said.values()):
+        for who, value in answers.items():
+            if value is not None:
+                votes[row, column[who]] = numbers.setdefault(value, len(numbers))
+    return votes, people, numbers
+
+
+@dataclass(frozen=True, slots=True)
+class OfLabel:
+    """How people agree on one label: of `said` answers that gave it on items with several, the share that another one's
+    answer bears out (specific agreement: Dice 1945; Fleiss 1981, §13), with Wilson's interval over `items`."""
+
+    name: str
+    said: int
+    items: int
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How people agree where several answered the same item, blind. alpha: Krippendorff's, with its bootstrap interval;
+    share: how often two of them say the same. Both are (value, low, high), nan where there is nothing to tell.
+
+    doubled: items that several answered; items: those of them with labels of two or more; unsure: those where somebody
+    could not tell. enough: there are `FEW` such items or more.
+    """
+
+    doubled: int
+    items: int
+    people: int
+    unsure: int
+    enough: bool
+    alpha: tuple[float, float, float]
+    share: tuple[float, float, float]
+    labels: tuple[OfLabel, ...] = ()
+
+
+NONE = (float("nan"),) * 3
+
+
+def agreed(said: Mapping[str, Mapping[str, Value | None]], task: Task) -> Agreement:
+    """Agreement of people, from what `labels` gave. "Cannot tell" is no label: it counts in `unsure` only."""
+    votes, people, numbers = table(said)
+    several = (votes >= 0).sum(axis=1) >= 2
+    items, unsure = int(several.sum()), sum(any(v is None for v in answers.values()) for answers in said.values())
+    if items < FEW:
+        return Agreement(len(said), items, len(people), unsure, False, NONE, NONE)
+    a, same = agreement.alpha(votes), agreement.pairs(votes)
+    return Agreement(
+        doubled=len(said),
+        items=items,
+        people=len(people),
+        unsure=unsure,
+        enough=True,
+        alpha=(a.value, a.low, a.high),
+        share=(same.value, same.low, same.high),
+        labels=tuple(_by_label(votes[several], numbers, task)),
+    )
+
+
+def _by_label(votes: Ints, numbers: Mapping[Value, int], task: Task) -> list[OfLabel]:
+    given = votes >= 0
+    each = given.sum(axis=1)
+    out = []
+    for name in task.labels:
+        codes = [code for value, code in numbers.items() if name in ((value,) if isinstance(value, str) else value)]
+        counts = (np.isin(votes, codes) & given).sum(axis=1)
+        total, items = int(counts.sum()), int((counts > 0).sum())
+        if total:
+            share = float((counts * (counts - 1) / (each - 1)).sum() / total)
+            out.append(OfLabel(name, total, items, share, *agreement.wilson(share * items, items)))
+    return out
+
+
+def told(found: Agreement) -> str:
+    """The agreement in a sentence."""
+    if not found.enough:
+        there = f"{found.items:,} of the {FEW} items it takes have labels of two people or more"
+        return f"not enough doubled answers: {there}; [review] overlap puts a share of the questions to a second person"
+    value, low, high = (100 * one for one in found.share)
+    a, down, up = found.alpha
+    alpha = f"; Krippendorff's α = {a:.2f} ({down:.2f} to {up:.2f})" if a == a else ""
+    return f"two people say the same in {value:.0f} % ({low:.0f} to {high:.0f} %) of {found.items:,} items{alpha}"
