@@ -10,13 +10,12 @@ from typing import Any
 from agent import __version__, claim, export
 from agent import config as settings
 from agent.config import Config
-from agent.errors import DataError
 from agent.pool import Pool
 from agent.prompt import second_recipe
 from agent.report import asking, learning
 from agent.report import figures as f
 from agent.report.estimates import estimates
-from agent.store import Store
+from agent.store import Decisions, Store
 from agent.types import Certificate, Value
 
 PAUSED = 3
@@ -35,7 +34,7 @@ def gather(config: Config, store: Store, pool: Pool) -> f.Figures:
     final: Mapping[str, Any] = next((o for o in reversed(outcomes) if o.get("final")), {})
     task = settings.the_task(config)
     # What the audit says is shown with the look it was charged for, and not before.
-    reliability, confusions, estimated = _measured(config, store, pool) if certificate else ((), (), None)
+    reliability, confusions, estimated = _measured(config, store, pool, certificate)
     people = _people(config, store)
     return f.Figures(
         name=task.name or config.root.name,
@@ -80,6 +79,65 @@ def gather(config: Config, store: Store, pool: Pool) -> f.Figures:
     )
 
 
+def live(config: Config, store: Store, pool: Pool, standing: Mapping[str, Any]) -> f.Figures:
+    """What the dashboard shows while a run goes on, beside `standing` (`agent.report.standing.figures`).
+
+    Of decisions, which rest on no audit answer; where people's words are taken for labels, those of the audit show.
+    """
+    outcomes, task = store.outcomes(), settings.the_task(config)
+    certificate, why_none = _certificate(config, store, pool)
+    reliability, confusions, estimated = _measured(config, store, pool, certificate)
+    return f.Figures(
+        name=task.name or config.root.name,
+        labels=task.labels,
+        rows=standing["items"] + standing["set_aside"],
+        items=standing["items"],
+        accepted=sum(standing["accepted"].values()),
+        unsure=standing["unsure"],
+        waiting=standing["waiting"],
+        undecided=standing["open"],
+        not_asked=standing["not_asked"],
+        no_answer=standing["no_answer"],
+        question=task.question,
+        kind=task.kind,
+        sources=_decided(config, store.decisions()),
+        people=_people(config, store),
+        spent=_spent(config, store),
+        budget_usd=standing["budget_usd"],
+        network=_network(config, store),
+        curve=(known := learning.points(outcomes)),
+        ahead=learning.ahead(known),
+        strategies=learning.tried(outcomes),
+        moves=learning.moves(outcomes),
+        copies=learning.copies(outcomes),
+        reliability=reliability,
+        confusion=confusions,
+        agreement=_agreement(config, store, pool, outcomes),
+        asking=asking.facts(standing["asking"]),
+        goal_accuracy=config.goal.accuracy,
+        delta=config.goal.delta,
+        certificate=certificate,
+        no_certificate=why_none,
+        estimated=estimated,
+        stopped=_sentence(standing["stopped"]) if standing["stopped"] else "",
+        turns=standing["turns"],
+        seed=config.run.seed,
+        version=__version__,
+    )
+
+
+def _decided(config: Config, found: Decisions) -> tuple[f.Source, ...]:
+    """Who settled how many, by the decisions alone: accepted ones."""
+    by: dict[str, Counter[str]] = {}
+    items = Counter(who for who, action in zip(found.by, found.actions, strict=True) if action == "accept")
+    for who, action, value in zip(found.by, found.actions, found.values, strict=True):
+        if action == "accept":
+            by.setdefault(who, Counter()).update([value] if isinstance(value, str) else value or ["(none)"])
+    return tuple(
+        f.Source(r.name, _sort(config, r.name), items[r.name], dict(by[r.name])) for r in config.rung if r.name in by
+    )
+
+
 def _certificate(config: Config, store: Store, pool: Pool) -> tuple[Certificate | None, str]:
     """The certificate of the labels as they are; an older one is of other labels and not shown."""
     looks = store.certificates()
@@ -104,7 +162,12 @@ def standing(config: Config, store: Store, pool: Pool) -> tuple[Certificate | No
     if made is None:
         return None, None
     later = store.events_since(int(made.extra["answers_up_to"]), [recipe, second_recipe(recipe)])
-    return None if later else made, estimates(config, pool, claim.gather(config, store, pool))
+    return None if later else made, estimates(config, pool, _seen(config, store, pool, made))
+
+
+def _seen(config: Config, store: Store, pool: Pool, made: Certificate) -> claim.Evidence:
+    """What the look saw that made a certificate: audit answers that came later are not shown before the next one."""
+    return claim.gather(config, store, pool, made.turn, int(made.extra["answers_up_to"]))
 
 
 def _sentence(words: str) -> str:
@@ -181,13 +244,12 @@ def _agreement(
 
 
 def _measured(
-    config: Config, store: Store, pool: Pool
+    config: Config, store: Store, pool: Pool, made: Certificate | None
 ) -> tuple[tuple[f.Bin, ...], tuple[f.Confusion, ...], f.Estimated | None]:
     """Reliability, confusion and estimates from audited machine labels: random, blind, seen by nothing that learned."""
-    try:
-        evidence = claim.gather(config, store, pool)
-    except DataError:
+    if made is None:
         return (), (), None
+    evidence = _seen(config, store, pool, made)
     kind, task = settings.kind(config), settings.the_task(config)
     decided = store.decisions()
     sure = {pool.position(item): c for item, c in zip(decided.items, decided.confidences, strict=True)}
@@ -243,4 +305,4 @@ def _next(
     return tuple(steps)
 
 
-__all__ = ["gather", "standing"]
+__all__ = ["gather", "live", "standing"]
