@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agent.cli import web
 from agent.cli.house import BAD_INPUT, DONE, INTERRUPTED, Common, common
 from agent.errors import UserError
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--who", metavar="NAME", help="Who answers; the login name when not given.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N questions.")
 @click.option("--pipe", is_flag=True, help="Take answers from a pipe or a file, a line each.")
+@web.options
 @common
 def review(
     common: Common, out: str | None, force: bool, back: str | None, who: str | None, limit: int | None, pipe: bool
@@ -35,18 +37,25 @@ def review(
     \b
     Example:
       tutelage review --who ada
+      tutelage review --web
       tutelage review --export questions.csv
       tutelage review --import questions.csv --who ada
     """
     from agent.cli.figures import opened
     from agent.report.standing import pool_of
 
-    if out and back:
-        raise UserError("give --export or --import, not both")
+    pages = web.where(click.get_current_context())
+    if sum((bool(out), bool(back), pages.web)) > 1:
+        raise UserError("give --export, --import or --web, not both")
+    if not pages.web and pages != web.Where():
+        raise UserError("options of where pages are served (--host, --port and the like) go with --web: add it")
     config = common.config()
     name = who or _login()
     with opened(config, common.flags) as store:
         pool = pool_of(config, store)
+        if pages.web:
+            web.serve(common, config, store, pool, pages, name)
+            return
         if out:
             code = _export(common, config, store, pool, out, force)
         elif back:
