@@ -28,6 +28,8 @@ KEY = re.compile("[0-9a-f]{64}")
 CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f]+")
 CELL = 32_000
 """Characters of a text after which it is compared no further: a spreadsheet's cell ends at 32,767."""
+NOBODY = "somebody"
+"""Who answered where nothing says it."""
 TRIES = 5
 """Times that answers are placed anew when others answered between the look and the commit."""
 
@@ -67,7 +69,15 @@ class _Taking:
     new: list[tuple[Told, Call, Answer]] = field(default_factory=list)
 
 
-def take(config: Config, store: Store, pool: Items, told: Sequence[Told], tool: str, who: str | None) -> Report:
+def take(
+    config: Config,
+    store: Store,
+    pool: Items,
+    told: Sequence[Told],
+    tool: str,
+    who: str | None = None,
+    login: str = NOBODY,
+) -> Report:
     """Commit a file's answers; doing it twice adds nothing.
 
     The first person's answer to an open question is the answer. Another's is the second person's where one is wanted of
@@ -75,10 +85,10 @@ def take(config: Config, store: Store, pool: Items, told: Sequence[Told], tool: 
 
     Args:
         tool: a flag on each answer that says where it came from. who: who answered where the file does not say, and
-            whom the one person is called that it names.
+            what the one person is called that it names. login: who answered where nobody says.
     """
     report = Report()
-    rows = _named(told, who, report)
+    rows = _named(told, who, login, report)
     rows = _agreeing(rows, report)
     report.people = sorted({row.who for row in rows if row.labels is not None})
     task = settings.the_task(config)
@@ -96,7 +106,7 @@ def take(config: Config, store: Store, pool: Items, told: Sequence[Told], tool: 
     return report
 
 
-def _named(told: Sequence[Told], who: str | None, report: Report) -> list[Told]:
+def _named(told: Sequence[Told], who: str | None, login: str, report: Report) -> list[Told]:
     """Every row with a person; what could not be read is reported."""
     named = {row.who for row in told if row.who and row.labels is not None}
     if len(named) > 1 and who:
@@ -107,7 +117,7 @@ def _named(told: Sequence[Told], who: str | None, report: Report) -> list[Told]:
         if row.wrong:
             report.refuse(row.row, row.id, row.wrong)
         else:
-            rows.append(replace(row, who=one or row.who or who or "somebody"))
+            rows.append(replace(row, who=one or row.who or who or login))
     return rows
 
 

@@ -11,7 +11,7 @@ from agent import config as settings
 from agent.config import Config
 from agent.errors import DataError, UserError
 from agent.prompt import person_recipe
-from agent.review.queue import Items, pending
+from agent.review.queue import Items, Queue, pending
 from agent.store import Store
 from agent.types import Item, Task, Value
 
@@ -30,9 +30,13 @@ class Asked:
 
 def asked(config: Config, store: Store, pool: Items) -> list[Asked]:
     """Every open question, in the queue's order; those about items that this view of the pool lacks are left out."""
-    recipe = person_recipe(settings.the_task(config))
-    found = [(call.key, find(pool, call.item)) for call in pending(store, config.run.seed, recipe)]
-    return [Asked(key, item) for key, item in found if item is not None]
+    task, review = settings.the_task(config), config.review
+    queue = Queue(store, pool, task, settings.kind(config), config.run.seed, review.order, review.assisted)
+    found = [
+        (call, find(pool, call.item)) for call in pending(store, config.run.seed, person_recipe(task), review.order)
+    ]
+    queue.refresh(0)
+    return [Asked(call.key, item, queue.guess(call)) for call, item in found if item is not None]
 
 
 def find(pool: Items, item: str) -> Item | None:
