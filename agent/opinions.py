@@ -51,12 +51,19 @@ def words(store: Store, recipe: str) -> list[Word]:
     return [Word(seq, call, answer) for seq, call, answer in store.answers_since(0, recipes)]
 
 
-def doubled(found: Sequence[Word]) -> dict[str, list[Word]]:
-    """Item -> the blind answers of two people or more: each one's first, in the order in which they came."""
+def doubled(found: Sequence[Word], recipe: str) -> dict[str, list[Word]]:
+    """Item -> the blind answers of two people or more: each one's first, in the order in which they came.
+
+    Of the answers to first questions the first counts. Where one was put once more, because its label was doubted, the
+    next is no random pair with it.
+    """
     by: dict[str, dict[str, Word]] = {}
+    first: set[str] = set()
     for word in found:
-        if blind(word.answer):
-            by.setdefault(word.call.item, {}).setdefault(word.answer.who, word)
+        item, again = word.call.item, word.call.recipe != recipe
+        if blind(word.answer) and (again or item not in first):
+            by.setdefault(item, {}).setdefault(word.answer.who, word)
+            first |= set() if again else {item}
     return {item: list(said.values()) for item, said in by.items() if len(said) > 1}
 
 

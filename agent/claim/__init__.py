@@ -7,6 +7,7 @@ of the audit is used: the labels, their order, the random draw, the plan. See `a
 from agent.claim.again import verify
 from agent.claim.drawn import check_draw
 from agent.claim.evidence import Evidence, gather, people_are, person_recipe, seal
+from agent.claim.human import overlapped
 from agent.claim.human import questions as second_questions
 from agent.claim.ladder import certified, derive, make
 from agent.claim.paper import plain, write
@@ -25,6 +26,7 @@ __all__ = [
     "gather",
     "lines",
     "make",
+    "overlapped",
     "path_of",
     "people_are",
     "person_recipe",

@@ -5,18 +5,29 @@ Second questions have a recipe of their own, so that nothing that makes or measu
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 from agent import prompt
 from agent.certify import human
-from agent.types import Call, Kind, Task, Value
+from agent.types import Call, Kind, Stream, Task, Value
 
 
-def questions(recipe: str, items: Sequence[str], turn: int) -> list[Call]:
-    """Second questions about audited items; those that are there already are not put again."""
+def questions(recipe: str, items: Sequence[str], turn: int, purpose: Stream = "audit") -> list[Call]:
+    """Second questions about items of a stream; those that are there already are not put again."""
     second = prompt.second_recipe(recipe)
-    return [Call(prompt.key(second, item, 0), second, item, "person", 1, "audit", turn=turn) for item in items]
+    return [Call(prompt.key(second, item, 0), second, item, "person", 1, purpose, turn=turn) for item in items]
+
+
+def overlapped(seed: int, item: str, share: float) -> bool:
+    """Whether an item is one of the `share` of all that are put to a second person, should they be asked about.
+
+    By its own hash, apart from that of the draw: nothing that anybody said of it, nor why it is asked, has a part in
+    it. So those among the audit are a random sample of the audit, as those of `goal.audit_twice` are.
+    """
+    drawn = hashlib.sha256(f"overlap\0{seed}\0{item}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(drawn[:8], "big") < share * 2**64
 
 
 def compare(pairs: Sequence[tuple[Value | None, Value | None]], kind: Kind, task: Task, delta: float) -> dict[str, Any]:

@@ -114,7 +114,8 @@ def _ledger(config: Config) -> Said:
         return {}
     with store:
         pool = pool_of(config, store)
-        twice = opinions.doubled(opinions.words(store, prompt.person_recipe(task)))
+        recipe = prompt.person_recipe(task)
+        twice = opinions.doubled(opinions.words(store, recipe), recipe)
         read = opinions.labels(twice, kind, task, lambda one: pool.item(pool.position(one)))
     return {one: {who: value for who, value in said.items() if value is not None} for one, said in read.items()}
 

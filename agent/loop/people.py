@@ -144,7 +144,15 @@ def random_streams(ground: Ground, turn: int) -> list[Call]:
         audited = set(_audited(ground)) | taken
         ids = [ground.pool.ids[i] for i in order if i in audited][:twice]
         calls += [call for call in claim.second_questions(ground.person_recipe, ids, turn) if not given["audit"]]
-    return calls
+    return twice_over(ground, calls)
+
+
+def twice_over(ground: Ground, calls: Sequence[Call]) -> list[Call]:
+    """The same questions, and for a share of their items (`review.overlap`) one to a second person."""
+    share, seed, recipe = ground.config.review.overlap, ground.config.run.seed, ground.person_recipe
+    chosen = [call for call in calls if call.recipe == recipe and claim.overlapped(seed, call.item, share)]
+    again = [claim.second_questions(recipe, [call.item], call.turn, call.purpose)[0] for call in chosen]
+    return list({call.key: call for call in (*calls, *again)}.values())
 
 
 def _passed_over(ground: Ground, order: list[int], been: Bools) -> list[int]:
@@ -186,7 +194,7 @@ def put(ground: Ground, order: Sequence[int], want: int, turn: int) -> int:
         elif i in audited and not ground.board.opened[i]:
             opened.append(i)
     ids = ground.pool.ids
-    calls = questions(ground, chosen, "escalation", 1.0, turn)
+    calls = twice_over(ground, questions(ground, chosen, "escalation", 1.0, turn))
     ground.store.escalate(calls, ground.person_recipe, [ids[i] for i in opened], turn)
     ground.board.opened[opened] = True
     return len(chosen) + sum(bool(ground.board.audit.answered[i] | ground.board.audit.unsure[i]) for i in opened)
