@@ -6,14 +6,18 @@ would say of the item without it, by Bayes: the person errs with chance `SLIP`, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from agent import aggregate, prompt, suspects
+from agent.claim import person_recipe
+from agent.config import Config
 from agent.loop import people
 from agent.loop.decisions import remember
 from agent.loop.explain import Look
+from agent.store import Store
 from agent.types import Bools, Call, Doubles, Ints
 
 SLIP = 0.05
@@ -138,6 +142,30 @@ def ask(look: Look, found: Doubts, want: int) -> tuple[int, int]:
     again = [before[ground.pool.ids[i]] for i in rows[spoken].tolist() if ground.pool.ids[i] not in waiting]
     calls = [_once_more(call, turn) for call in again]
     return put, len(store.reserve(calls, None))
+
+
+def put(config: Config, store: Store, items: Sequence[str]) -> int:
+    """Put these items to people as `ask` does, whatever is believed of them; how many questions came of it.
+
+    Somebody has chosen them who may know audit answers, so nothing of the audit is opened: it stays as it is. So does
+    what is being asked already.
+    """
+    recipe, turn = person_recipe(config), store.last_turn() + 1
+    apart = set(store.opened(recipe))
+    before: dict[str, Call] = {}
+    for call in store.asked(recipe):
+        if call.item not in before or call.sample > before[call.item].sample:
+            before[call.item] = call
+    apart = {item for item, call in before.items() if call.purpose == "audit" and item not in apart}
+    apart |= {card.item for card in store.open_calls(annotator="person")}
+    calls = [
+        _once_more(before[item], turn)
+        if item in before
+        else Call(prompt.key(recipe, item, 0), recipe, item, "person", purpose="escalation", turn=turn)
+        for item in dict.fromkeys(items)
+        if item not in apart
+    ]
+    return len(store.reserve(calls, None))
 
 
 def _once_more(call: Call, turn: int) -> Call:

@@ -11,7 +11,8 @@ import math
 import threading
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -35,21 +36,25 @@ DONE = 0
 @dataclass(frozen=True, slots=True)
 class Minutes:
     """low, high: minutes on the clock until nothing is wanted of people; answers: that are wanted, at the most;
-    people: who share them; words: the same as a sentence."""
+    people: who share them; words: the same as a sentence; open: open questions; done: answers that stand."""
 
     low: float
     high: float
     answers: int
     people: int
     words: str
+    open: int = 0
+    done: int = 0
 
 
 @dataclass
 class Clock:
-    """What was read of one ledger so far, so that only what is new is read. `open`: keys of open questions;
-    `repairs`: turn -> repairs reserved in it; `took`: key -> seconds; `seconds`: the same, sorted; `active`: name ->
-    when they last answered; `expected`: answers that the last turn expected, from `turn` on; `certified`: as of which
-    answer the goal is certified, -1 where it is not."""
+    """What was read of one ledger so far, so that only what is new is read.
+
+    `open`: keys of open questions; `repairs`: turn -> repairs reserved in it; `by`: key -> who answered it; `took`: key
+    -> seconds; `seconds`: the same, sorted; `active`: name -> when they last answered; `expected`: answers that the
+    last turn expected, from `turn` on; `certified`: as of which answer the goal is certified, -1 where it is not.
+    """
 
     recipes: tuple[str, str]
     marks: tuple[int, ...] = (-1,) * 5
@@ -57,6 +62,7 @@ class Clock:
     answers: int = 0
     open: set[str] = field(default_factory=set)
     repairs: dict[int, int] = field(default_factory=dict)
+    by: dict[str, str] = field(default_factory=dict)
     took: dict[str, float] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     active: dict[str, float] = field(default_factory=dict)
@@ -73,19 +79,36 @@ def left(store: Store, config: Config, now: float) -> Minutes:
     """How long people will be wanted as of `now` (unix seconds). Reads only what the ledger got since the last call."""
     if config.person is None:
         return Minutes(0, 0, 0, 0, "this run asks no people")
-    recipe = person_recipe(config)
-    recipes = (recipe, prompt.second_recipe(recipe))
     with _one_at_a_time:
-        clock = _clocks.get(store)
-        if clock is None or clock.recipes != recipes:  # labels or question have changed: other questions count
-            clock = _clocks[store] = Clock(recipes)
-        _read(store, clock)
+        clock = _clock(store, config)
         people = max(sum(now - at <= ACTIVE for at in clock.active.values()), 1)
         repairs = sum(count for turn, count in clock.repairs.items() if turn >= clock.turn)
         wanted = [len(clock.open) + max(expected - repairs, 0) for expected in clock.expected]
         seconds = pace(clock.seconds, float(config.person.settings.seconds))
         certified = clock.certified >= clock.answers
-        return told(len(clock.open), (wanted[0], wanted[1]), seconds, people, certified, config.goal.accuracy)
+        found = told(len(clock.open), (wanted[0], wanted[1]), seconds, people, certified, config.goal.accuracy)
+        return replace(found, done=len(clock.by))
+
+
+def own(store: Store, config: Config, who: str) -> tuple[int, float]:
+    """How many answers of this person stand, and the median of their seconds; 0 where none was timed."""
+    if config.person is None:
+        return 0, 0.0
+    with _one_at_a_time:
+        clock = _clock(store, config)
+        keys = [key for key, name in clock.by.items() if name == who]
+        timed = [clock.took[key] for key in keys if key in clock.took]
+        return len(keys), median(timed) if timed else 0.0
+
+
+def _clock(store: Store, config: Config) -> Clock:
+    recipe = person_recipe(config)
+    recipes = (recipe, prompt.second_recipe(recipe))
+    clock = _clocks.get(store)
+    if clock is None or clock.recipes != recipes:  # labels or question have changed: other questions count
+        clock = _clocks[store] = Clock(recipes)
+    _read(store, clock)
+    return clock
 
 
 def pace(seconds: Sequence[float], assumed: float) -> tuple[float, float]:
@@ -116,7 +139,7 @@ def told(
         count = _things(wanted[1], "answer")
         shared = f", shared by {people:,} people" if people > 1 else ""
         words = f"{span(low, high)} more to the certificate: {'up to ' * (wanted[0] < wanted[1])}{count}{shared}"
-    return Minutes(low, high, wanted[1], people, words)
+    return Minutes(low, high, wanted[1], people, words, open_)
 
 
 def span(low: float, high: float) -> str:
@@ -160,10 +183,12 @@ def _answers(clock: Clock, closings: Sequence[Closing]) -> None:
     for closing in closings:
         clock.answers = closing.seq
         clock.open.discard(closing.key)
+        clock.by.pop(closing.key, None)
         before = clock.took.pop(closing.key, None)
         if before is not None:
             del clock.seconds[bisect_left(clock.seconds, before)]
         if closing.status == "ok":
+            clock.by[closing.key] = closing.who
             clock.active[closing.who] = max(closing.at, clock.active.get(closing.who, 0.0))
             if closing.seconds > 0 and not closing.assisted:
                 clock.took[closing.key] = closing.seconds

@@ -102,6 +102,12 @@ def history(connection: Connection, item: str) -> list[Step]:
     return [Step(*row) for row in connection.execute(query)]
 
 
+def ending(connection: Connection, words: str) -> list[str]:
+    """Items of which a decision's reason ends in these words."""
+    query = select(decisions.c.item).distinct().where(decisions.c.why.endswith(words, autoescape=True))
+    return list(connection.execute(query.order_by(decisions.c.item)).scalars())
+
+
 def shown_to(connection: Connection, who: str) -> set[str]:
     """The items whose page this person has opened."""
     return set(connection.execute(select(seen.c.item).where(seen.c.who == who)).scalars())

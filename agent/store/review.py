@@ -209,6 +209,10 @@ class Review:
         """Every decision about an item, first one first."""
         return self._ask(lambda connection: about.history(connection, item))
 
+    def ending(self, words: str) -> list[str]:
+        """Items of which a decision's reason ends in these words."""
+        return self._ask(lambda connection: about.ending(connection, words))
+
     def show(self, who: str, item: str) -> None:
         """Notes that this person opens an item's page: what machines say of it stands there."""
         row = {"who": plain(who), "item": item, "at": time.time()}
