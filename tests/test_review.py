@@ -164,7 +164,7 @@ def test_questions_about_other_labels_are_not_asked(room: Room) -> None:
     old = Call("f" * 64, "old recipe", "0" * 32, "person")
     room.store.reserve([old], None)
     assert len(room.pending()) == 12
-    assert room.desk().left() == 12
+    assert room.queue().left() == 12
 
 
 @given(
@@ -465,7 +465,7 @@ def test_a_sheet_by_the_command(room: Room) -> None:
     assert again.exit_code == 2 and "--force" in again.stderr and sheet.read_text().splitlines() == lines
     back = verb(room, "--import", "q.csv")
     assert back.exit_code == 2, back.stderr
-    assert "1 label taken, 1 marked" in back.stdout and "row 3: 'nope'" in back.stdout and len(room.answers()) == 2
+    assert "1 label taken, 1 marked" in back.stdout and "'nope'" in back.stdout and len(room.answers()) == 2
     forced = verb(room, "--export", "q.csv", "--force", "--json")
     assert forced.exit_code == 0 and json.loads(forced.stdout)["questions"] == 10
 

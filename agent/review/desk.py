@@ -11,12 +11,13 @@ from typing import Literal
 
 from agent import prompt
 from agent.errors import Unparsable, UserError
-from agent.review.queue import GROUP, LEASE, MATES, UNDO, Card, Queue, written
+from agent.review.book import GROUP
+from agent.review.queue import LEASE, Card, Mate, Queue, written
 from agent.store.cards import Closing, Put, Said
 from agent.types import Answer, Call, Value
 
-AHEAD = 64
-"""Questions looked at for the next card: more than other people hold."""
+AHEAD = 24
+"""Questions looked at for the next card, beside those that other people were seen to hold."""
 EXTRAS = 16
 """Late answers that are kept about one item, and times one question is taken back, at most."""
 
@@ -56,7 +57,7 @@ class Desk:
     def card(self, key: str) -> Card | None:
         """A card that this person holds."""
         held = [one for one, _ in self._ledger.mine(self.who)]
-        return self._card(key) if key in held else None
+        return next(iter(self._shown([key] if key in held else [])), None)
 
     def _cards(self, n: int) -> list[Card]:
         self.queue.refresh()
@@ -64,29 +65,40 @@ class Desk:
         keys = [key for key, _ in held]
         if len(held) < n or held[0][1] < LEASE / 2:
             keys = self._hold(n)
-            if len(keys) < n:
-                self.queue.refresh(0)
+            if len(keys) < n and self.queue.refresh(0):
                 keys = self._hold(n)
-        found = [self._card(key) for key in keys]
-        return [card for card in found if card is not None]
+        return self._shown(keys[:n])
 
     def _hold(self, n: int) -> list[str]:
-        candidates = self.queue.candidates(self.who, AHEAD)
-        keys = self._ledger.hold(self.who, candidates, n, LEASE)
-        if len(keys) < n and len(candidates) >= AHEAD:
-            keys = self._ledger.hold(self.who, self.queue.candidates(self.who, 1 << 30), n, LEASE)
-        return keys
+        near = self.queue.candidates(self.who, AHEAD)
+        held = self._ledger.hold(self.who, near, n, LEASE)
+        if len(held.mine) < n:  # most of them are closed or other people's by now
+            every = self.queue.candidates(self.who, None)
+            if len(every) > len(near):
+                held = self._ledger.hold(self.who, every, n, LEASE)
+        self.queue.saw(held)
+        return held.mine
 
-    def _card(self, key: str) -> Card | None:
+    def _shown(self, keys: Sequence[str]) -> list[Card]:
+        """Cards of these keys."""
         queue = self.queue
         with queue.lock:
-            call = queue.book.call(key)
-            item = None if call is None else queue.item(call.item)
-            if call is None or item is None:
-                return None
+            calls = [call for call in map(queue.book.call, keys) if call is not None]
             done = queue.book.count[self.who]
             total = done + queue.book.left()
-            return Card(key, item, queue.task, done + 1, total, queue.guess(call), tuple(queue.group(call)))
+            groups = [[(key, queue.book.call(key)) for key in queue.mates(call)] for call in calls]
+        return [
+            Card(
+                call.key,
+                queue.item(call.item),
+                queue.task,
+                done + 1,
+                total,
+                queue.guess(call),
+                tuple(Mate(key, queue.item(mate.item)) for key, mate in group if mate is not None),
+            )
+            for call, group in zip(calls, groups, strict=True)
+        ]
 
     def answer(
         self,
@@ -110,18 +122,18 @@ class Desk:
         if call is None or not self.queue.may(self.who, call):
             return Outcome("gone", key)
         given = self._answer(value, seconds, self._flags(call, flags, guess))
-        with self.queue.lock:
-            alike = {mate.key for mate in self.queue.group(call)} if mates else set()
+        alike = self.queue.mates(call) if mates else []
         also = replace(given, seconds=0.0, flags=(*given.flags, GROUP))
         said = Said(
             self.who,
             key,
             given,
-            [(mate, also) for mate in dict.fromkeys(mates) if mate in alike][:MATES],
+            [(mate, also) for mate in alike if mate in mates],
             _samples(call, prompt.extra_recipe(self.queue.recipe), 0),
         )
-        status, saved = self._ledger.say(said, self._after(key), LEASE)
+        status, saved, held = self._ledger.say(said, self.queue.candidates(self.who, AHEAD), LEASE)
         with self.queue.lock:
+            self.queue.saw(held)
             if status == "saved":
                 for one in (key, *saved):
                     self._closed(one, "ok", also.flags if one != key else given.flags)
@@ -152,10 +164,6 @@ class Desk:
         shown = self.queue.assisted and guess is not None and call.purpose == "escalation"
         return [*flags, *([f"assisted: {written(guess)}"] if shown and guess is not None else [])]
 
-    def _after(self, key: str) -> list[str]:
-        """What may be leased once this card is answered."""
-        return [one for one in self.queue.candidates(self.who, AHEAD) if one != key]
-
     def _closed(self, key: str, status: str, flags: Sequence[str] = ()) -> None:
         self.queue.book.close(Closing(0, key, status, self.who, time.time(), tuple(flags)))
 
@@ -167,7 +175,7 @@ class Desk:
         """
         self.queue.refresh(0)
         with self.queue.lock:
-            keys = self._last()
+            keys = self.queue.book.last(self.who)
             calls = [call for call in map(self.queue.book.call, keys) if call is not None]
         pairs = [(call.key, _samples(call, call.recipe, call.sample + 1)) for call in calls]
         again = self._ledger.take_back(self.who, pairs, LEASE) if pairs else []
@@ -178,18 +186,7 @@ class Desk:
                 self.queue.book.put(Put(0, 0.0, call))
             for call in calls:
                 self._closed(call.key, "withdrawn")
-        return self._card(again[0].key)
-
-    def _last(self) -> list[str]:
-        """The keys of the last answer that stands, itself first."""
-        groups: list[list[str]] = []
-        for key, with_before in self.queue.book.last(self.who):
-            if with_before and groups:
-                groups[-1].append(key)
-            else:
-                groups.append([key])
-        standing = [group for group in groups[-UNDO:] if self.queue.book.stands(group[0])]
-        return [key for key in standing[-1] if self.queue.book.stands(key)] if standing else []
+        return next(iter(self._shown([again[0].key])), None)
 
     def skip(self, key: str) -> None:
         """Lay a card at the end for this person; others may have it."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, bindparam, delete, exists, func, insert, or_, select
 from sqlalchemy.engine import Connection
 
-from agent.store.money import chunks
+from agent.store.money import CHUNK, chunks
 from agent.store.rows import CALL_COLUMNS, answer_row, call_of, call_row
 from agent.store.schema import CLOSED, PERSON, clock
 from agent.store.tables import answers, calls, decisions, leases
@@ -78,54 +78,81 @@ def _flags(body: str) -> tuple[str, ...]:
     return tuple(json.loads(body).get("flags", ())) if '"flags":[' in body else ()
 
 
-def mine(connection: Connection, who: str) -> list[tuple[str, float]]:
-    """(key, seconds left) of the open questions that `who` holds, the one in hand first."""
-    now = clock(connection)
-    query = select(leases.c.key, leases.c.until).where(
-        leases.c.who == who, leases.c.until > now, ~_closed(leases.c.key)
-    )
-    return [(key, until - now) for key, until in connection.execute(query.order_by(leases.c.until))]
-
-
 def _closed(key: Any) -> Any:
     return exists().where(answers.c.key == key, answers.c.status.in_(CLOSED))
 
 
+# Built once: to build a query takes longer than to run it.
+_MINE = (
+    select(leases.c.key, leases.c.until)
+    .where(leases.c.who == bindparam("who"), leases.c.until > bindparam("now"), ~_closed(leases.c.key))
+    .order_by(leases.c.until)
+)
+_LIVE = select(leases.c.key, leases.c.who).where(leases.c.until > bindparam("now")).order_by(leases.c.until)
+_OPEN = select(calls.c.key).where(calls.c.key.in_(bindparam("keys", expanding=True)), ~_closed(calls.c.key))
+_DROP = delete(leases).where(
+    or_(
+        and_(leases.c.who == bindparam("me"), leases.c.key.in_(bindparam("keys", expanding=True))),
+        leases.c.until <= bindparam("now"),
+    )
+)
+
+
+def mine(connection: Connection, who: str) -> list[tuple[str, float]]:
+    """(key, seconds left) of the open questions that `who` holds, the one in hand first."""
+    now = clock(connection)
+    return [(key, until - now) for key, until in connection.execute(_MINE, {"who": who, "now": now})]
+
+
+class Held(NamedTuple):
+    """Who holds what: this person's questions in order, and those of all others."""
+
+    mine: list[str]
+    others: frozenset[str]
+
+
 def hold(
-    connection: Connection, who: str, keys: Sequence[str], count: int, seconds: float, front: str | None = None
-) -> list[str]:
+    connection: Connection,
+    who: str,
+    keys: Sequence[str],
+    count: int | None,
+    seconds: float,
+    front: str | None = None,
+    done: Collection[str] = (),
+) -> Held:
     """Leases open questions to `who` for so long, until they hold `count`: `front` first, what they hold, then `keys`.
 
-    Nobody else's are taken. Returns those they hold now, in order; leases that ran out are swept out.
+    Nobody else's are taken. `done`: leases of theirs that end. `count` None: as many as they held, one at least. Leases
+    that ran out are swept out.
     """
     now = clock(connection)
-    live = connection.execute(select(leases.c.key, leases.c.who).where(leases.c.until > now).order_by(leases.c.until))
-    held = [(key, owner) for key, owner in live]
-    others = {key for key, owner in held if owner != who}
-    own = [key for key, owner in held if owner == who]
-    first = list(dict.fromkeys([*([front] if front else []), *own]))
-    chosen = _open(connection, [key for key in first if key not in others])
-    known = {*others, *first}
+    held = [(key, owner) for key, owner in connection.execute(_LIVE, {"now": now})]
+    others = frozenset(key for key, owner in held if owner != who)
+    before = [key for key, owner in held if owner == who]
+    own = [key for key in before if key not in done]
+    want = max(len(before), 1) if count is None else count
+    first = list(dict.fromkeys([*([front] if front and front not in others else []), *own]))
+    known = {*others, *first, *done}
     free = [key for key in dict.fromkeys(keys) if key not in known]
-    while len(chosen) < count and free:
-        part, free = free[: count + SPARE], free[count + SPARE :]
-        chosen += _open(connection, part)[: count - len(chosen)]
-    gone = and_(leases.c.who == who, leases.c.key.in_([*own, *chosen]))
-    connection.execute(delete(leases).where(or_(gone, leases.c.until <= now)))
+    spare = max(want - len(first), 0)
+    part, free = (free[: spare + SPARE], free[spare + SPARE :]) if spare else ([], free)
+    still = _open(connection, [*first, *part])
+    chosen = [key for key in first if key in still]
+    chosen += [key for key in part if key in still][: max(want - len(chosen), 0)]
+    while len(chosen) < want and free:
+        part, free = free[:CHUNK], free[CHUNK:]
+        still = _open(connection, part)
+        chosen += [key for key in part if key in still][: want - len(chosen)]
+    connection.execute(_DROP, {"me": who, "keys": [*before, *chosen], "now": now})
     if chosen:
         rows = [{"key": key, "who": who, "until": now + seconds + STEP * i} for i, key in enumerate(chosen)]
         connection.execute(insert(leases), rows)
-    return chosen
+    return Held(chosen, others)
 
 
-def _open(connection: Connection, keys: Sequence[str]) -> list[str]:
-    """Those of `keys` that are open, in order."""
-    found: set[str] = set()
-    for part in chunks(keys):
-        found.update(
-            connection.execute(select(calls.c.key).where(calls.c.key.in_(part), ~_closed(calls.c.key))).scalars()
-        )
-    return [key for key in keys if key in found]
+def _open(connection: Connection, keys: Sequence[str]) -> set[str]:
+    """Those of `keys` that are open."""
+    return {key for part in chunks(keys) for key in connection.execute(_OPEN, {"keys": part}).scalars()}
 
 
 def let_go(connection: Connection, who: str, keys: Sequence[str] | None = None) -> int:
@@ -146,29 +173,36 @@ class Said:
     extras: Sequence[Call] = ()
 
 
-def say(connection: Connection, said: Said) -> tuple[str, list[str]]:
-    """Records an answer. Returns (saved | again | late | gone, the mates that were saved with it)."""
-    wanted = [said.key, *(key for key, _ in said.mates)]
-    query = (
-        select(calls.c.key, answers.c.status, answers.c.who)
-        .join_from(calls, answers, and_(answers.c.key == calls.c.key, answers.c.status.in_(CLOSED)), isouter=True)
-        .where(calls.c.key.in_(wanted))
-    )
+_STATUS = (
+    select(calls.c.key, answers.c.status, answers.c.who)
+    .join_from(calls, answers, and_(answers.c.key == calls.c.key, answers.c.status.in_(CLOSED)), isouter=True)
+    .where(calls.c.key.in_(bindparam("keys", expanding=True)))
+)
+
+
+def _stands(connection: Connection, keys: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Key -> what closed it (status -> who), of those that are in the ledger."""
     found: dict[str, dict[str, str]] = {}
-    for key, status, who in connection.execute(query):
+    for key, status, who in connection.execute(_STATUS, {"keys": keys}):
         by = found.setdefault(key, {})
         if status is not None:
             by[status] = who
-    stands = found.get(said.key)
-    if stands is None or "withdrawn" in stands or "failed" in stands:
+    return found
+
+
+def say(connection: Connection, said: Said) -> tuple[str, list[str]]:
+    """Records an answer. Returns (saved | again | late | gone, the mates that were saved with it)."""
+    wanted = [said.key, *(key for key, _ in said.mates)]
+    found = _stands(connection, wanted)
+    it = found.get(said.key)
+    if it is None or "withdrawn" in it or "failed" in it:
         return "gone", []
-    if "ok" in stands:
-        return ("again" if stands["ok"] == said.who else _extra(connection, said)), []
-    now = clock(connection)
+    if "ok" in it:
+        return ("again" if it["ok"] == said.who else _extra(connection, said)), []
     busy: Collection[str] = ()
     if said.mates:
-        held = select(leases.c.key).where(leases.c.key.in_(wanted), leases.c.until > now, leases.c.who != said.who)
-        busy = set(connection.execute(held).scalars())
+        live = connection.execute(_LIVE, {"now": clock(connection)})
+        busy = {key for key, owner in live if owner != said.who}
     mates = [(key, given) for key, given in said.mates if found.get(key) == {} and key not in busy]
     rows = [answer_row(key, given, "ok") for key, given in [(said.key, said.answer), *mates]]
     connection.execute(insert(answers), rows)
@@ -177,14 +211,8 @@ def say(connection: Connection, said: Said) -> tuple[str, list[str]]:
 
 def _extra(connection: Connection, said: Said) -> str:
     """Keeps an answer as an extra opinion, once a person."""
-    keys = [call.key for call in said.extras]
-    query = (
-        select(calls.c.key, answers.c.who)
-        .join_from(calls, answers, and_(answers.c.key == calls.c.key, answers.c.status == "ok"), isouter=True)
-        .where(calls.c.key.in_(keys))
-    )
-    there: dict[str, str | None] = dict(iter(connection.execute(query)))
-    if said.who in there.values():
+    there = _stands(connection, [call.key for call in said.extras])
+    if any(by.get("ok") == said.who and "withdrawn" not in by for by in there.values()):
         return "again"
     free = next((call for call in said.extras if call.key not in there), None)
     if free is not None:
@@ -198,19 +226,15 @@ def take_back(connection: Connection, who: str, pairs: Sequence[tuple[str, Seque
 
     Returns the new calls in the order of `pairs`; none, and nothing is written, where the first was withdrawn before.
     """
-    keys = [key for key, _ in pairs]
-    query = select(answers.c.key).where(answers.c.key.in_(keys), answers.c.status == "withdrawn")
-    before = set(connection.execute(query).scalars())
-    if keys[0] in before:
+    there = _stands(connection, [key for key, _ in pairs])
+    if "withdrawn" in there[pairs[0][0]]:
         return []
     again: list[Call] = []
     for key, wanted in pairs:
-        if key in before:
-            continue
-        known = select(calls.c.key).where(calls.c.key.in_([call.key for call in wanted]))
-        there = set(connection.execute(known).scalars())
-        again += [call for call in wanted if call.key not in there][:1]
-        connection.execute(insert(answers), [answer_row(key, Answer("", who=who), "withdrawn")])
+        if "withdrawn" not in there[key]:
+            taken = _stands(connection, [call.key for call in wanted])
+            again += [call for call in wanted if call.key not in taken][:1]
+            connection.execute(insert(answers), [answer_row(key, Answer("", who=who), "withdrawn")])
     connection.execute(insert(calls), [call_row(call) for call in again])
     return again
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import func, insert, select
 from sqlalchemy.engine import Connection
 
-from agent.store import about, cards, moves, schema, tables
+from agent.store import about, cards, moves, schema, settling, tables
 from agent.store.about import News, Step
 from agent.store.rows import plain, to_json
 from agent.types import Answer, Call
@@ -67,6 +67,7 @@ class Review:
     ) -> None:
         self._do = do
         self._read = read
+        self.settling = settling.Settling(do, read)
 
     # Who may come in ----------------------------------------------------------------------------------------------
 
@@ -243,23 +244,21 @@ class Review:
         """(key, seconds left) of the open questions that `who` holds, the one in hand first."""
         return self._told(lambda connection: cards.mine(connection, plain(who)))
 
-    def hold(self, who: str, keys: Sequence[str], count: int, seconds: float) -> list[str]:
-        """Leases open questions that are nobody's, in this order, until `who` holds `count`; returns what they hold."""
+    def hold(self, who: str, keys: Sequence[str], count: int, seconds: float) -> cards.Held:
+        """Leases open questions that are nobody's, in this order, until `who` holds `count`; who holds what then."""
         return self._done(lambda connection: cards.hold(connection, plain(who), keys, count, seconds))
 
-    def say(self, said: cards.Said, keys: Sequence[str], seconds: float) -> tuple[str, list[str]]:
+    def say(self, said: cards.Said, keys: Sequence[str], seconds: float) -> tuple[str, list[str], cards.Held]:
         """Records an answer, ends its lease and leases as many questions as it freed, in one transaction.
 
-        Returns (saved | again | late | gone, the mates that were saved with it).
+        Returns (saved | again | late | gone, the mates that were saved with it, who holds what then).
         """
+        told = dataclasses.replace(said, who=plain(said.who))
 
-        def press(connection: Connection) -> tuple[str, list[str]]:
-            who = plain(said.who)
-            held = len(cards.mine(connection, who))
-            result = cards.say(connection, dataclasses.replace(said, who=who))
-            cards.let_go(connection, who, [said.key, *result[1]])
-            cards.hold(connection, who, keys, max(held, 1), seconds)
-            return result
+        def press(connection: Connection) -> tuple[str, list[str], cards.Held]:
+            status, mates = cards.say(connection, told)
+            done = [told.key, *mates]
+            return status, mates, cards.hold(connection, told.who, keys, None, seconds, done=done)
 
         return self._done(press)
 

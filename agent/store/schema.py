@@ -63,13 +63,14 @@ def insert_quickly(connection: Connection, table: Table, columns: Sequence[str],
     connection.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", list(rows))
 
 
+SQLITE_CLOCK = text("SELECT (julianday('now') - 2440587.5) * 86400.0")
+SERVER_CLOCK = text("SELECT extract(epoch FROM clock_timestamp())")
+
+
 def clock(connection: Connection) -> float:
     """The database's clock, unix seconds: machines that share a ledger may disagree, their database does not."""
-    if connection.dialect.name == "sqlite":
-        sql = "SELECT (julianday('now') - 2440587.5) * 86400.0"
-    else:
-        sql = "SELECT extract(epoch FROM clock_timestamp())"
-    return float(connection.execute(text(sql)).scalar_one())
+    sql = SQLITE_CLOCK if connection.dialect.name == "sqlite" else SERVER_CLOCK
+    return float(connection.execute(sql).scalar_one())
 
 
 def _url(where: str | Path) -> URL:

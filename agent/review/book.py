@@ -1,0 +1,238 @@
+"""The queue's copy of the ledger: what is open, who said what, and in what order questions come. Knows no threads.
+
+It is brought up to date by what was added to the ledger since. The order is a function of the ledger and the seed: it
+is made from all that was open when the newest question was put, so that answers take cards out of it and move none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from agent import prompt
+from agent.review import order
+from agent.store import Store
+from agent.store.cards import Closing, Put, Since
+from agent.types import Call
+
+UNDO = 20
+"""How many answers of a person can be taken back."""
+
+MATES = 9
+"""Near-duplicates that may be confirmed with a card, at most."""
+
+GROUP = "group"
+"""Flag of an answer that was given with that of a near-duplicate."""
+
+ELSEWHERE = ("carried", "settled", "sheet", "import")
+"""Flags of answers that were not given at a desk: `undo` does not reach them."""
+
+Doubts = dict[str, tuple[str, float]]
+"""Item -> (the machines' label as JSON, their confidence)."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a look at the ledger brought."""
+
+    since: Since
+    put: list[Put]
+    closed: list[Closing]
+    worths: dict[str, tuple[float, str]]
+    worth: int
+    decided: Doubts
+    decision: int
+
+
+class Book:
+    """What people are asked under a recipe, as of the last look. by: "value" or "fifo"; has: is the item known here?"""
+
+    def __init__(
+        self, store: Store, recipe: str, seed: int, by: str, has: Callable[[str], bool] = lambda item: True
+    ) -> None:
+        self.said: dict[str, str] = {}
+        """Item -> who answered it first."""
+        self.count: Counter[str] = Counter()
+        """Who -> how many of their answers stand."""
+        self._store = store
+        self._recipe = recipe
+        self._second = prompt.second_recipe(recipe)
+        self._seed = seed
+        self._by = by
+        self._has = has
+        self._since = Since()
+        self._worth = self._decision = 0
+        self._asked: dict[str, Call] = {}
+        """Every question by its key, closed ones too."""
+        self._first: dict[str, tuple[int, Call]] = {}
+        """Item -> its first question, and the number of that."""
+        self._open: dict[str, list[Call]] = {}
+        """Item -> its open questions, most often one."""
+        self._again: dict[str, Call] = {}
+        """Open second questions by key."""
+        self._who: dict[str, str] = {}
+        """Key -> who answered it, of answers that stand."""
+        self._withdrawn: set[str] = set()
+        self._last: dict[str, deque[tuple[str, bool]]] = {}
+        self._closed: dict[str, float] = {}
+        """Item -> when its question was closed, of those that have a place in the order still."""
+        self._newest = 0.0
+        self._worths: dict[str, tuple[float, str]] = {}
+        self._decided: Doubts = {}
+        self._order: list[str] = []
+        self._placed: set[str] = set()
+        self._blind: frozenset[str] = frozenset()
+        self._head = 0
+
+    # What the ledger says -----------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Take in what was added to the ledger, and make the order anew where that changes it."""
+        if self.take(self.read()):
+            self.settle(order.arrange(self.entries(), self._seed))
+
+    def read(self) -> News:
+        """What was added since the last look; changes nothing here."""
+        ledger = self._store.review
+        since, put, closed = ledger.news(self._since, [self._recipe, self._second])
+        worth, worths = ledger.worths(self._worth)
+        decision, decided = ledger.decided(self._decision, self._recipe)
+        if self._since.calls and since.calls > self._since.calls:  # what was decided before of what is asked since
+            decided = ledger.decided(0, self._recipe, self._since.calls)[1] | decided
+        return News(since, put, closed, worths, worth, decided, decision)
+
+    def take(self, news: News) -> bool:
+        """Take it in; whether the order is to be made anew."""
+        self._since, self._worth, self._decision = news.since, news.worth, news.decision
+        before = len(self._placed)
+        for one in news.put:
+            self.put(one)
+        for closing in news.closed:
+            self.close(closing)
+        self._worths |= news.worths
+        self._decided |= news.decided
+        told = self._by == "value" and (news.worths.keys() | news.decided.keys()) & self._open.keys()
+        return bool(told) or not before or any(item not in self._placed for item in self._open)
+
+    def put(self, one: Put) -> None:
+        """A question that was put; hearing of it twice changes nothing."""
+        call = one.call
+        if call.key in self._asked or not self._has(call.item):
+            return
+        self._asked[call.key] = call
+        if call.recipe == self._second:
+            self._again[call.key] = call
+            return
+        self._first.setdefault(call.item, (one.seq, call))
+        self._open.setdefault(call.item, []).append(call)
+        self._head = 0
+        if call.sample == 0:
+            self._newest = max(self._newest, one.at)
+
+    def close(self, one: Closing) -> None:
+        """What closed a question; hearing of it twice changes nothing."""
+        call = self._asked.get(one.key)
+        if call is None or one.key in self._withdrawn:
+            return
+        if one.status == "ok" and one.key not in self._who:
+            self._who[one.key] = one.who
+            self.count[one.who] += 1
+            if not any(flag.partition(":")[0] in ELSEWHERE for flag in one.flags):
+                last = self._last.setdefault(one.who, deque(maxlen=UNDO * (MATES + 1)))
+                last.append((one.key, GROUP in one.flags))
+            if call.recipe == self._recipe:
+                self.said.setdefault(call.item, one.who)
+        elif one.status == "withdrawn":
+            self._withdrawn.add(one.key)
+            if one.key in self._who:
+                self.count[self._who.pop(one.key)] -= 1
+                self._hear_again(call)
+        self._again.pop(one.key, None)
+        left = [other for other in self._open.get(call.item, ()) if other.key != one.key]
+        if left:
+            self._open[call.item] = left
+        elif self._open.pop(call.item, None) is not None:
+            self._closed[call.item] = one.at
+
+    def _hear_again(self, call: Call) -> None:
+        """An answer was taken back: whose is the first word about its item now?"""
+        if call.recipe == self._recipe and self.said.pop(call.item, None) is not None:
+            for key in (prompt.key(self._recipe, call.item, sample) for sample in range(call.sample + 2)):
+                if key in self._who:
+                    self.said.setdefault(call.item, self._who[key])
+
+    # The order ----------------------------------------------------------------------------------------------------
+
+    def entries(self) -> list[order.Entry]:
+        """What wants a place: all that is open, and what was closed since the newest question was put."""
+        self._closed = {item: at for item, at in self._closed.items() if at > self._newest}
+        found = []
+        for item in self._open | self._closed:
+            seq, call = self._first[item]
+            found.append(order.Entry(item, call.purpose, call.turn, seq, *self._value(item)))
+        return found
+
+    def _value(self, item: str) -> tuple[float, str]:
+        """What an answer is worth and whose like the item is: as the loop wrote, else by the machines' doubt."""
+        if self._by != "value":
+            return 0.0, ""
+        if item in self._worths:
+            return self._worths[item]
+        return (1.0 - self._decided[item][1] if item in self._decided else 0.0), ""
+
+    def settle(self, arranged: order.Arranged) -> None:
+        """The order from now on."""
+        self._order, self._blind = arranged.items, arranged.blind
+        self._placed = set(arranged.items)
+        self._head = 0
+
+    def front(self) -> Iterator[Call]:
+        """Open first questions in their order; those put since it was made (taken back, most often) come first."""
+        items = self._order
+        if self._head == 0:
+            yield from (call for item in self._open.keys() - self._placed for call in self._open[item])
+        while self._head < len(items) and items[self._head] not in self._open:
+            self._head += 1
+        for i in range(self._head, len(items)):
+            yield from self._open.get(items[i], ())
+
+    def again(self) -> Iterator[Call]:
+        """Open second questions whose first was answered."""
+        return (call for call in self._again.values() if call.item in self.said)
+
+    # Looking things up --------------------------------------------------------------------------------------------
+
+    def left(self) -> int:
+        """How many questions are open."""
+        return len(self._open) + sum(1 for _ in self.again())
+
+    def call(self, key: str) -> Call | None:
+        """The question of this key, closed or not."""
+        return self._asked.get(key)
+
+    def open_of(self, item: str) -> Call | None:
+        """The item's open first question."""
+        return next(iter(self._open.get(item, ())), None)
+
+    def repairs(self) -> list[str]:
+        """Items that are asked about to repair, in their order of reservation."""
+        return [item for item, calls in self._open.items() if calls[0].purpose == "escalation"]
+
+    def last(self, who: str) -> list[str]:
+        """Keys of a person's last answer that stands, of the last `UNDO`: itself first, then what was given with it."""
+        groups: list[list[str]] = []
+        for key, joined in self._last.get(who, ()):
+            if joined and groups:
+                groups[-1].append(key)
+            else:
+                groups.append([key])
+        standing = [group for group in groups[-UNDO:] if group[0] in self._who]
+        return [key for key in standing[-1] if key in self._who] if standing else []
+
+    def guess(self, call: Call) -> str | None:
+        """What may be shown as the machines' label, as JSON; None where the card stays blind."""
+        if call.recipe != self._recipe or call.purpose != "escalation" or call.item in self._blind:
+            return None
+        found = self._decided.get(call.item)
+        return None if found is None else found[0]
