@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from agent import plugins, shortlist
 from agent.config import knowledge, rungs
-from agent.config.models import Config, Goal, PoolConfig, Privacy, Run, Rung, TaskConfig
+from agent.config.models import Config, Goal, PoolConfig, Privacy, Review, Run, Rung, TaskConfig
 from agent.config.words import Complaints, dotted, nearest, shown
 from agent.errors import ConfigError, PluginError
 from agent.types import NONE_OF_THESE
@@ -25,6 +25,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "pool": PoolConfig,
     "goal": Goal,
     "run": Run,
+    "review": Review,
     "privacy": Privacy,
 }
 _WITH_PASSWORD = re.compile(r"^[\w+]+://[^/@:]*:[^/@]+@")
@@ -73,9 +74,10 @@ def parse(text: str, file: str, root: Path, overrides: Sequence[str] = ()) -> Co
             complaints.unknown([key], raw[key], [*_SECTIONS, "knowledge", "rung"])
     ladder = _ladder(tables, complaints)
     complaints.settle()
-    task, pool, goal, run, privacy = (sections[name] for name in _SECTIONS)
+    task, pool, goal, run, review, privacy = (sections[name] for name in _SECTIONS)
     assert isinstance(task, TaskConfig) and isinstance(pool, PoolConfig)
-    assert isinstance(goal, Goal) and isinstance(run, Run) and isinstance(privacy, Privacy)
+    assert isinstance(goal, Goal) and isinstance(run, Run)
+    assert isinstance(review, Review) and isinstance(privacy, Privacy)
     _labels(task, complaints)
     _classes(goal, task, complaints)
     _none_of_these(task, ladder, complaints)
@@ -84,7 +86,15 @@ def parse(text: str, file: str, root: Path, overrides: Sequence[str] = ()) -> Co
     task = _guidelines(task, root, complaints)
     complaints.settle()
     return Config(
-        task=task, pool=pool, goal=goal, rung=tuple(ladder), run=run, privacy=privacy, knowledge=known, root=root
+        task=task,
+        pool=pool,
+        goal=goal,
+        rung=tuple(ladder),
+        run=run,
+        review=review,
+        privacy=privacy,
+        knowledge=known,
+        root=root,
     )
 
 
