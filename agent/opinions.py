@@ -43,12 +43,12 @@ def blind(answer: Answer) -> bool:
 
 
 def words(store: Store, recipe: str) -> list[Word]:
-    """All that people said under their recipe, as second ones and as late ones, in the order in which it came.
+    """What people said of the items that more than one of them was asked about, or answered, in the order it came.
 
-    What was taken back is left out; what settled a difference is in it, with its flag.
+    Under their recipe, as second ones and as late ones. What was taken back is left out.
     """
-    recipes = (recipe, prompt.second_recipe(recipe), prompt.extra_recipe(recipe))
-    return [Word(seq, call, answer) for seq, call, answer in store.answers_since(0, recipes)]
+    second, extra = prompt.second_recipe(recipe), prompt.extra_recipe(recipe)
+    return [Word(*row) for row in store.review.settling.several((recipe, second, extra), (second, extra))]
 
 
 def doubled(found: Sequence[Word], recipe: str) -> dict[str, list[Word]]:
