@@ -1,9 +1,11 @@
-"""Ground of the slow tests: one real vLLM server for all of them, and a way to kill it and start it again."""
+"""Ground of the slow tests: one real vLLM server and one real browser for all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import browser_room
 import pytest
 
 from eval import _vllm
@@ -18,3 +20,10 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_vllm.Server]:
             yield server
     except _vllm.Absent as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Debian's Chromium, by Playwright; `browser_room.window` opens a page in it."""
+    with browser_room.chromium() as browser:
+        yield browser
