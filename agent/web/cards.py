@@ -181,7 +181,7 @@ class Hall:
                 return self._done(request, seat, outcome.status, ready=_one(given, "ready"))
             if seconds and not idle:
                 seat.pace.append(seconds)
-            word = Word("Saved:", _names(value), key)
+            word = Word(f"Saved for {1 + len(outcome.mates)}:" if outcome.mates else "Saved:", _names(value), key)
             return self._done(request, seat, "saved", word, _one(given, "ready"))
 
     def undo(self, request: Any, given: Any) -> Any:

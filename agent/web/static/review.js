@@ -20,10 +20,10 @@
   const post = (path, fields) => fetch(path, {
     method: "POST", headers: { "HX-Request": "true" }, body: new URLSearchParams([["csrf", desk.dataset.csrf], ...fields]),
   });
-  let busy = false, last = "", cause = "", shown = 0, since = 0, spent = 0, active = true, again = false, marked = -1, hushed = 0;
+  let busy = false, again = false, active = true; // a save is on its way; Enter came once; somebody is there
+  let last = "", cause = "", shown = 0, since = 0, spent = 0, marked = -1, hushed = 0;
 
   // What is told ---------------------------------------------------------------------------------------------------
-
   function tell(words, passing) {
     clearTimeout(hushed);
     net.textContent = words;
@@ -33,7 +33,6 @@
   const hush = () => tell("One at a time: that key was not used, the card before is still being saved.", true);
 
   // A card shows ---------------------------------------------------------------------------------------------------
-
   function show() {
     busy = again = false;
     delete desk.dataset.busy;
@@ -63,9 +62,8 @@
       option.setAttribute("aria-selected", "false");
       option.tabIndex = -1;
     }
-    for (const [name, value] of [["role", "combobox"], ["aria-expanded", "true"], ["aria-controls", "labels"], ["aria-autocomplete", "list"]]) {
-      find.setAttribute(name, value);
-    }
+    const combobox = { role: "combobox", "aria-expanded": "true", "aria-controls": "labels", "aria-autocomplete": "list" };
+    for (const [name, value] of Object.entries(combobox)) find.setAttribute(name, value);
   }
 
   async function ahead() {
@@ -79,7 +77,6 @@
   }
 
   // Sending, until it is there -------------------------------------------------------------------------------------
-
   async function patient(path, options) {
     for (let wait = 250; ; wait = Math.min(2 * wait, 4000)) {
       try {
@@ -107,7 +104,7 @@
     }
     if (!("there" in card.dataset)) return new Response(html, { status: got.status });
     const kept = ready.get(card.dataset.key);
-    if (!kept) return fetch("/card", { headers: { "HX-Request": "true" } });
+    if (!kept) return patient("/card", { headers: { "HX-Request": "true" } });
     const whole = parsed(kept);
     whole.querySelector(".along").replaceWith(card.querySelector(".along"));
     return new Response(whole.outerHTML, { status: got.status });
@@ -128,12 +125,11 @@
     ctx.fetch = patient;
   });
   document.addEventListener("htmx:after:settle", (event) => {
-    if (event.target.id === "card" || event.target.closest?.("#desk") === desk && !event.target.closest("#panel, .text")) show();
+    if (event.target.id === "card") show();
   });
   document.addEventListener("htmx:finally:request", () => { busy = false; delete desk.dataset.busy; });
 
   // Keys -----------------------------------------------------------------------------------------------------------
-
   function named(event) {
     // Where the keyboard writes another script, a key is known by its place.
     if (/^[ -~]$/.test(event.key) || event.key.length > 1) return event.key.length > 1 ? event.key : event.key.toLowerCase();
@@ -190,7 +186,6 @@
   }
 
   // The mouse, and what buttons do that send nothing -----------------------------------------------------------------
-
   document.addEventListener("pointerdown", () => { last = "pointer"; active = true; });
   document.addEventListener("click", (event) => {
     const on = event.target.closest("button, a, label");
@@ -234,7 +229,6 @@
   }
 
   // Finding a label, or a word in a long text ------------------------------------------------------------------------
-
   const options = () => [...one("#labels").children];
   const name = (option) => (option.value || option.querySelector("input").value).toLowerCase();
 
@@ -253,7 +247,8 @@
       if (held(event)) return;
       if (busy) return hush();
       const chosen = options().filter((option) => !option.hidden)[marked];
-      if (!chosen) return one("[data-do=save]") && !find.value ? save() : tell(find.value ? "No label is called so." : "Type a part of a label’s name first.", true);
+      if (!chosen && !find.value && one("[data-do=save]")) return save();
+      if (!chosen) return tell(find.value ? "No label is called so." : "Type a part of a label’s name first.", true);
       find.value = "";
       chosen.click();
       if (one("[data-do=save]")) filter();
@@ -321,7 +316,6 @@
   });
 
   // The clock, the cards' leases, coming back -----------------------------------------------------------------------
-
   document.addEventListener("visibilitychange", () => {
     const now = performance.now();
     if (document.hidden) spent += now - since;
