@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from agent import certify, prompt
+from agent import certify, opinions, prompt
 from agent import config as settings
 from agent.config import Config
 from agent.errors import DataError, Unparsable
@@ -33,7 +33,8 @@ class Evidence:
     many of the others are open. risk: (n,) predicted chance of error. second: what a second person said of items drawn
     for the audit; twice: items that were put to one, those among them that people repaired since. upto: number of the
     last answer that was read. terms: what was written down before the first audit question was put; empty in a ledger
-    that has no such row.
+    that has no such row. settled: what a third person said of items drawn for the audit where two differed. beside: how
+    many of the labels people gave were given beside a machine's.
     """
 
     labels: list[Value | None]
@@ -49,6 +50,8 @@ class Evidence:
     upto: int
     who: tuple[str, ...]
     terms: Mapping[str, Any] = field(default_factory=dict)
+    settled: Mapping[int, Value | None] = field(default_factory=dict)
+    beside: int = 0
 
     def word(self, i: int) -> Value | None:
         """What a person said of an item, in the audit or else; None: nobody could tell, or has answered."""
@@ -74,9 +77,10 @@ def gather(config: Config, store: Store, pool: Pool, turn: int | None = None, up
     for item, value, confidence in zip(decided.items, decided.values, decided.confidences, strict=True):
         labels[pool.position(item)] = value
         risk[pool.position(item)] = min(max(1.0 - confidence, 0.0), 1.0)
-    words, who, seen = _words(config, store, pool, upto, person_recipe(config))
-    again, _, later = _words(config, store, pool, upto, prompt.second_recipe(person_recipe(config)))
     recipe = person_recipe(config)
+    words, who, seen, beside = _words(config, store, pool, upto, recipe)
+    again, _, later, _ = _words(config, store, pool, upto, prompt.second_recipe(recipe))
+    ruled, _, last_ruled, _ = _words(config, store, pool, upto, prompt.settled_recipe(recipe))
     seconds = {pool.position(call.item) for call in store.asked(prompt.second_recipe(recipe))}
     opened = {pool.position(item) for item, t in store.opened(recipe).items() if turn is None or t <= turn}
     asked = [c for c in store.asked(recipe) if turn is None or c.turn <= turn]
@@ -100,27 +104,48 @@ def gather(config: Config, store: Store, pool: Pool, turn: int | None = None, up
         second={i: word for i, word in again.items() if i in seconds},
         twice=tuple(i for i in drawn if i in seconds),
         turn=last,
-        upto=max(seen, later),
+        upto=max(seen, later, last_ruled),
         who=who,
-        terms=terms_of(store),
+        terms=terms_of(store, turn),
+        settled={i: word for i, word in ruled.items() if i in seconds & set(drawn)},
+        beside=len(beside & set(said)),
     )
 
 
-def terms_of(store: Store) -> Mapping[str, Any]:
-    """The terms that stand in the ledger's row for look 0; empty: there is none."""
-    return next((c["body"] for c in store.commitments() if c["look"] == 0), {})
+def terms_of(store: Store, turn: int | None = None) -> Mapping[str, Any]:
+    """The terms that stand in the ledger's row for look 0; empty: there is none. `relabels` are added to them: changes
+    of the labels, up to `turn`, that were made when answers of the audit were in. A new name is no such change."""
+    terms: Mapping[str, Any] = next((c["body"] for c in store.commitments() if c["look"] == 0), {})
+    found = [
+        f"{one.body['words']} ({one.body['audited']:,} answers of the audit were in)"
+        for one in store.review.relabels()
+        if one.verb != "rename" and one.body["audited"] and (turn is None or one.body["turn"] <= turn)
+    ]
+    return {**terms, "relabels": list(dict.fromkeys(found))} if terms and found else terms
+
+
+def as_labeled(config: Config, store: Store, turn: int) -> Config:
+    """The configuration with the labels that there were in a turn, whatever they were changed to since."""
+    later = next((one for one in store.review.relabels() if one.body["turn"] > turn), None)
+    if later is None:
+        return config
+    task = config.task.model_copy(update={"labels": dict(later.body["before"]), "examples": ()})
+    goal = config.goal.model_copy(update={"classes": tuple(later.body["classes"])})
+    return config.model_copy(update={"task": task, "goal": goal})
 
 
 def _words(
     config: Config, store: Store, pool: Pool, upto: int | None, recipe: str
-) -> tuple[dict[int, Value | None], tuple[str, ...], int]:
-    """What people said of each item (None: cannot tell), who they were, and the number of the last answer read.
+) -> tuple[dict[int, Value | None], tuple[str, ...], int, set[int]]:
+    """What people said of each item (None: cannot tell), who they were, the number of the last answer read, and of
+    which items the word that counts was given beside a machine's label.
 
     The last word counts that says something and was not taken back, whichever of an item's questions it answers.
     """
     task, kind = settings.the_task(config), settings.kind(config)
     stand: dict[int, dict[int, Value | None]] = {}
     who: set[str] = set()
+    shown: set[tuple[int, int]] = set()
     seen = 0
     for seq, status, call, answer in store.events_since(0, [recipe]):
         if upto is not None and seq > upto:
@@ -132,6 +157,8 @@ def _words(
             continue
         who.add(answer.who)
         said[call.sample] = None
+        if opinions.marked(answer, opinions.ASSISTED):
+            shown.add((i, call.sample))
         if not answer.unsure:
             try:
                 read = kind.parse(task, kind.question(task, pool.item(i), call.sample), answer)
@@ -140,7 +167,8 @@ def _words(
             if read is not None:
                 said[call.sample] = kind.value(task, {atom: max(d, key=d.__getitem__) for atom, d in read.items()})
     words = {i: next((w for w in reversed(said.values()) if w is not None), None) for i, said in stand.items() if said}
-    return words, tuple(sorted(who)), seen
+    last = {i: next((n for n in reversed(said) if said[n] is not None), -1) for i, said in stand.items()}
+    return words, tuple(sorted(who)), seen, {i for i, sample in shown if last[i] == sample}
 
 
 def seal(pool: Pool, evidence: Evidence) -> str:

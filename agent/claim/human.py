@@ -37,6 +37,22 @@ def compare(pairs: Sequence[tuple[Value | None, Value | None]], kind: Kind, task
     """
     if not pairs:
         return {}
-    differ = sum(one is None or two is None or kind.loss(task, one, two) > 0 for one, two in pairs)
+    differ = sum(_apart(one, two, kind, task) for one, two in pairs)
     found = human.at_most(len(pairs), differ, delta)
     return {"doubled": found.doubled, "differ": differ, "at_most": found.at_most, "risk": found.delta}
+
+
+def ruled(pairs: Sequence[tuple[Value | None, Value | None, Value | None]], kind: Kind, task: Task) -> dict[str, int]:
+    """What became of the pairs that differ: how many a third person settled, in how many of these the first answer was
+    overruled. Told beside the bound, which it does not change. Empty: none was settled.
+
+    pairs: (first, second, last word); None: could not tell, or nobody has settled it.
+    """
+    settled = [(one, last) for one, two, last in pairs if last is not None and _apart(one, two, kind, task)]
+    if not settled:
+        return {}
+    return {"settled": len(settled), "overruled": sum(_apart(one, last, kind, task) for one, last in settled)}
+
+
+def _apart(one: Value | None, two: Value | None, kind: Kind, task: Task) -> bool:
+    return one is None or two is None or kind.loss(task, one, two) > 0

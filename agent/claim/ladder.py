@@ -13,7 +13,7 @@ from agent import config as settings
 from agent.claim.classes import Part, bears, differs, judge, uniform, within
 from agent.claim.drawn import check_draw
 from agent.claim.evidence import Evidence, gather, people_are
-from agent.claim.human import compare
+from agent.claim.human import compare, ruled
 from agent.claim.paper import write
 from agent.claim.promise import Frozen, freeze, promise, sha_of
 from agent.claim.proof import Audit, accept, audit_of, left_wrong
@@ -62,6 +62,7 @@ def derive(config: Config, pool: Pool, evidence: Evidence, body: Mapping[str, An
             "unanswered": len(evidence.silent),
             "risk_of_this_look": spent,
             "answers_up_to": evidence.upto,
+            "beside_a_machine": evidence.beside,
         },
         accepted=found,
         commitment=dict(body),
@@ -76,7 +77,9 @@ def _human(config: Config, evidence: Evidence, body: Mapping[str, Any]) -> dict[
         return {"waiting": waiting}
     kind, task = settings.kind(config), settings.the_task(config)
     pairs = [(evidence.word(i), evidence.second[i]) for i in evidence.twice]
-    return compare(pairs, kind, task, certify.risk_of_look(float(body["delta"]), int(body["look"])))
+    found = compare(pairs, kind, task, certify.risk_of_look(float(body["delta"]), int(body["look"])))
+    last = [(*pair, evidence.settled.get(i)) for pair, i in zip(pairs, evidence.twice, strict=True)]
+    return found | ruled(last, kind, task)
 
 
 def _classes(parts: list[Part], body: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -30,7 +30,19 @@ def lines(c: Certificate) -> list[str]:
     part, out = c.accepted, [sentence(c)]
     if part and not part["all"]:
         out += [_other_terms(c) or _part(c)]
-    return [*out, *_classes(c), *_human(c)]
+    return [*out, *_relabeled(c), *_classes(c), *_human(c), *_beside(c)]
+
+
+def _relabeled(c: Certificate) -> list[str]:
+    """That labels were chosen with the audit in sight, where they were."""
+    found = (c.commitment.get("terms") or {}).get("relabels", [])
+    if not found:
+        return []
+    line = (
+        f"Labels were changed while the audit could be seen: {'; '.join(found)}. This is a claim about the labels as "
+        "they are now, at a look of its own. Of labels that were tried until they passed it would say too much."
+    )
+    return [line]
 
 
 def _other_terms(c: Certificate) -> str:
@@ -44,6 +56,8 @@ def _other_terms(c: Certificate) -> str:
             "becomes of the rest) being written down before the audit, and terms chosen afterwards would choose the "
             "answer. A new run.dir writes them down."
         )
+    if then.get("relabels"):
+        return "Of a part of them nothing is certified: what the labels are was decided with answers in sight."
     rest = "people label the rest" if then["left"] == "people" else "the rest stays open"
     return (
         "Of a part of them nothing is certified under these terms. Those written down before the first audit question "
@@ -64,7 +78,21 @@ def _human(c: Certificate) -> list[str]:
     twice = f"of {told['doubled']:,} audited items that two of them answered they differ on {told['differ']:,}"
     against = f"Against what people agree on at least {floor:.1f} % of all labels are right"
     share = "a mistake that two people share is not seen by this"
-    return [f"People make mistakes, too: {twice}, so on at most {high:.1f} % of all. {against}; {share}."]
+    out = [f"People make mistakes, too: {twice}, so on at most {high:.1f} % of all. {against}; {share}."]
+    if told.get("settled"):
+        pairs = f"Of the {told['differ']:,} pairs that differed a third person settled {told['settled']:,}"
+        first = f"overruling the first answer in {told['overruled']:,}"
+        out += [f"{pairs}, {first}; the first answers and the bound stay as they were."]
+    return out
+
+
+def _beside(c: Certificate) -> list[str]:
+    """That labels were given beside a machine's, where they were."""
+    count = int(c.extra.get("beside_a_machine", 0))
+    if not count:
+        return []
+    given = f"Of the labels that people gave, {count:,} were given with a machine's label in sight"
+    return [f"{given}. They are labels and in no estimate: what measures was always answered blind."]
 
 
 def _classes(c: Certificate) -> list[str]:
