@@ -14,6 +14,7 @@ from agent import prompt
 from agent.review import order
 from agent.store import Store
 from agent.store.cards import Closing, Put, Since
+from agent.store.review import GONE
 from agent.types import Call
 
 UNDO = 20
@@ -43,6 +44,9 @@ class News:
     worth: int
     decided: Doubts
     decision: int
+    looked: list[tuple[str, str]]
+    look: int
+    names: frozenset[str]
 
 
 class Book:
@@ -62,7 +66,7 @@ class Book:
         self._by = by
         self._has = has
         self._since = Since()
-        self._worth = self._decision = 0
+        self._worth = self._decision = self._look = 0
         self._asked: dict[str, Call] = {}
         """Every question by its key, closed ones too."""
         self._first: dict[str, tuple[int, Call]] = {}
@@ -74,6 +78,11 @@ class Book:
         self._who: dict[str, str] = {}
         """Key -> who answered it, of answers that stand."""
         self._withdrawn: set[str] = set()
+        self._twice: set[str] = set()
+        """Items that are, or were, put to a second person."""
+        self._seen: dict[str, set[str]] = {}
+        """Who -> items whose page they have opened, where the machines' label stands."""
+        self._names: frozenset[str] = frozenset()
         self._last: dict[str, deque[tuple[str, bool]]] = {}
         self._closed: dict[str, float] = {}
         """Item -> when its question was closed, of those that have a place in the order still."""
@@ -100,11 +109,16 @@ class Book:
         decision, decided = ledger.decided(self._decision, self._recipe)
         if self._since.calls and since.calls > self._since.calls:  # what was decided before of what is asked since
             decided = ledger.decided(0, self._recipe, self._since.calls)[1] | decided
-        return News(since, put, closed, worths, worth, decided, decision)
+        look, looked = ledger.looked(self._look)
+        names = frozenset(person.name for person in ledger.people().values() if person.role != GONE)
+        return News(since, put, closed, worths, worth, decided, decision, looked, look, names)
 
     def take(self, news: News) -> bool:
         """Take it in; whether the order is to be made anew."""
         self._since, self._worth, self._decision = news.since, news.worth, news.decision
+        self._look, self._names = news.look, news.names
+        for who, item in news.looked:
+            self._seen.setdefault(who, set()).add(item)
         before = len(self._placed)
         for one in news.put:
             self.put(one)
@@ -123,6 +137,7 @@ class Book:
         self._asked[call.key] = call
         if call.recipe == self._second:
             self._again[call.key] = call
+            self._twice.add(call.item)
             return
         self._first.setdefault(call.item, (one.seq, call))
         self._open.setdefault(call.item, []).append(call)
@@ -228,11 +243,35 @@ class Book:
             else:
                 groups.append([key])
         standing = [group for group in groups[-UNDO:] if group[0] in self._who]
+        if standing and self._spoilt(who, self._asked[standing[-1][0]]):
+            return []
         return [key for key in standing[-1] if key in self._who] if standing else []
 
+    def _spoilt(self, who: str, call: Call) -> bool:
+        """A blind answer that measures, whose item's page this person has opened since, cannot be given again."""
+        return call.purpose != "escalation" and self.looked(who, call.item)
+
+    def may(self, who: str, call: Call) -> bool:
+        """Whether this person may be asked: a second question is for somebody else than who answered the first; who
+        has seen what machines say of an item is not asked about it, but to repair where nobody else is left."""
+        second = call.recipe == self._second
+        if second and self.said.get(call.item, who) == who:
+            return False
+        if not self.looked(who, call.item):
+            return True
+        return not (second or call.purpose != "escalation" or self._others(who, call.item))
+
+    def _others(self, who: str, item: str) -> bool:
+        return any(not self.looked(name, item) for name in self._names - {who})
+
+    def looked(self, who: str, item: str) -> bool:
+        """Whether this person has opened the item's page, where the machines' label stands."""
+        return item in self._seen.get(who, ())
+
     def guess(self, call: Call) -> str | None:
-        """What may be shown as the machines' label, as JSON; None where the card stays blind."""
+        """What may be shown as the machines' label, as JSON; None where the card stays blind: what measures, what two
+        people answer, and some of the others."""
         if call.recipe != self._recipe or call.purpose != "escalation" or call.item in self._blind:
             return None
-        found = self._decided.get(call.item)
+        found = None if call.item in self._twice else self._decided.get(call.item)
         return None if found is None else found[0]

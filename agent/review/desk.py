@@ -14,10 +14,15 @@ from agent.errors import Unparsable, UserError
 from agent.review.book import GROUP
 from agent.review.queue import LEASE, Card, Mate, Queue, written
 from agent.store.cards import Closing, Put, Said
+from agent.store.rows import plain
 from agent.types import Answer, Call, Value
 
 AHEAD = 24
 """Questions looked at for the next card, beside those that other people were seen to hold."""
+ASSISTED = "assisted"
+"""How the flag begins of an answer before which the machines' label was shown; such answers are in no estimate."""
+PAGE = "(page)"
+"""What the flag says where the label stood on the item's own page."""
 EXTRAS = 16
 """Late answers that are kept about one item, and times one question is taken back, at most."""
 
@@ -42,7 +47,7 @@ class Desk:
 
     def __init__(self, queue: Queue, who: str, guide: int = 0) -> None:
         self.queue = queue
-        self.who = who
+        self.who = plain(who)  # as the ledger spells it
         self.guide = guide
         self._ledger = queue.store.review
 
@@ -119,7 +124,7 @@ class Desk:
         """
         self._check(value)
         call = self._known(key)
-        if call is None or not self.queue.may(self.who, call):
+        if call is None or self._own(call):
             return Outcome("gone", key)
         given = self._answer(value, seconds, self._flags(call, flags, guess))
         alike = self.queue.mates(call) if mates else []
@@ -160,9 +165,18 @@ class Desk:
         text = "" if value is None else written(value)
         return Answer(text, unsure=value is None, who=self.who, seconds=seconds, flags=tuple(flags), guide=self.guide)
 
+    def _own(self, call: Call) -> bool:
+        """A second question whose first answer is this person's own."""
+        with self.queue.lock:
+            return call.recipe != self.queue.recipe and self.queue.book.said.get(call.item) == self.who
+
     def _flags(self, call: Call, flags: Sequence[str], guess: Value | None) -> list[str]:
-        shown = self.queue.assisted and guess is not None and call.purpose == "escalation"
-        return [*flags, *([f"assisted: {written(guess)}"] if shown and guess is not None else [])]
+        """The flags of the answer, with what was shown of the machines' label: on the card, or on the item's page."""
+        with self.queue.lock:
+            looked = self.queue.book.looked(self.who, call.item)
+        if self.queue.assisted and guess is not None and call.purpose == "escalation":
+            return [*flags, f"{ASSISTED}: {written(guess)}"]
+        return [*flags, *([f"{ASSISTED}: {PAGE}"] if looked else [])]
 
     def _closed(self, key: str, status: str, flags: Sequence[str] = ()) -> None:
         self.queue.book.close(Closing(0, key, status, self.who, time.time(), tuple(flags)))
@@ -193,7 +207,7 @@ class Desk:
         with self.queue.lock:
             skipped = self.queue.skipped.setdefault(self.who, [])
             skipped[:] = [one for one in skipped if one != key] + [key]
-        self._ledger.let_go(self.who, [key])
+        self._give([key])
 
     def keep(self, key: str) -> bool:
         """Extend the lease of a card that is being looked at; False when somebody else has it now."""
@@ -201,7 +215,11 @@ class Desk:
 
     def leave(self) -> None:
         """Give all cards back, unanswered."""
-        self._ledger.let_go(self.who)
+        self._give([key for key, _ in self._ledger.mine(self.who)])
+
+    def _give(self, keys: Sequence[str]) -> None:
+        self._ledger.let_go(self.who, keys)
+        self.queue.left_off(keys)
 
     def answered(self) -> int:
         """How many answers of this person stand."""

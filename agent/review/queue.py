@@ -12,9 +12,9 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Protocol
 
 from agent import prompt
@@ -176,16 +176,8 @@ class Queue:
         with self.lock:
             skipped = self.skipped.get(who, [])
             passed = {*skipped, *(self.busy if most is not None else ())}
-            asked = (call.key for call in self._asked(who))
-            return [*islice((key for key in asked if key not in passed), most), *skipped]
-
-    def _asked(self, who: str) -> Iterator[Call]:
-        yield from self.book.front()
-        yield from (call for call in self.book.again() if self.may(who, call))
-
-    def may(self, who: str, call: Call) -> bool:
-        """Whether this person may be asked: a second question is for somebody else than who answered the first."""
-        return call.recipe == self.recipe or self.book.said.get(call.item, who) != who
+            free = (call for call in chain(self.book.front(), self.book.again()) if call.key not in passed)
+            return [*islice((call.key for call in free if self.book.may(who, call)), most), *skipped]
 
     def item(self, id: str) -> Item:
         """An item without its known label. Not to be called under the lock: it may be read from disk."""
@@ -223,6 +215,11 @@ class Queue:
         """Who holds what, as a transaction found and left it."""
         with self.lock:
             self.busy = held.others.union(held.mine)
+
+    def left_off(self, keys: Iterable[str]) -> None:
+        """These are nobody's now."""
+        with self.lock:
+            self.busy = self.busy.difference(keys)
 
     def settle(self) -> None:
         """Wait for what is worked out beside: which items are near-duplicates."""

@@ -74,6 +74,9 @@ def card(console: Console, it: Card, view: View) -> None:
     console.print()
     _text(console, it, view)
     console.print()
+    if it.guess is not None:
+        told = it.guess if isinstance(it.guess, str) else ", ".join(it.guess) or "no label"
+        console.print(Text(f"  Machines say: {visible(told)}", style="dim"))
     if view.keys:
         for key, label in view.keys.items():
             console.print(_line(f"{key}", label, task.labels[label], view))

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from agent.store.money import CHUNK, chunks
 from agent.store.rows import CALL_COLUMNS, answer_row, call_of, call_row
 from agent.store.schema import CLOSED, PERSON, clock
-from agent.store.tables import answers, calls, decisions, leases
+from agent.store.tables import answers, calls, decisions, leases, seen
 from agent.types import Answer, Call
 
 STEP = 0.001
@@ -155,10 +155,9 @@ def _open(connection: Connection, keys: Sequence[str]) -> set[str]:
     return {key for part in chunks(keys) for key in connection.execute(_OPEN, {"keys": part}).scalars()}
 
 
-def let_go(connection: Connection, who: str, keys: Sequence[str] | None = None) -> int:
-    """Ends `who`'s leases of `keys` (None: all of them); how many there were."""
-    query = delete(leases).where(leases.c.who == who)
-    return connection.execute(query if keys is None else query.where(leases.c.key.in_(keys))).rowcount
+def let_go(connection: Connection, who: str, keys: Sequence[str]) -> int:
+    """Ends `who`'s leases of these questions; how many there were."""
+    return connection.execute(delete(leases).where(leases.c.who == who, leases.c.key.in_(keys))).rowcount
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,10 +245,19 @@ _DECIDED = (
 )
 
 
+def looked(connection: Connection, since: int) -> tuple[int, list[tuple[str, str]]]:
+    """(who, item) of the items' pages that were opened after number `since`; and the number of the last."""
+    query = select(seen.c.seq, seen.c.who, seen.c.item).where(seen.c.seq > since).order_by(seen.c.seq)
+    rows = connection.execute(query).all()
+    return (rows[-1][0] if rows else since), [(who, item) for _, who, item in rows]
+
+
 def decided(connection: Connection, since: int, recipe: str, put: int = 0) -> tuple[int, dict[str, tuple[str, float]]]:
     """Item -> (value as JSON, confidence) of the newest decisions after number `since` about items that were asked of
     people by calls after number `put`; and the number of the last decision."""
     last = connection.execute(select(func.coalesce(func.max(decisions.c.seq), 0))).scalar_one()
+    if last <= since:
+        return since, {}
     asked = select(calls.c.item).where(calls.c.recipe == recipe, calls.c.seq > put)
     rows = connection.execute(_DECIDED.where(decisions.c.item.in_(asked)), {"seen": since})
     return int(last), {item: (value, confidence) for item, value, confidence in rows}

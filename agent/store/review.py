@@ -210,6 +210,10 @@ class Review:
         """Every decision about an item, first one first."""
         return self._ask(lambda connection: about.history(connection, item))
 
+    def waits(self, item: str) -> bool:
+        """Whether an open question to people is about this item."""
+        return self._ask(lambda connection: about.waits(connection, item))
+
     def ending(self, words: str) -> list[str]:
         """Items of which a decision's reason ends in these words."""
         return self._ask(lambda connection: about.ending(connection, words))
@@ -233,16 +237,20 @@ class Review:
         self, since: cards.Since, recipes: Sequence[str]
     ) -> tuple[cards.Since, list[cards.Put], list[cards.Closing]]:
         """Questions to people under these recipes and what closed some of them, after `since`; and up to where."""
-        return self._told(lambda connection: cards.news(connection, since, recipes))
+        return self._ask(lambda connection: cards.news(connection, since, recipes))
 
     def decided(self, since: int, recipe: str, put: int = 0) -> tuple[int, dict[str, tuple[str, float]]]:
         """Item -> (value as JSON, confidence): decisions after number `since` about items that calls after number `put`
         ask people about; and the number of the last decision."""
-        return self._told(lambda connection: cards.decided(connection, since, recipe, put))
+        return self._ask(lambda connection: cards.decided(connection, since, recipe, put))
+
+    def looked(self, since: int) -> tuple[int, list[tuple[str, str]]]:
+        """(who, item) of the items' pages that were opened after number `since`; and the number of the last."""
+        return self._ask(lambda connection: cards.looked(connection, since))
 
     def mine(self, who: str) -> list[tuple[str, float]]:
         """(key, seconds left) of the open questions that `who` holds, the one in hand first."""
-        return self._told(lambda connection: cards.mine(connection, plain(who)))
+        return self._ask(lambda connection: cards.mine(connection, plain(who)))
 
     def hold(self, who: str, keys: Sequence[str], count: int, seconds: float) -> cards.Held:
         """Leases open questions that are nobody's, in this order, until `who` holds `count`; who holds what then."""
@@ -276,13 +284,9 @@ class Review:
 
         return self._done(back)
 
-    def let_go(self, who: str, keys: Sequence[str] | None = None) -> int:
-        """Ends `who`'s leases of `keys` (None: all of them); how many there were."""
+    def let_go(self, who: str, keys: Sequence[str]) -> int:
+        """Ends `who`'s leases of these questions; how many there were."""
         return self._done(lambda connection: cards.let_go(connection, plain(who), keys))
-
-    def _told(self, function: Callable[[Connection], T]) -> T:
-        found: T = self._read(function)
-        return found
 
     def _done(self, function: Callable[[Connection], T]) -> T:
         result: T = self._do(function)
