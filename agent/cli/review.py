@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import getpass
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from agent.cli import web
-from agent.cli.house import BAD_INPUT, DONE, INTERRUPTED, Common, common
+from agent.cli import trips, web
+from agent.cli.house import DONE, INTERRUPTED, Common, common
 from agent.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,16 +19,26 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--export", "out", metavar="FILE", help="Write the open questions into a sheet (.csv).")
+@click.option("--export", "out", metavar="FILE", help="Write the open questions into a sheet, or for another tool.")
 @click.option("--force", is_flag=True, help="With --export: overwrite a FILE that is there.")
-@click.option("--import", "back", metavar="FILE", help="Read a sheet that was filled in.")
+@click.option("--import", "back", metavar="FILE", help="Read a sheet that was filled in, or what the tool wrote.")
+@click.option(
+    "--as", "form", type=click.Choice(trips.FORMS), help="Whose format FILE has: csv, or guessed with --import."
+)
 @click.option("--who", metavar="NAME", help="Who answers; the login name when not given.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N questions.")
 @click.option("--pipe", is_flag=True, help="Take answers from a pipe or a file, a line each.")
 @web.options
 @common
 def review(
-    common: Common, out: str | None, force: bool, back: str | None, who: str | None, limit: int | None, pipe: bool
+    common: Common,
+    out: str | None,
+    force: bool,
+    back: str | None,
+    form: str | None,
+    who: str | None,
+    limit: int | None,
+    pipe: bool,
 ) -> None:
     """Answer the questions that wait for people, one key a label.
 
@@ -40,6 +48,7 @@ def review(
       tutelage review --web
       tutelage review --export questions.csv
       tutelage review --import questions.csv --who ada
+      tutelage review --export questions.json --as label-studio
     """
     from agent.cli.figures import opened
     from agent.report.standing import pool_of
@@ -47,6 +56,8 @@ def review(
     pages = web.where(click.get_current_context())
     if sum((bool(out), bool(back), pages.web)) > 1:
         raise UserError("give --export, --import or --web, not both")
+    if form and not (out or back):
+        raise UserError("--as goes with --export or --import: add one of them")
     if not pages.web and pages != web.Where():
         raise UserError("options of where pages are served (--host, --port and the like) go with --web: add it")
     config = common.config()
@@ -57,38 +68,13 @@ def review(
             web.serve(common, config, store, pool, pages, name)
             return
         if out:
-            code = _export(common, config, store, pool, out, force)
+            code = trips.export(common, config, store, pool, out, form, force, lambda: _after(common, config, store))
         elif back:
-            code = _import(common, config, store, pool, back, name)
+            code = trips.take(common, config, store, pool, back, form, who, name)
         else:
             code = _sit(common, config, store, pool, name, limit, pipe)
     if code:
         click.get_current_context().exit(code)
-
-
-def _export(common: Common, config: Config, store: Store, pool: Pool, out: str, force: bool) -> int:
-    from agent.config import the_task
-    from agent.review import sheet
-    from agent.review.queue import number
-
-    count = sheet.export(config, store, pool, out, force)
-    how = sheet.how_to(the_task(config))
-    body = {"wrote": out if count else None, "questions": count, "how": how}
-    back = f"tutelage review --import {shlex.quote(out)}{common.flags}"
-    if count:
-        common.show(body, f"{number(count, 'open question')} in {out}\n{how}\nthen give it back with  {back}")
-    else:
-        common.show(body, f"no question is open: {out} was not written; next: {_after(common, config, store)}")
-    return DONE
-
-
-def _import(common: Common, config: Config, store: Store, pool: Pool, back: str, name: str) -> int:
-    """The good rows are taken, whatever the others say; those make the exit code."""
-    from agent.review import sheet
-
-    report = sheet.take(config, store, pool, back, name)
-    common.show(dataclasses.asdict(report), str(report))
-    return BAD_INPUT if report.rejected else DONE
 
 
 def _sit(

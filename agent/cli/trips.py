@@ -1,4 +1,4 @@
-"""`tutelage review --export` and `--import`: questions out to other tools, answers back. `agent.review.trips` does it."""
+"""`tutelage review --export` and `--import`: questions out to other tools, answers back. Knows no format."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def settings(task: Task, titles: Sequence[str]) -> dict[str, Any]:
     """The dataset's settings as `Settings.from_json` reads them; one more option says "cannot tell"."""
     many = task.kind != "single"
     options = [{"value": label, "text": label} for label in task.labels]
-    options.append({"value": words.sign(task), "text": "(cannot tell)"})
+    options.append({"value": words.sign(task), "text": words.spoken(task)})
     kind: dict[str, Any] = {"type": "multi_label_selection" if many else "label_selection", "options": options}
     if many:
         kind["options_order"] = "natural"

@@ -71,8 +71,7 @@ def config_xml(task: Task, titles: Sequence[str]) -> str:
     for label, meaning in task.labels.items():
         hint = {"hint": _shown(meaning)} if meaning.strip() else {}
         ElementTree.SubElement(choices, "Choice", {"value": _shown(label), "alias": label, **hint})
-    sign = words.sign(task)
-    ElementTree.SubElement(choices, "Choice", {"value": "(cannot tell)", "alias": sign})
+    ElementTree.SubElement(choices, "Choice", {"value": words.spoken(task), "alias": words.sign(task)})
     ElementTree.indent(view)
     return _sound(ElementTree.tostring(view, encoding="unicode") + "\n")
 
@@ -141,7 +140,8 @@ def _full(row: int, told: Mapping[str, Any]) -> Iterator[Told]:
         for result in map(fields, items(one.get("result"))):
             if result.get("from_name") == CONTROL:
                 labels += strings(fields(result.get("value")).get("choices"))
-        yield _told(row, task, None if skipped else tuple(labels), one, led, one.get("completed_by"))
+        shown = led or bool(one.get("prediction"))
+        yield _told(row, task, None if skipped else tuple(labels), one, shown, one.get("completed_by"))
 
 
 def _least(row: int, told: Mapping[str, Any], many: bool) -> Iterator[Told]:

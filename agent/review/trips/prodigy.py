@@ -35,7 +35,7 @@ def export(config: Config, task: Task, asked: Sequence[Asked], path: str) -> str
     if path != "-":
         questions.ending(path, ".jsonl", TOOL)
     options = [{"id": label, "text": label} for label in task.labels]
-    options.append({"id": words.sign(task), "text": "(cannot tell)"})
+    options.append({"id": words.sign(task), "text": words.spoken(task)})
     style = "single" if task.kind == "single" else "multiple"
     table: dict[str, list[Any]] = {
         "text": [question.item.text for question in asked],

@@ -12,14 +12,28 @@ from agent.types import Task, Value
 
 UNSURE = ("?", "none")
 """What a person writes who cannot tell (where no label is called so)."""
-SIGNS = ("?", "cannot tell", "(cannot tell)", "((cannot tell))")
+SIGNS = ("?", "cannot tell")
 """How other tools are told "cannot tell": the first of these that could not be taken for a label."""
+SPOKEN = ("(cannot tell)", "(it cannot be told)")
 
 
 def sign(task: Task) -> str:
     """The option that stands for "cannot tell" beside this task's labels."""
+    return _free(task, SIGNS)
+
+
+def spoken(task: Task) -> str:
+    """What that option is called where people read it."""
+    return _free(task, SPOKEN)
+
+
+def _free(task: Task, names: Sequence[str]) -> str:
+    """The first that is no label; the last with a ? more until it is none."""
     taken = {label.casefold() for label in task.labels}
-    return next((name for name in SIGNS if name not in taken), "?" * (1 + max(map(len, taken))))
+    name = next((name for name in names if name not in taken), names[-1])
+    while name in taken:
+        name += "?"
+    return name
 
 
 def value(task: Task, names: Sequence[str]) -> Value | None:
