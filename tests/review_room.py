@@ -84,7 +84,7 @@ def furnish(
     folder: Path, labels: Sequence[str] = LABELS, kind: str = "single", counts: dict[str, int] = COUNTS,
     text: str = "ticket",
 ) -> Room:  # fmt: skip
-    (folder / "tutelage.toml").write_text(TOML.format(kind=kind, labels=json.dumps(list(labels))))
+    (folder / "tutelage.toml").write_text(TOML.format(kind=kind, labels=json.dumps(list(labels), ensure_ascii=False)))
     config = settings.load(folder / "tutelage.toml")
     run = folder / "tutelage-run"
     run.mkdir()
