@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from agent.store.reading import CALL, READ
 from agent.store.rows import answer_of, call_of
-from agent.store.schema import CLOSED
+from agent.store.schema import CLOSED, PERSON
 from agent.store.tables import answers, calls, certificates, decisions, outcomes, seen
 from agent.types import Answer, Call
 
@@ -100,6 +100,13 @@ def history(connection: Connection, item: str) -> list[Step]:
     columns = [decisions.c[name] for name in ("turn", "action", "by", "value", "confidence", "why")]
     query = select(*columns).where(decisions.c.item == item).order_by(decisions.c.seq)
     return [Step(*row) for row in connection.execute(query)]
+
+
+def waits(connection: Connection, item: str) -> bool:
+    """Whether an open question to people is about this item."""
+    closed = exists().where(answers.c.key == calls.c.key, answers.c.status.in_(CLOSED))
+    query = select(calls.c.seq).where(calls.c.item == item, calls.c.annotator == PERSON, ~closed)
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def ending(connection: Connection, words: str) -> list[str]:

@@ -214,6 +214,10 @@ class Review:
         """Whether an open question to people is about this item."""
         return self._ask(lambda connection: about.waits(connection, item))
 
+    def waits(self, item: str) -> bool:
+        """Whether an open question to people is about this item."""
+        return self._ask(lambda connection: about.waits(connection, item))
+
     def ending(self, words: str) -> list[str]:
         """Items of which a decision's reason ends in these words."""
         return self._ask(lambda connection: about.ending(connection, words))
