@@ -99,10 +99,13 @@ class Client:
 
 
 @contextmanager
-def at_work(site: Site, hosts: tuple[str, ...] = (), https: bool = False, proxied: bool = False) -> Iterator[Client]:
-    """The site at a free port, in a thread; a client that is not signed in."""
+def at_work(
+    site: Site, hosts: tuple[str, ...] = (), https: bool = False, proxied: bool = False, cert: str | None = None,
+    key: str | None = None, built: Any = None,
+) -> Iterator[Client]:  # fmt: skip
+    """The site, or what was `built` of it, at a free port, in a thread; a client that is not signed in."""
     listener = serve.bind("127.0.0.1", 0)
-    served = server.Server(app.build(site, hosts, https, proxied), listener)
+    served = server.Server(built or app.build(site, hosts, https, proxied), listener, cert, key)
     thread = threading.Thread(target=served.run)
     thread.start()
     try:

@@ -6,10 +6,12 @@ import html
 import ipaddress
 import os
 import socket
+import sys
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,7 +37,7 @@ class Where:
     web: bool = False
     host: str = "127.0.0.1"
     port: int | None = None
-    open: bool = False
+    open: bool | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
     behind_proxy: bool = False
@@ -68,7 +70,7 @@ class Where:
 
 
 def _kept(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-    setattr(where(context), str(parameter.name).removeprefix("where_"), value)
+    setattr(where(context), str(parameter.name), value)
     return value
 
 
@@ -80,37 +82,24 @@ def where(context: click.Context) -> Where:
 
 def options(verb: F) -> F:
     """The options of the pages; `where` holds what they said."""
+    option = partial(click.option, expose_value=False, callback=_kept)
     file = click.Path(dir_okay=False)
     made: Any = verb
-    for option in reversed(
-        [
-            _option("--web", is_flag=True, help="Answer in a browser: serve the review's pages until Ctrl-C."),
-            _option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where --web listens."),
-            _option("--port", type=click.IntRange(0, 65_535), metavar="N",
-                    help=f"Its port; {PORT} or the next free one when not given, 0 takes any."),
-            _option("--open/--no-open", default=False, help="Open the page in this machine's browser."),
-            _option("--tls-cert", type=file, metavar="FILE", help="A certificate (PEM), for HTTPS."),
-            _option("--tls-key", type=file, metavar="FILE", help="Its key (PEM)."),
-            _option("--behind-proxy", is_flag=True,
-                    help="A proxy with TLS stands before it, passes Host and sets X-Forwarded-For."),
-            _option("--plain-http", is_flag=True, help="Other machines may connect without TLS: all can be read."),
-            _option("--allowed-host", multiple=True, metavar="NAME", help="A name browsers call it by; repeatable."),
-        ]
-    ):  # fmt: skip
-        made = option(made)
+    for add in reversed([
+        option("--web", is_flag=True, help="Answer in a browser: serve the review's pages until Ctrl-C."),
+        option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where --web listens."),
+        option("--port", type=click.IntRange(0, 65_535), metavar="N",
+               help=f"Its port; {PORT} or the next free one when not given, 0 takes any."),
+        option("--open/--no-open", default=None, help="Open the page in a browser here; done where there is a screen."),
+        option("--tls-cert", type=file, metavar="FILE", help="A certificate (PEM), for HTTPS."),
+        option("--tls-key", type=file, metavar="FILE", help="Its key (PEM)."),
+        option("--behind-proxy", is_flag=True,
+               help="A proxy with TLS stands before it, passes Host and sets X-Forwarded-For."),
+        option("--plain-http", is_flag=True, help="Other machines may connect without TLS: all can be read."),
+        option("--allowed-host", multiple=True, metavar="NAME", help="A name browsers call it by; repeatable."),
+    ]):  # fmt: skip
+        made = add(made)
     return made  # type: ignore[no-any-return]
-
-
-def _option(
-    flag: str, help: str, default: Any = None, metavar: str | None = None, type: Any = None, is_flag: bool = False,
-    multiple: bool = False, show_default: bool = False,
-) -> Callable[[Any], Any]:  # fmt: skip
-    name = "where_" + flag.partition("/")[0].removeprefix("--").replace("-", "_")
-    switch = {"is_flag": True, "default": False} if is_flag or "/" in flag else {"type": type, "default": default}
-    return click.option(
-        flag, name, help=help, metavar=metavar, multiple=multiple, show_default=show_default, expose_value=False,
-        callback=_kept, **switch,
-    )  # fmt: skip
 
 
 def serve(common: Common, config: Config, store: Store, pool: Pool, told: Where, name: str) -> None:
@@ -132,7 +121,7 @@ def serve(common: Common, config: Config, store: Store, pool: Pool, told: Where,
         served = server.Server(built, listener, told.tls_cert, told.tls_key)
         at = _address(told, listener)
         link = _announce(common, config, store, at, name)
-        with _opened(config, link if told.open else None):
+        with _opened(config, link if (_has_screen() if told.open is None else told.open) else None):
             served.run()
     common.say("ended; every answer is in the ledger. The same command goes on")
 
@@ -212,6 +201,12 @@ def _announce(common: Common, config: Config, store: Store, at: str, name: str) 
     common.say(f"{how}\n{who}; {waits + ' wait' if waiting > 1 else waits + ' waits' if waiting else waits}")
     common.say("Ctrl-C ends it")
     return link
+
+
+def _has_screen() -> bool:
+    """Whether somebody sits before this machine: a terminal, and a desktop that is not at the other end of a line."""
+    desktop = sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
+    return sys.stdout.isatty() and desktop and "SSH_CONNECTION" not in os.environ
 
 
 @contextmanager

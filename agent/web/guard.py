@@ -68,10 +68,10 @@ class Door:
         given = (f"[{host}]" if ":" in host and not host.startswith("[") else host for host in self.hosts)
         return frozenset(host.lower() for host in (*HOME, *given))
 
-    def knows(self, hosts: Sequence[str]) -> bool:
-        """Whether a request's Host headers are one, and one of ours."""
+    def knows(self, hosts: Sequence[str], here: str = "") -> bool:
+        """Whether a request's Host headers are one, and one of ours: a name, or the address it has come to."""
         found = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
-        return found is not None and found[1].lower() in self.names
+        return found is not None and found[1].lower() in {*self.names, f"[{here}]" if ":" in here else here}
 
     def ours(self, request: Any) -> bool:
         """Whether a request comes from our own pages. A browser says so by one header or both; neither is none."""
@@ -117,7 +117,7 @@ class Guard:
         from starlette.requests import Request
 
         request = Request(scope, receive)
-        if not self.door.knows(request.headers.getlist("host")):
+        if not self.door.knows(request.headers.getlist("host"), (scope.get("server") or ("",))[0]):
             return await self._no(request, 400, "This server is not called by that name: see --allowed-host.", send)
         opened = scope["path"].startswith(OPEN)
         if not scope["path"].startswith("/static/"):
