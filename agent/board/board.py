@@ -17,6 +17,8 @@ from agent.board.heard import Heard, People, Took
 from agent.errors import Unparsable
 from agent.pool import Pool
 from agent.store import Store
+from agent.store.about import ASSISTED
+from agent.store.reading import CARRIED
 from agent.types import Answer, Bools, Call, Distribution, Floats, Ints, Kind, Layout, Task
 
 NOT_ASKED, PILOT, ESCALATION, AUDIT = 0, 1, 2, 3
@@ -84,7 +86,8 @@ class Board:
                 self._hear_person(where, call, answer)
             else:
                 name = recipes[call.recipe]
-                self.took[name].add(answer)
+                if not (answer.flags and answer.flags[0].startswith(CARRIED)):  # what it took stands elsewhere
+                    self.took[name].add(answer)
                 read = self._read(where, call, answer)
                 for item in self._alike(name, where):
                     if self.machine[name].votes[item] == self.word.get(name, -1):
@@ -178,8 +181,12 @@ class Board:
         return shortlist.hits(self.people.said[rows], seen[rows])
 
     def _hear_person(self, where: int, call: Call, answer: Answer) -> None:
-        read = None if answer.unsure else self._read(where, call, answer)
-        self._stand(where, call, (STREAMS[call.purpose], None if read is None else self.layout.row(read)))
+        # Given beside a machine's label it is a label and measures nothing, whatever it was asked for.
+        beside = any(flag.startswith(ASSISTED) for flag in answer.flags)
+        deaf = answer.unsure or (beside and call.purpose == "audit")
+        read = None if deaf else self._read(where, call, answer)
+        stream = ESCALATION if beside else STREAMS[call.purpose]
+        self._stand(where, call, (stream, None if read is None else self.layout.row(read)))
 
     def _stand(self, where: int, call: Call, word: tuple[int, Floats | None] | None) -> None:
         """Let the last word on an item stand that says something and was not taken back (None: it was, now)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.claim.drawn import check_draw
-from agent.claim.evidence import gather
+from agent.claim.evidence import as_labeled, gather
 from agent.claim.ladder import derive, derive_on
 from agent.claim.paper import plain
 from agent.claim.promise import freeze, promise, sha_of
@@ -29,6 +29,7 @@ def verify(config: Config, store: Store, pool: Pool, path: Path) -> list[str]:
         return [f"{path.name} is not there: `tutelage certify` makes it"]
     except (ValueError, KeyError, TypeError):
         return [f"{path.name} is not a certificate of this program"]
+    config = as_labeled(config, store, turn)
     problems = check_draw(config, store, pool) + store.verify()
     known = [c["body"] for c in store.certificates() if c["body"].get("look") == look]
     if not known:

@@ -157,9 +157,10 @@ def _words(
             continue
         who.add(answer.who)
         said[call.sample] = None
-        if opinions.marked(answer, opinions.ASSISTED):
-            shown.add((i, call.sample))
-        if not answer.unsure:
+        beside = opinions.marked(answer, opinions.ASSISTED)
+        shown |= {(i, call.sample)} if beside else set()
+        # What measures is never shown with a guess. Were it, it would count as wrong.
+        if not answer.unsure and not (beside and call.purpose == "audit"):
             try:
                 read = kind.parse(task, kind.question(task, pool.item(i), call.sample), answer)
             except Unparsable:

@@ -81,7 +81,8 @@ def commit_terms(config: Config, store: Store) -> None:
 def others(config: Config, committed: Mapping[str, Any], accuracy: float, delta: float) -> list[str]:
     """Names of the terms that are asked for otherwise than they were written down; all of them where none were."""
     asked = {"target": accuracy, "delta": delta, "test": config.goal.test, "left": config.goal.left}
-    return [name for name, value in asked.items() if committed.get(name) != value]
+    relabeled = ["labels"] if committed.get("relabels") else []
+    return [name for name, value in asked.items() if committed.get(name) != value] + relabeled
 
 
 def promise(

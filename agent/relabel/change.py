@@ -10,6 +10,7 @@ from typing import Any
 
 from agent import kinds
 from agent.errors import Unparsable, UserError
+from agent.store.reading import CARRIED
 from agent.types import NONE_OF_THESE, Answer, Call, Distribution, Item, Kind, Question, Task, Value
 
 ASKED_AGAIN = 0.2
@@ -18,7 +19,7 @@ ASKED_AGAIN = 0.2
 UNSAID = 0.02
 """Share that a machine is taken to give a label of kind `multi` which it was not shown."""
 
-FLAG = "carried: "
+FLAG = CARRIED
 """How the flag begins of an answer that was given under other labels; it stands first."""
 
 

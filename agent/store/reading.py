@@ -30,6 +30,8 @@ from agent.store.tables import answers, calls, decisions
 from agent.types import Answer, Call, SetAside
 
 TOKENS = ("tokens_in", "tokens_out", "tokens_cached")
+CARRIED = "carried: "
+"""How the first flag of an answer begins that was given under other labels."""
 RECENT = 20_000
 """Answers that are looked through for the last one of an annotator."""
 
@@ -184,14 +186,18 @@ def spend(connection: Connection) -> Spend:
         return func.sum(case((and_(*conditions), 1), else_=0))
 
     cut = and_(answers.c.status == "error", answers.c.body.like(f'%"error":"{CUT}"%'))
+    # Given under other labels, and counted there: `agent.relabel` writes them anew, at no cost and in no time.
+    carried = and_(answers.c.seconds == 0, answers.c.body.like(f'%"flags":["{CARRIED}%'))
     made = or_(answers.c.requests > 0, calls.c.requests == 0)  # one that never left is no attempt
     sums = (
         select(
             calls.c.annotator,
             *taken(),
-            count(answers.c.status == "ok"),
+            count(answers.c.status == "ok", ~carried),
             count(answers.c.status == "error", made, ~cut),
-            *(count(answers.c.status == status) for status in ("failed", "withdrawn")),
+            count(answers.c.status == "failed", ~carried),
+            count(answers.c.status == "withdrawn", ~carried),
+            count(answers.c.status.in_(("ok", "failed")), carried),
             *(func.sum(answers.c[name]) for name in TOKENS),
             *(func.sum(case((cut, answers.c[name]), else_=0)) for name in ("tokens_in", "requests")),
             func.sum(case((cut, answers.c.usd), else_=0.0)),
@@ -204,9 +210,10 @@ def spend(connection: Connection) -> Spend:
     for annotator, number in connection.execute(asked):
         by[annotator] = Usage(calls=number)
     for annotator, usd, *numbers, lost_usd in connection.execute(sums):
-        names = ("tokens", "requests", "answers", "errors", "failed", "withdrawn", *TOKENS)
+        names = ("tokens", "requests", "answers", "errors", "failed", "withdrawn", "calls", *TOKENS)
         counts = dict(zip((*names, "lost_tokens", "lost_requests"), map(int, numbers), strict=True))
-        by[annotator] = Usage(float(usd), calls=by[annotator].calls, lost_usd=float(lost_usd), **counts)
+        counts["calls"] = by[annotator].calls - counts["calls"]
+        by[annotator] = Usage(float(usd), lost_usd=float(lost_usd), **counts)
     held = open_reservations(connection)
     who = {key: call.annotator for key, call in the_calls(connection, list(held)).items()}
     for key, one in held.items():
