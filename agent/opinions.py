@@ -7,6 +7,7 @@ with both answers in sight ("settled"). Only blind ones are counted for or again
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from agent import agreement, prompt
 from agent.errors import Unparsable
+from agent.pool import Pool
 from agent.store import Store
 from agent.types import Answer, Call, Ints, Item, Kind, Task, Value
 
@@ -121,7 +123,7 @@ class OfLabel:
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """How people agree where several answered the same item, blind. alpha: Krippendorff's, with its bootstrap interval;
-    share: how often two of them say the same. Both are (value, low, high), nan where there is nothing to tell.
+    share: how often two of them say the same. Both are (value, low, high), None where there is nothing to tell.
 
     doubled: items that several answered; items: those of them with labels of two or more; unsure: those where somebody
     could not tell. enough: there are `FEW` such items or more.
@@ -132,12 +134,9 @@ class Agreement:
     people: int
     unsure: int
     enough: bool
-    alpha: tuple[float, float, float]
-    share: tuple[float, float, float]
+    alpha: tuple[float, float, float] | None
+    share: tuple[float, float, float] | None
     labels: tuple[OfLabel, ...] = ()
-
-
-NONE = (float("nan"),) * 3
 
 
 def agreed(said: Mapping[str, Mapping[str, Value | None]], task: Task) -> Agreement:
@@ -146,7 +145,7 @@ def agreed(said: Mapping[str, Mapping[str, Value | None]], task: Task) -> Agreem
     several = (votes >= 0).sum(axis=1) >= 2
     items, unsure = int(several.sum()), sum(any(v is None for v in answers.values()) for answers in said.values())
     if items < FEW:
-        return Agreement(len(said), items, len(people), unsure, False, NONE, NONE)
+        return Agreement(len(said), items, len(people), unsure, False, None, None)
     a, same = agreement.alpha(votes), agreement.pairs(votes)
     return Agreement(
         doubled=len(said),
@@ -154,7 +153,7 @@ def agreed(said: Mapping[str, Mapping[str, Value | None]], task: Task) -> Agreem
         people=len(people),
         unsure=unsure,
         enough=True,
-        alpha=(a.value, a.low, a.high),
+        alpha=(a.value, a.low, a.high) if math.isfinite(a.value + a.low + a.high) else None,
         share=(same.value, same.low, same.high),
         labels=tuple(_by_label(votes[several], numbers, task)),
     )
@@ -174,12 +173,21 @@ def _by_label(votes: Ints, numbers: Mapping[Value, int], task: Task) -> list[OfL
     return out
 
 
+def of_run(store: Store, pool: Pool, task: Task, kind: Kind) -> Agreement:
+    """How people agree in a run, under today's labels."""
+    recipe = prompt.person_recipe(task)
+    twice = doubled(words(store, recipe), recipe)
+    return agreed(labels(twice, kind, task, lambda one: pool.item(pool.position(one))), task)
+
+
 def told(found: Agreement) -> str:
     """The agreement in a sentence."""
-    if not found.enough:
+    if not found.enough or found.share is None:
         there = f"{found.items:,} of the {FEW} items it takes have labels of two people or more"
-        return f"not enough doubled answers: {there}; [review] overlap puts a share of the questions to a second person"
+        return f"not enough doubled answers: {there}; review.overlap puts a share of the questions to a second person"
     value, low, high = (100 * one for one in found.share)
-    a, down, up = found.alpha
-    alpha = f"; Krippendorff's α = {a:.2f} ({down:.2f} to {up:.2f})" if a == a else ""
+    alpha = "; Krippendorff's α cannot be told, as all labels are the same"
+    if found.alpha is not None:
+        a, down, up = found.alpha
+        alpha = f"; Krippendorff's α = {a:.2f} ({down:.2f} to {up:.2f})"
     return f"two people say the same in {value:.0f} % ({low:.0f} to {high:.0f} %) of {found.items:,} items{alpha}"

@@ -73,6 +73,8 @@ def table(found: Mapping[str, Any]) -> str:
         if of:
             rows.append((f"{name} on the pilot", f"{agreed:,} of {of:,}", "agree with people"))
     rows += [(fact.what, fact.figure, fact.means) for fact in asking.facts(found.get("asking", {}))]
+    if told := found.get("agreement", {}).get("words"):
+        rows += [("people with one another", f"{found['agreement']['items']:,} items", told)]
     rows += _learnt(found["learning"])
     rows += _estimates(found["estimate"])
     for purpose, count in sorted(found["questions_to_people"].items()):

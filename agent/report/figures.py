@@ -81,7 +81,8 @@ class People:
     """What people were asked. `who`: live people, votes of real raters on file, the gold column, or nobody.
 
     `said`: one sentence, shown at the head of the report when people were simulated. `minutes`: time spent;
-    `measured`: by the clock of the review page (else answers times the assumed seconds of the person rung).
+    `measured`: by the clock of the review page (else answers times the assumed seconds of the person rung). `beside`:
+    answers given with a machine's label in sight. `agree`: how they agree with one another; "" where none were doubled.
     """
 
     who: Who = "nobody"
@@ -92,6 +93,8 @@ class People:
     unsure: int = 0
     minutes: float = 0.0
     measured: bool = False
+    beside: int = 0
+    agree: str = ""
 
     @property
     def answers(self) -> int:

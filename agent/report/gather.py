@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from agent import __version__, claim, export
+from agent import __version__, claim, export, opinions
 from agent import config as settings
 from agent.config import Config
 from agent.pool import Pool
-from agent.prompt import second_recipe
+from agent.prompt import extra_recipe, second_recipe, settled_recipe
 from agent.report import asking, learning
 from agent.report import figures as f
 from agent.report.estimates import estimates
@@ -35,7 +35,7 @@ def gather(config: Config, store: Store, pool: Pool) -> f.Figures:
     task = settings.the_task(config)
     # What the audit says is shown with the look it was charged for, and not before.
     reliability, confusions, estimated = _measured(config, store, pool, certificate)
-    people = _people(config, store)
+    people = _people(config, store, pool)
     return f.Figures(
         name=task.name or config.root.name,
         labels=task.labels,
@@ -101,7 +101,7 @@ def live(config: Config, store: Store, pool: Pool, standing: Mapping[str, Any]) 
         question=task.question,
         kind=task.kind,
         sources=_decided(config, store.decisions()),
-        people=_people(config, store),
+        people=_people(config, store, pool),
         spent=_spent(config, store),
         budget_usd=standing["budget_usd"],
         network=_network(config, store),
@@ -191,26 +191,40 @@ def _sources(config: Config, columns: Columns) -> tuple[f.Source, ...]:
     return tuple(f.Source(who, _sort(config, who), items[who], dict(by[who])) for who in order if who in by)
 
 
-def _people(config: Config, store: Store) -> f.People:
+def _people(config: Config, store: Store, pool: Pool) -> f.People:
     if config.person is None:
         return f.People()
-    recipe, counts, unsure, clocked, timed = claim.person_recipe(config), Counter[str](), 0, 0.0, 0
-    for _, status, call, answer in store.events_since(0, [recipe]):
-        if status == "ok":
-            counts[call.purpose] += 1
-            unsure += answer.unsure
-            clocked += answer.seconds or config.person.settings.seconds
-            timed += answer.seconds > 0
-        elif status == "withdrawn":
-            counts[call.purpose] -= 1
+    recipe, unsure, clocked, beside = claim.person_recipe(config), 0, 0.0, 0
+    times, stands = Counter[bool](), dict[str, str]()
+    others = (second_recipe(recipe), extra_recipe(recipe), settled_recipe(recipe))
+    for _, status, call, answer in store.events_since(0, [recipe, *others]):
+        first = call.recipe == recipe and not opinions.marked(answer, opinions.SETTLED)
+        if status == "withdrawn":
+            stands.pop(call.key, None)
+        elif status == "ok":
+            if first:
+                stands[call.key] = call.purpose
+            unsure += answer.unsure and first
+            beside += opinions.marked(answer, opinions.ASSISTED)
+            # A label that a third person's word left behind, or a near-duplicate confirmed with another, took no time.
+            if (first or call.recipe != recipe) and not opinions.marked(answer, opinions.GROUP):
+                clocked += answer.seconds or config.person.settings.seconds
+                times[answer.seconds > 0] += 1
+    counts = Counter(stands.values())
     answers, said = counts.total(), claim.people_are(store)
     who: f.Who = "nobody" if not answers else "people"
     if said.startswith("simulated"):
         who = "gold" if "gold" in said else "votes"
     return f.People(
         who, f"People were {said}." if said.startswith("simulated") else "", counts["pilot"], counts["audit"],
-        counts["escalation"], unsure, clocked / 60, 0 < timed == answers,
+        counts["escalation"], unsure, clocked / 60, times[True] > 0 == times[False], beside,
+        _agree(config, store, pool),
     )  # fmt: skip
+
+
+def _agree(config: Config, store: Store, pool: Pool) -> str:
+    found = opinions.of_run(store, pool, settings.the_task(config), settings.kind(config))
+    return opinions.told(found) if found.doubled or config.review.overlap else ""
 
 
 def _network(config: Config, store: Store) -> f.Network | None:

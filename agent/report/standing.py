@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent import claim, export
-from agent.config import Config, fingerprint
+from agent import claim, export, opinions
+from agent.config import Config, fingerprint, kind, the_task
 from agent.pool import Pool
 from agent.report import gather, learning
 from agent.store import Store
@@ -106,8 +106,15 @@ def figures(config: Config, store: Store, budget: Budget | None = None) -> dict[
         "learning": _learning(outcomes),
         "certificate": certificates[-1]["body"] if certificates else None,
         "file": file_of(config, store),
+        "agreement": _agreement(config, store),
         **_standing(config, store),
     }
+
+
+def _agreement(config: Config, store: Store) -> dict[str, Any]:
+    """How people agree with one another, where several were asked about the same items, in numbers and words."""
+    found = opinions.of_run(store, pool_of(config, store), the_task(config), kind(config))
+    return {**asdict(found), "words": opinions.told(found) if found.doubled or config.review.overlap else ""}
 
 
 def _standing(config: Config, store: Store) -> dict[str, Any]:
