@@ -15,6 +15,7 @@ import numpy as np
 from agent import claim, prompt
 from agent.belief import Belief
 from agent.board import PILOT
+from agent.loop import valuing
 from agent.loop.ground import Ground
 from agent.route import ASK, Routes
 from agent.types import Bools, Call, Stream
@@ -163,7 +164,7 @@ def _passed_over(ground: Ground, order: list[int], been: Bools) -> list[int]:
 
 
 def escalate(ground: Ground, routes: Routes, belief: Belief, turn: int) -> int:
-    """Ask people about the least sure items, half of what is left at once, so that the rest can learn from it.
+    """Ask people where an answer is worth most, half of what is left at once, so that the rest can learn from it.
 
     Returns how many cards became useful.
     """
@@ -171,9 +172,9 @@ def escalate(ground: Ground, routes: Routes, belief: Belief, turn: int) -> int:
         return 0  # people are still at the last ones, and what they say will change the order
     people = len(ground.config.rung) - 1
     waiting = np.flatnonzero((routes.action == ASK) & (routes.rung == people))
-    order = waiting[np.argsort(belief.confidence[waiting], kind="stable")]
     left = share(ground).total - purposes(ground).total()
-    return put(ground, order.tolist(), min(left, max(40, (left + 1) // 2)), turn)
+    want = min(left, max(40, (left + 1) // 2))
+    return put(ground, valuing.in_turn(ground, belief, waiting, want), want, turn)
 
 
 def put(ground: Ground, order: Sequence[int], want: int, turn: int) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from agent import ask, claim, drift, posterior, teach
 from agent.belief import Belief, believe
 from agent.errors import Damaged, DataError
-from agent.loop import alike, asks, forming, patience, people, picking, posting
+from agent.loop import alike, asks, forming, patience, people, picking, posting, valuing
 from agent.loop.decisions import Last, decide, write_decisions
 from agent.loop.examples import Tell
 from agent.loop.ground import Ground, Machine
@@ -175,7 +175,9 @@ async def turn(ground: Ground, number: int, last: Last, policy: ask.Policy, repo
         if out.paused:
             break
     await bring(ground, out)
-    out.waiting = len(people.open_cards(ground))
+    waiting = people.open_cards(ground)
+    valuing.write(ground, belief, waiting, number)
+    out.waiting = len(waiting)
     tried = picking.last(ground)
     out.numbers = {**numbers(ground, belief, routes), "written": written, **told, **({"tried": tried} if tried else {})}
     return out

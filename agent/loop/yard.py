@@ -15,7 +15,7 @@ class Yard:
     """`rows`: (m,) items drawn at random; `said`: (m, width) what the student said of them before the last batch.
 
     `batch`: who chose the last batch, and how many it was. `took`: machines' answers at the last
-    turn, and what they cost; `moves`: what each turn's answers changed.
+    turn, and what they cost; `moves`: what each turn's answers changed; `worths`: what was written of open questions.
     """
 
     rows: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -27,3 +27,4 @@ class Yard:
     knowledge: Floats | None = None
     took: tuple[int, float] | None = None
     moves: list[dict[str, Any]] | None = None
+    worths: dict[str, tuple[float, str]] = field(default_factory=dict)
