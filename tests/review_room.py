@@ -82,15 +82,17 @@ class Room:
 
 def furnish(
     folder: Path, labels: Sequence[str] = LABELS, kind: str = "single", counts: dict[str, int] = COUNTS,
-    text: str = "ticket",
+    text: str = "ticket", endings: str = "",
 ) -> Room:  # fmt: skip
+    """`endings`: how the texts end, a letter each, instead of by their number."""
     (folder / "tutelage.toml").write_text(TOML.format(kind=kind, labels=json.dumps(list(labels), ensure_ascii=False)))
     config = settings.load(folder / "tutelage.toml")
     run = folder / "tutelage-run"
     run.mkdir()
     n = sum(counts.values())
     gold = labels[0] if kind == "single" else (labels[0],)
-    items = [Item(f"{i:032x}", (Part("text/plain", f"{text} {i}"),), gold, f"T-{i}") for i in range(n)]
+    texts = [f"{text} {endings[i] if endings else i}" for i in range(n)]
+    items = [Item(f"{i:032x}", (Part("text/plain", told),), gold, f"T-{i}") for i, told in enumerate(texts)]
     pool = Pool(run / "pool")
     pool.append([(item, "pool.csv", i + 2) for i, item in enumerate(items)])
     store = Store.open(run / "ledger.db")

@@ -73,6 +73,8 @@ class Book:
         """Item -> its first question, and the number of that."""
         self._open: dict[str, list[Call]] = {}
         """Item -> its open questions, most often one."""
+        self._number = 0
+        """How many first questions are open."""
         self._again: dict[str, Call] = {}
         """Open second questions by key."""
         self._who: dict[str, str] = {}
@@ -141,6 +143,7 @@ class Book:
             return
         self._first.setdefault(call.item, (one.seq, call))
         self._open.setdefault(call.item, []).append(call)
+        self._number += 1
         self._head = 0
         if call.sample == 0:
             self._newest = max(self._newest, one.at)
@@ -164,10 +167,13 @@ class Book:
                 self.count[self._who.pop(one.key)] -= 1
                 self._hear_again(call)
         self._again.pop(one.key, None)
-        left = [other for other in self._open.get(call.item, ()) if other.key != one.key]
+        waiting = self._open.get(call.item, [])
+        left = [other for other in waiting if other.key != one.key]
+        self._number -= len(waiting) - len(left)
         if left:
             self._open[call.item] = left
-        elif self._open.pop(call.item, None) is not None:
+        elif waiting:
+            del self._open[call.item]
             self._closed[call.item] = one.at
 
     def _hear_again(self, call: Call) -> None:
@@ -220,7 +226,7 @@ class Book:
 
     def left(self) -> int:
         """How many questions are open."""
-        return len(self._open) + sum(1 for _ in self.again())
+        return self._number + sum(1 for _ in self.again())
 
     def call(self, key: str) -> Call | None:
         """The question of this key, closed or not."""

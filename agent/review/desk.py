@@ -223,6 +223,7 @@ class Desk:
 
     def answered(self) -> int:
         """How many answers of this person stand."""
+        self.queue.refresh()
         with self.queue.lock:
             return self.queue.book.count[self.who]
 
