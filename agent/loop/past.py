@@ -16,7 +16,7 @@ from agent.loop.ways import Form, make, nothing
 def unused(ground: Ground) -> dict[str, int]:
     """Annotator -> its answers that no way of asking of today's rungs can use, those that were carried to it aside."""
     today = frozenset[str]().union(*(_recipes(ground, machine) for machine in ground.machines))
-    today = today.union(*(one.body.get("recipes", ()) for one in ground.store.review.relabels()))
+    today = today.union(ground.store.review.outdated())
     found: Counter[str] = Counter()
     for (annotator, recipe), count in ground.store.answered().items():
         if recipe not in today:

@@ -116,7 +116,7 @@ def _carry(config: Config, now: Config, change: Change, told: Told, try_out: boo
                 "audited": told.audited,
             }
             told.machines = machines(change, before, after, move)
-            move.body = {**move.body, "recipes": sorted(r for m in told.machines.values() for r in m.recipes)}
+            move.body = {**move.body, "recipes": {r: to for m in told.machines.values() for r, to in m.recipes.items()}}
             told.people = people(store, change, before.kind, before.task, after.task, _finder(before), move)
             move.decisions = _decisions(change, before, move.turn[0])
             move.leases = _leases(before, after, move)

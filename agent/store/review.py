@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import func, insert, select
 from sqlalchemy.engine import Connection
 
-from agent.store import about, cards, moves, schema, settling, tables
+from agent.store import about, beside, cards, moves, schema, settling, tables
 from agent.store.about import News, Step
 from agent.store.rows import plain, to_json
 from agent.types import Answer, Call
@@ -166,6 +166,19 @@ class Review:
         found: moves.Upto = self._read(moves.upto)
         return found
 
+    def outdated(self) -> set[str]:
+        """Machines' recipes of labels that were changed since: what was answered under them was carried to others."""
+        out: set[str] = set()
+        for one in self.relabels():
+            carried = one.body.get("recipes", {})
+            out = (out | set(carried)) - set(carried.values())
+        return out
+
+    def beside(self, recipe: str) -> list[tuple[int, Call, Answer]]:
+        """Machines' answers about items that people were asked about under `recipe`, but for those of the audit."""
+        found: list[tuple[int, Call, Answer]] = self._read(lambda connection: beside.beside(connection, recipe))
+        return found
+
     def relabel(self, move: moves.Move) -> bool:
         """Writes a change of the labels with all that is carried, in one transaction; False, and nothing, where calls
         or answers came since `move.upto`."""
@@ -209,10 +222,6 @@ class Review:
     def history(self, item: str) -> list[Step]:
         """Every decision about an item, first one first."""
         return self._ask(lambda connection: about.history(connection, item))
-
-    def waits(self, item: str) -> bool:
-        """Whether an open question to people is about this item."""
-        return self._ask(lambda connection: about.waits(connection, item))
 
     def waits(self, item: str) -> bool:
         """Whether an open question to people is about this item."""
