@@ -23,7 +23,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow test-all test-vllm gemma peers check format docs demo demo-20news vllm-env constraints clean
+.PHONY: help setup test test-slow test-all test-vllm gemma peers check format docs screenshots demo demo-20news vllm-env constraints clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r t h; do printf '  %-12s %s\n' "$$t" "$$h"; done
@@ -48,7 +48,7 @@ $(SLOW): $(READY)
 	$(PIP) -c constraints.txt -e '.[local,dev,browser,postgres,privacy,review,serve,onnx,finetune,static]'
 	@touch $@
 
-test-slow: $(SLOW)  ## only the slow tests: real PostgreSQL, real vLLM, long runs; each says why it skips
+test-slow: $(SLOW)  ## only the slow tests: real PostgreSQL, Chromium and vLLM, long runs; each says why it skips
 	$(BIN)/python -m pytest -m slow -rs
 
 test-all: $(SLOW)  ## the default suite and the slow tests
@@ -71,6 +71,9 @@ gemma: $(READY)  ## add Gemma-3 270M (230 MB, Gemma's terms) for eval/asking.py 
 
 peers: $(READY)  ## environments of the tools that eval/throughput.py runs beside ours (2 GB)
 	$(BIN)/python -m eval.peers.install
+
+screenshots: $(SLOW)  ## take the pictures of the review's pages in docs/ (needs Chromium: apt-get install chromium)
+	$(BIN)/python docs/_screenshots.py
 
 docs: $(READY)  ## write docs/commands.md from the commands' own help
 	$(BIN)/python docs/_commands.py
