@@ -93,6 +93,8 @@ class Book:
         self._decided: Doubts = {}
         self._order: list[str] = []
         self._placed: set[str] = set()
+        self._loose: dict[str, None] = {}
+        """Open items that have no place in the order yet."""
         self._blind: frozenset[str] = frozenset()
         self._head = 0
 
@@ -121,7 +123,6 @@ class Book:
         self._look, self._names = news.look, news.names
         for who, item in news.looked:
             self._seen.setdefault(who, set()).add(item)
-        before = len(self._placed)
         for one in news.put:
             self.put(one)
         for closing in news.closed:
@@ -129,7 +130,7 @@ class Book:
         self._worths |= news.worths
         self._decided |= news.decided
         told = self._by == "value" and (news.worths.keys() | news.decided.keys()) & self._open.keys()
-        return bool(told) or not before or any(item not in self._placed for item in self._open)
+        return bool(told or self._loose)
 
     def put(self, one: Put) -> None:
         """A question that was put; hearing of it twice changes nothing."""
@@ -144,6 +145,8 @@ class Book:
         self._first.setdefault(call.item, (one.seq, call))
         self._open.setdefault(call.item, []).append(call)
         self._number += 1
+        if call.item not in self._placed:
+            self._loose[call.item] = None
         self._head = 0
         if call.sample == 0:
             self._newest = max(self._newest, one.at)
@@ -174,6 +177,7 @@ class Book:
             self._open[call.item] = left
         elif waiting:
             del self._open[call.item]
+            self._loose.pop(call.item, None)
             self._closed[call.item] = one.at
 
     def _hear_again(self, call: Call) -> None:
@@ -206,13 +210,13 @@ class Book:
         """The order from now on."""
         self._order, self._blind = arranged.items, arranged.blind
         self._placed = set(arranged.items)
+        self._loose = {item: None for item in self._loose if item not in self._placed}
         self._head = 0
 
     def front(self) -> Iterator[Call]:
         """Open first questions in their order; those put since it was made (taken back, most often) come first."""
         items = self._order
-        if self._head == 0:
-            yield from (call for item in self._open.keys() - self._placed for call in self._open[item])
+        yield from (call for item in list(self._loose) for call in self._open[item])
         while self._head < len(items) and items[self._head] not in self._open:
             self._head += 1
         for i in range(self._head, len(items)):

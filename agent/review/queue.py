@@ -140,7 +140,7 @@ class Queue:
             news = self.book.read()
             with self.lock:
                 entries = self.book.entries() if self.book.take(news) else None
-                repairs = self.book.repairs()
+                repairs = [] if entries is None else self.book.repairs()
             if entries is not None:
                 arranged = arrange(entries, self._seed)
                 with self.lock:
