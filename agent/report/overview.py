@@ -12,11 +12,11 @@ from typing import Any
 from agent.claim import person_recipe
 from agent.config import Config
 from agent.report import gather, plots, standing, words
-from agent.report.figures import Figures, ece
+from agent.report.figures import Figures, Share, ece
 from agent.report.page import mixed
 from agent.store import Store
 
-MOST = 25
+MOST = 15
 """Likely errors that are listed."""
 MOST_SHOWN = 12
 """Labels whose number is shown for each who settled items; the rest is summed up."""
@@ -97,7 +97,7 @@ def _tables(found: Figures) -> dict[str, Any]:
 
 def _share(right: int, of: int) -> list[Any]:
     """Counts and Wilson's interval as shown."""
-    share = gather.f.Share(right, of)
+    share = Share(right, of)
     return [right, of, words.span(share)]
 
 

@@ -25,7 +25,7 @@ REST = 9.0
 """So many times its own length a computation rests."""
 LONGEST = 600.0
 """Seconds after which one is given up."""
-TOP = 25
+TOP = 15
 """Labels that are listed as likely wrong."""
 
 _one_at_a_time = threading.Lock()
@@ -101,7 +101,7 @@ def child(work: str, config: Config, *words: str) -> dict[str, Any]:
     return found
 
 
-def _overview(config: Config, flags: str) -> dict[str, Any]:
+def _overview(config: Config, flags: str = "") -> dict[str, Any]:
     from agent.report.overview import overview
 
     return overview(config, flags)
@@ -152,6 +152,8 @@ def _main() -> None:
         body: dict[str, Any] = {"found": WORKS[work](config, *words)}
     except TutelageError as error:
         body = {"trouble": str(error)}
+    except Exception as error:  # noqa: BLE001 - what it says may hold the text of an item
+        body = {"trouble": f"the computation ended in {type(error).__name__}; see what  tutelage status  says"}
     json.dump(body, answers)
     answers.close()
 

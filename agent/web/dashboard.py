@@ -144,6 +144,7 @@ class Board:
             "mine": {"answers": count, "seconds": seconds},
             "share": left.done / asked if asked else 0.0,
             "all": who.role == SEES_ALL,
+            "told": self.figures.found,
             "tiles": self._tiles(left.open) if who.role == SEES_ALL else [],
         }
         return told
@@ -155,7 +156,8 @@ class Board:
             return [(f"{open_:,}", "open questions to people", "")]
         settled, proved, people, money = (tuple(big) for big in found["big"])
         unsure = found["figures"]["unsure"]
-        waits = (f"{open_:,}", "open questions to people", f"{things(unsure, 'label')} unsure: the best guess given")
+        note = f"{things(unsure, 'label')} unsure: the best guess given" if unsure else "no label is a mere guess"
+        waits = (f"{open_:,}", "open questions to people", note)
         return [settled, proved, waits, people, money]
 
     def _rest(self) -> dict[str, Any]:
