@@ -174,12 +174,13 @@ class Hall:
                 seconds, idle = forms.took(_one(given, "seconds"), LEASE)
                 flags = [*forms.reason(_one(given, "flag")), *idle]
                 mates = _all(given, "mate") if _one(given, "together") else []
-                outcome = seat.desk.answer(key, value, seconds, flags, mates, self._guess(given))
+                guess = self._guess(given)
+                outcome = seat.desk.answer(key, value, seconds, flags, mates, guess)
             except UserError as error:
                 return self._show(request, seat, Word(f"Not saved: {error}.", bad=True), status=422)
             if outcome.status != "saved":
                 return self._done(request, seat, outcome.status, ready=_one(given, "ready"))
-            if seconds and not idle:
+            if seconds and not idle and guess is None:
                 seat.pace.append(seconds)
             word = Word(f"Saved for {1 + len(outcome.mates)}:" if outcome.mates else "Saved:", _names(value), key)
             return self._done(request, seat, "saved", word, _one(given, "ready"))

@@ -250,14 +250,14 @@
       if (!chosen && !find.value && one("[data-do=save]")) return save();
       if (!chosen) return tell(find.value ? "No label is called so." : "Type a part of a label’s name first.", true);
       find.value = "";
-      chosen.click();
+      (chosen.querySelector("input") || chosen).click();
       if (one("[data-do=save]")) filter();
     }
   }
 
   function mark(at) {
     const there = options().filter((option) => !option.hidden);
-    marked = there.length ? Math.min(Math.max(at, 0), there.length - 1) : -1;
+    marked = Math.max(Math.min(at, there.length - 1), -1);
     for (const option of options()) {
       const on = option === there[marked];
       option.classList.toggle("marked", on);
