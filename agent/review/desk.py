@@ -125,6 +125,7 @@ class Desk:
         self._check(value)
         call = self._known(key)
         if call is None or self._own(call):
+            self._give([key])
             return Outcome("gone", key)
         given = self._answer(value, seconds, self._flags(call, flags, guess))
         alike = self.queue.mates(call) if mates else []

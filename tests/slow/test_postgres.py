@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -251,3 +252,57 @@ def test_a_server_that_is_gone_pauses_the_run() -> None:
     pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'tutelage[postgres]'")
     with pytest.raises(Pause, match="does not answer"):
         Store.open("postgresql://tutelage@/ledger?host=/nonexistent")
+
+
+def test_people_at_two_servers_get_every_card_once(store: Store, url: str, tmp_path: Path) -> None:
+    """Six people, three at each of two servers, hammer one queue; each answers, prefetches, takes back, comes late."""
+    from review_room import furnish
+
+    from agent import config as settings
+    from agent import prompt
+    from agent.review import Desk, Queue
+
+    room = furnish(tmp_path, counts={"pilot": 10, "audit": 90, "escalation": 200})
+    asked = room.store.open_calls("person")
+    second = prompt.second_recipe(room.recipe)
+    twice = [Call(prompt.key(second, c.item, 0), second, c.item, "person", 1, "audit", turn=1) for c in asked[:30]]
+    store.reserve([*asked, *twice], None)
+    task, kind = settings.the_task(room.config), settings.kind(room.config)
+    fails: list[BaseException] = []
+    late: list[str] = []
+
+    def work(queue: Queue, who: str) -> None:
+        try:
+            desk = Desk(queue, who)
+            for turn in range(1_000):
+                if (card := desk.next_card()) is None:
+                    return
+                ahead = desk.ahead(2)
+                assert desk.answer(card.key, "billing", 1.0).status in ("saved", "late")
+                assert desk.answer(card.key, "other", 1.0).status == "again"
+                if turn % 10 == 9 and desk.undo() is None:
+                    raise AssertionError("nothing to take back")
+                if turn % 10 == 5 and ahead:  # answered without its lease, as by one who comes back too late
+                    desk.leave()
+                    late.append(desk.answer(ahead[0].key, "technical", 1.0).status)
+        except BaseException as error:  # noqa: BLE001  (a thread's failure is the test's)
+            fails.append(error)
+
+    with Store.open(url) as other:
+        queues = [Queue(one, room.pool, task, kind, 0) for one in (store, other)]
+        threads = [threading.Thread(target=work, args=(queues[i % 2], f"p{i}")) for i in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not fails, fails[0]
+        for queue in queues:
+            work(queue, "last")
+            assert not fails, fails[0]
+        first = [(call, answer) for _, call, answer in store.answers_since(0, [room.recipe])]
+        assert len(first) == len({call.item for call, _ in first}) == 300
+        again = {call.item: answer.who for _, call, answer in store.answers_since(0, [second])}
+        assert len(again) == 30 and all(again.get(call.item) != answer.who for call, answer in first)
+        assert set(late) <= {"saved", "late", "gone"} and store.verify() == [] and store.leases() == {}
+        assert [queue.left() for queue in queues] == [0, 0]
+    room.store.close()
