@@ -26,6 +26,15 @@ def in_turn(ground: Ground, belief: Belief, rows: Ints, want: int) -> list[int]:
     return order
 
 
+def worths(ground: Ground, belief: Belief, rows: Ints) -> list[tuple[int, float, int]]:
+    """(row, what an answer is worth after those before it, the row that leads its likes), in the order of worth."""
+    worth, like = _worth(ground, belief, rows)
+    places, values = voi.in_turn(worth, rows, ground.likest, like, len(rows))
+    order = rows[places]
+    leads = voi.leaders(order, ground.likest, None if like is None else like[places])
+    return list(zip(order.tolist(), values.tolist(), leads.tolist(), strict=True))
+
+
 def write(ground: Ground, belief: Belief, calls: Sequence[Call], turn: int) -> None:
     """Write what an answer to each of these open questions is worth, with the leader of its likes, where that changed.
 
@@ -33,12 +42,7 @@ def write(ground: Ground, belief: Belief, calls: Sequence[Call], turn: int) -> N
     """
     ids, known = ground.pool.ids, ground.yard.worths
     rows = np.array([ground.pool.position(call.item) for call in calls if call.purpose == "escalation"], np.int64)
-    rows = np.unique(rows[rows < ground.n])
-    worth, like = _worth(ground, belief, rows)
-    places, values = voi.in_turn(worth, rows, ground.likest, like, len(rows))
-    order = rows[places]
-    leads = voi.leaders(order, ground.likest, None if like is None else like[places]).tolist()
-    told = [(ids[i], value, ids[lead]) for i, value, lead in zip(order.tolist(), values.tolist(), leads, strict=True)]
+    told = [(ids[i], value, ids[lead]) for i, value, lead in worths(ground, belief, np.unique(rows[rows < ground.n]))]
     new = [row for row in told if _differs(known.get(row[0]), row[1], row[2])]
     ground.store.review.add_worths(turn, new)
     known.update({item: (value, leader) for item, value, leader in new})
