@@ -56,6 +56,7 @@ class Differences:
         self._settled = prompt.settled_recipe(self.recipe)
         self._differ: dict[tuple[str, ...], bool] = {}
         """Keys of answers -> whether they differ: answers never change."""
+        self._skipped: dict[str, list[str]] = {}
 
     def open(self) -> dict[str, list[Word]]:
         """Item -> the blind answers that differ and have no last word, in the order in which they are settled."""
@@ -73,10 +74,18 @@ class Differences:
     def next(self, who: str) -> Dispute | None:
         """The next difference for this person, leased to them; None where none is open that they may settle."""
         mine = self._for(self.open(), who)
-        for item, said in mine.items():
+        late = self._skipped.get(who, [])
+        place = {item: late.index(self._key(item)) + 1 if self._key(item) in late else 0 for item in mine}
+        for item, said in sorted(mine.items(), key=lambda pair: place[pair[0]]):
             if self._store.lease(self._key(item), who + DESK, LEASE):
                 return self._dispute(item, said, len(mine))
         return None
+
+    def skip(self, who: str, key: str) -> None:
+        """Lay one at the end for this person, as long as this process runs; others may have it."""
+        kept = self._skipped.setdefault(who, [])
+        kept[:] = [one for one in kept if one != key] + [key]
+        self._store.release(key, who + DESK)
 
     def left(self, who: str) -> tuple[int, int]:
         """(differences that this person may settle, those that only somebody else may)."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from agent.web import cards, dashboard, item, login
+from agent.web import cards, dashboard, guide, item, login, team
 from agent.web.guard import Door, Guard
 from agent.web.site import STATIC, Site
 
@@ -28,7 +28,7 @@ class Page(Protocol):
     def routes(self) -> Callable[[Site], list[Any]]: ...
 
 
-PAGES: tuple[Page, ...] = (login, cards, dashboard, item)
+PAGES: tuple[Page, ...] = (login, cards, dashboard, item, guide, team)
 NAV = (
     ("/", "Answer", ("owner", "annotator", "adjudicator")),
     ("/guidelines", "Guidelines", ("owner", "annotator", "adjudicator")),
