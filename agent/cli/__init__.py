@@ -8,8 +8,10 @@ from agent.cli.certify import certify
 from agent.cli.doctor import doctor
 from agent.cli.eval import evaluate
 from agent.cli.export import export
+from agent.cli.guidelines import guidelines
 from agent.cli.house import House
 from agent.cli.init import init
+from agent.cli.labels import labels
 from agent.cli.people import people
 from agent.cli.plan import plan
 from agent.cli.plugins import plugins
@@ -44,6 +46,6 @@ def main() -> None:
     """
 
 
-LABELING = (init, doctor, plan, run, review, people, status, route, suspects, certify)
+LABELING = (init, doctor, plan, run, review, people, guidelines, labels, status, route, suspects, certify)
 for verb in (*LABELING, export, predict, serve, evaluate, plugins):
     main.add_command(verb)

@@ -15,7 +15,7 @@ from agent.loop.ways import Form, make, nothing
 
 def unused(ground: Ground) -> dict[str, int]:
     """Annotator -> its answers that no way of asking of today's rungs can use, those that were carried to it aside."""
-    today = frozenset[str]().union(*(_recipes(ground, machine) for machine in ground.machines))
+    today = frozenset[str]().union(*(recipes_of(ground, machine) for machine in ground.machines))
     today = today.union(ground.store.review.outdated())
     found: Counter[str] = Counter()
     for (annotator, recipe), count in ground.store.answered().items():
@@ -44,7 +44,7 @@ def glance(config: Config) -> dict[str, int]:
         ground.store.close()
 
 
-def _recipes(ground: Ground, machine: Machine) -> frozenset[str]:
+def recipes_of(ground: Ground, machine: Machine) -> frozenset[str]:
     """Of every form in which the machine may be asked today, with the examples that were chosen for it."""
     before = kept(ground, machine)
     forms = [*forming.candidates(ground, machine), *([before.form] if before.form else [])]

@@ -117,12 +117,12 @@ def sign(sample: Sample) -> str:
 
 def difference(old: Guide | None, new: Guide) -> list[str]:
     """What changed, a line each: "+ …" came, "- …" went, "  …" stands beside it (two lines around)."""
-    before, after = [] if old is None else _lines(old), _lines(new)
+    before, after = [] if old is None else lines(old), lines(new)
     found = list(difflib.unified_diff(before, after, n=2, lineterm=""))
     return [f"{line[:1]} {line[1:]}" if line[:2] != "@@" else "…" for line in found[2:]]
 
 
-def _lines(guide: Guide) -> list[str]:
+def lines(guide: Guide) -> list[str]:
     """A version as lines: the text, a line a label, and a line an example."""
     described = [f"{name}: {description}" if description else name for name, description in labels(guide).items()]
     out = [*text(guide).splitlines(), *described]
