@@ -54,7 +54,7 @@ def named(name: str) -> str:
     found = " ".join(unicodedata.normalize("NFC", name).split())
     if not 0 < len(found) <= LONGEST:
         raise UserError(f"a name has 1 to {LONGEST} characters, this one {len(found)}: write another")
-    if not found.isprintable():
+    if not found.isprintable() or any(unicodedata.category(one) in ("Cc", "Zl", "Zp") for one in name):
         raise UserError("a name may hold no control characters and no direction marks: write it with letters")
     return found
 
