@@ -173,10 +173,14 @@ def reviewing(folder: Path, *words: str) -> Iterator[Served]:
 
 def invited(folder: Path, name: str, served: Served, role: str = "annotator") -> str:
     """Name somebody by `tutelage people add`; their link."""
-    said = verb(folder, "people", "add", name, "--role", role)
+    return f"{served.at}/login#{secret(verb(folder, 'people', 'add', name, '--role', role))}"
+
+
+def secret(said: str) -> str:
+    """The token in what `tutelage people` printed."""
     found = re.search(r"#([\w-]{20,})", said)
     assert found is not None, said
-    return f"{served.at}/login#{found[1]}"
+    return found[1]
 
 
 @dataclass
