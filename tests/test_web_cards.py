@@ -353,3 +353,28 @@ def test_a_kind_without_a_template_says_which_file_is_missing(tmp_path: Path) ->
     with at_work(site) as client:
         got = come(client, room, "ada").get("/")
     assert got.status == 501 and "card_my_rank_ing.html" in got.text
+
+
+def test_near_duplicates_get_the_same_label_only_when_that_is_asked_for(tmp_path: Path) -> None:
+    ends = ("again", "please", "today", "sadly", "though")
+    alike = [f"the parcel with my order of last week has still not arrived {end}" for end in ends]
+    room = ask(tmp_path, [*alike[:4], "something else altogether", alike[4]], ["escalation"] * 5 + ["audit"])
+    with at_work(site_of(room)) as client:
+        ada = come(client, room, "ada")
+        page = ada.get("/")
+        while "and 3 that say nearly the same" not in page.text:
+            page = answer(ada, key(page), "other")
+        before = len(room.answers())
+        mates = re.findall(r'name="mate" value="([0-9a-f]+)" checked', page.text)
+        assert len(mates) == 3 and 'aria-keyshortcuts="a"' in page.text
+        next_one = answer(ada, key(page), "billing", mate=mates)
+        assert word(next_one) == "Saved: billing" and len(room.answers()) == before + 1
+        back = ada.post("/undo", {"answered": field(next_one, "answered")}, **SCRIPT)
+        mates = re.findall(r'name="mate" value="([0-9a-f]+)" checked', back.text)
+        done = answer(ada, key(back), "technical", mate=mates[1:], together="1")
+        assert word(done) == f"Saved for {len(mates)}: technical"
+        said = {c.key: a for c, a in room.answers()}
+        assert {said[mate].text for mate in mates[1:]} == {"technical"} and mates[0] not in said
+        back = ada.post("/undo", {"answered": field(done, "answered")}, **SCRIPT)
+        assert word(back).startswith("Taken back") and len(room.answers()) == before
+    assert all("audit" != c.purpose or "group" not in a.flags for c, a in room.answers())
