@@ -85,6 +85,7 @@ class Board:
     def rest(self, request: Any) -> Any:
         """Pictures and tables, for the owner; nothing (204) where they are as they were."""
         self.site.owner_only(request)
+        self._freshen()
         return self._unless_same(request, "dashboard_rest.html", self._rest())
 
     def doubts(self, request: Any) -> Any:
