@@ -65,7 +65,7 @@ def unfinished(config: Config, store: Store) -> Relabel | None:
 
 def finish(path: Path, config: Config, overrides: Sequence[str] = ()) -> Told | None:
     """Does what a change that was cut off left undone, and carries what came under the old labels since. None: there
-    was no change of labels, or the file has gone on to others."""
+    was no change of labels, nothing came since, or the file has gone on to others."""
     with Store.open(config.store_url) as store:
         open_one, every = unfinished(config, store), store.review.relabels()
         recipe = prompt.person_recipe(settings.the_task(config))
@@ -73,7 +73,8 @@ def finish(path: Path, config: Config, overrides: Sequence[str] = ()) -> Told | 
         return relabel(path, config, Change.read(open_one.verb, open_one.body), overrides)
     if not every or every[-1].new != recipe:
         return None
-    return _late(config, every[-1])
+    told = _late(config, every[-1])
+    return told if told.people != Counts() else None
 
 
 def _late(config: Config, last: Relabel) -> Told:
