@@ -178,6 +178,16 @@ def test_questions_put_and_answers_given_elsewhere_are_seen(room: Room) -> None:
     assert sit(Desk(queue, "ada")) == 12 and len(standing(room)) == 13
 
 
+def test_a_question_put_anew_to_repair_is_ordered_as_such(room: Room) -> None:
+    audit = next(call for call in room.store.open_calls("person") if call.purpose == "audit")
+    room.store.record_now(audit.key, Answer("", unsure=True, who="ben"))
+    anew = Call(prompt.key(room.recipe, audit.item, 1), room.recipe, audit.item, "person", 1, "escalation", turn=2)
+    room.store.reserve([anew], None)
+    room.store.review.add_worths(1, [(audit.item, 0.9, "")])
+    chosen = [call for call in room.pending() if call.purpose == "escalation"]
+    assert chosen[0] == anew and sit(room.desk("ben")) == 12
+
+
 def test_a_pool_that_grew_is_opened_further(room: Room) -> None:
     from agent.pool import Pool
     from agent.types import Item, Part
@@ -292,6 +302,18 @@ def test_near_duplicates_are_confirmed_with_a_card_and_taken_back_with_it(tmp_pa
     again = room.desk("ada").undo()
     assert again and again.item.id == card.item.id and len(standing(room)) == before
     assert {call.item for call in room.store.open_calls("person")} >= {call.item for call, _ in new}
+    room.store.close()
+
+
+def test_what_one_has_ahead_is_confirmed_too(tmp_path: Path) -> None:
+    room, queue = alike(tmp_path, audit=0)
+    desk = Desk(queue, "ada")
+    card, ahead = desk.next_card(), desk.ahead(2)
+    assert card and {one.key for one in ahead} <= {mate.key for mate in card.group}
+    outcome = desk.answer(card.key, "billing", mates=[mate.key for mate in card.group])
+    assert len(outcome.mates) == 9 and len(standing(room)) == 10
+    following = desk.next_card()
+    assert following and following.key not in outcome.mates and not set(outcome.mates) & room.store.leases().keys()
     room.store.close()
 
 

@@ -70,7 +70,7 @@ class Book:
         self._asked: dict[str, Call] = {}
         """Every question by its key, closed ones too."""
         self._first: dict[str, tuple[int, Call]] = {}
-        """Item -> its first question, and the number of that."""
+        """Item -> the first question of the purpose it is asked for now, and the number of that."""
         self._open: dict[str, list[Call]] = {}
         """Item -> its open questions, most often one."""
         self._number = 0
@@ -142,7 +142,8 @@ class Book:
             self._again[call.key] = call
             self._twice.add(call.item)
             return
-        self._first.setdefault(call.item, (one.seq, call))
+        if call.item not in self._first or self._first[call.item][1].purpose != call.purpose:
+            self._first[call.item] = one.seq, call
         self._open.setdefault(call.item, []).append(call)
         self._number += 1
         if call.item not in self._placed:

@@ -81,7 +81,7 @@ class Desk:
             every = self.queue.candidates(self.who, None)
             if len(every) > len(near):
                 held = self._ledger.hold(self.who, every, n, LEASE)
-        self.queue.saw(held)
+        self.queue.saw(self.who, held)
         return held.mine
 
     def _shown(self, keys: Sequence[str]) -> list[Card]:
@@ -91,7 +91,7 @@ class Desk:
             calls = [call for call in map(queue.book.call, keys) if call is not None]
             done = queue.book.count[self.who]
             total = done + queue.book.left()
-            groups = [[(key, queue.book.call(key)) for key in queue.mates(call)] for call in calls]
+            groups = [[(key, queue.book.call(key)) for key in queue.mates(call, self.who)] for call in calls]
         return [
             Card(
                 call.key,
@@ -128,7 +128,7 @@ class Desk:
             self._give([key])
             return Outcome("gone", key)
         given = self._answer(value, seconds, self._flags(call, flags, guess))
-        alike = self.queue.mates(call) if mates else []
+        alike = self.queue.mates(call, self.who) if mates else []
         also = replace(given, seconds=0.0, flags=(*given.flags, GROUP))
         said = Said(
             self.who,
@@ -139,7 +139,7 @@ class Desk:
         )
         status, saved, held = self._ledger.say(said, self.queue.candidates(self.who, AHEAD), LEASE)
         with self.queue.lock:
-            self.queue.saw(held)
+            self.queue.saw(self.who, held)
             if status == "saved":
                 for one in (key, *saved):
                     self._closed(one, "ok", also.flags if one != key else given.flags)

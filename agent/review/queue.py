@@ -115,8 +115,8 @@ class Queue:
         self.book = Book(store, self.recipe, seed, order, self._has)
         self.skipped: dict[str, list[str]] = {}
         """Who -> keys they have laid at the end, as long as this process runs."""
-        self.busy: frozenset[str] = frozenset()
-        """Keys that somebody held when last looked: a hint."""
+        self.busy: dict[str, str] = {}
+        """Key -> who held it when last looked: a hint."""
         self._pool = pool
         self._seed = seed
         self._alike = Alike(pool)
@@ -202,24 +202,25 @@ class Queue:
         value = None if told is None else json.loads(told)
         return tuple(value) if isinstance(value, list) else value
 
-    def mates(self, call: Call) -> list[str]:
-        """Keys of near-duplicates that may be confirmed with a card: open, nobody's, and asked to repair as it is."""
+    def mates(self, call: Call, who: str) -> list[str]:
+        """Keys of near-duplicates that `who` may confirm with a card: open, nobody else's, asked to repair as it is."""
         if call.recipe != self.recipe or call.purpose != "escalation":
             return []
         with self.lock:
             others = [self.book.open_of(item) for item in self._alike.of(call.item) if item != call.item]
             free = [one.key for one in others if one is not None and one.purpose == "escalation"]
-            return [key for key in free if key not in self.busy][:MATES]
+            return [key for key in free if self.busy.get(key, who) == who][:MATES]
 
-    def saw(self, held: Held) -> None:
-        """Who holds what, as a transaction found and left it."""
+    def saw(self, who: str, held: Held) -> None:
+        """Who holds what, as a transaction of `who` found and left it."""
         with self.lock:
-            self.busy = held.others.union(held.mine)
+            self.busy = held.others | dict.fromkeys(held.mine, who)
 
     def left_off(self, keys: Iterable[str]) -> None:
         """These are nobody's now."""
         with self.lock:
-            self.busy = self.busy.difference(keys)
+            for key in keys:
+                self.busy.pop(key, None)
 
     def settle(self) -> None:
         """Wait for what is worked out beside: which items are near-duplicates."""

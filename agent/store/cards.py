@@ -105,10 +105,10 @@ def mine(connection: Connection, who: str) -> list[tuple[str, float]]:
 
 
 class Held(NamedTuple):
-    """Who holds what: this person's questions in order, and those of all others."""
+    """Who holds what: this person's questions in order, and who holds those of others."""
 
     mine: list[str]
-    others: frozenset[str]
+    others: dict[str, str]
 
 
 def hold(
@@ -127,7 +127,7 @@ def hold(
     """
     now = clock(connection)
     held = [(key, owner) for key, owner in connection.execute(_LIVE, {"now": now})]
-    others = frozenset(key for key, owner in held if owner != who)
+    others = {key: owner for key, owner in held if owner != who}
     before = [key for key, owner in held if owner == who]
     own = [key for key in before if key not in done]
     want = max(len(before), 1) if count is None else count
