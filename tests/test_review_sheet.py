@@ -12,7 +12,8 @@ from review_room import COUNTS, Room, furnish
 
 from agent import config as settings
 from agent.errors import DataError, UserError
-from agent.review import pending, sheet
+from agent.review import sheet
+from agent.review.trips.report import Report
 from agent.types import Answer
 
 
@@ -40,7 +41,7 @@ def test_sheet_is_blind(room: Room) -> None:
     assert sheet.export(room.config, room.store, room.pool, str(path)) == 12
     rows = rows_of(path)
     assert list(rows[0]) == ["key", "id", "text", "label", "note"]
-    by_key = {c.key: c for c in pending(room.store)}
+    by_key = {c.key: c for c in room.pending()}
     shapes: dict[str, set[tuple[str, ...]]] = {}
     for row in rows:
         call = by_key[row["key"]]
@@ -72,11 +73,12 @@ def test_sheet_there_and_back(room: Room) -> None:
     save(path, rows, ";")
     report = sheet.take(room.config, room.store, room.pool, str(path), "ada")
     assert (report.taken, report.unsure, report.empty, report.already) == (3, 2, 5, 0)
-    assert report.unknown_keys == ["0" * 64]
-    (refund, bling) = report.bad_labels
+    (stray, refund, bling) = report.refused
     lines = path.read_text().splitlines()
-    assert bling[0] == 1 + next(i for i, line in enumerate(lines) if ";bling;" in line) and "'billing'" in bling[1]
-    assert refund[0] == bling[0] - 1 and "'refund' is not a label" in refund[1]
+    assert stray.row == 2 and "'0000000000000000' is no open question" in stray.why
+    assert bling.row == 1 + next(i for i, line in enumerate(lines) if ";bling;" in line) and "'billing'" in bling.why
+    assert refund.row == bling.row - 1 and "'refund' is not a label" in refund.why
+    assert f",{refund.id}," in lines[refund.row - 1].replace(";", ",")
     said = room.said()
     assert [said.get(row["id"]) for row in reversed(rows[-7:])] == [
         "billing",
@@ -90,7 +92,7 @@ def test_sheet_there_and_back(room: Room) -> None:
     assert {a.flags for _, a in room.answers()} == {("sheet",), ("sheet", "note: clear")}
     again = sheet.take(room.config, room.store, room.pool, str(path), "ada")
     assert (again.taken, again.unsure, again.already) == (0, 0, 5) and len(room.answers()) == 5
-    assert "5 known already" in str(again) and f"row {bling[0]}" in str(again)
+    assert "5 known already" in str(again) and f"row {bling.row}" in str(again)
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "json", "parquet"])
@@ -99,10 +101,10 @@ def test_sheet_in_every_format(room: Room, ending: str) -> None:
 
     path = str(room.folder / f"q.{ending}")
     sheet.export(room.config, room.store, room.pool, path)
-    keys = [call.key for call in pending(room.store)]
+    keys = [call.key for call in room.pending()]
     data.write({"key": keys, "label": ["billing", *[""] * 11]}, path)
     report = sheet.take(room.config, room.store, room.pool, path, "ada")
-    assert (report.taken, report.empty, report.bad_labels) == (1, 11, [])
+    assert (report.taken, report.empty, report.refused) == (1, 11, [])
 
 
 def test_sheet_whose_ids_moved_is_not_mixed_up(room: Room) -> None:
@@ -114,22 +116,22 @@ def test_sheet_whose_ids_moved_is_not_mixed_up(room: Room) -> None:
     rows[0]["id"], rows[1]["id"] = rows[1]["id"], rows[0]["id"]
     save(path, rows)
     report = sheet.take(room.config, room.store, room.pool, str(path), "ada")
-    assert report.taken == 10 and [row for row, _ in report.bad_labels] == [2, 3]
-    assert "sorted apart" in report.bad_labels[0][1]
+    assert report.taken == 10 and [refused.row for refused in report.refused] == [2, 3]
+    assert "sorted apart" in report.refused[0].why
 
 
 def test_sheet_that_contradicts_itself_or_the_ledger(room: Room) -> None:
     path = room.folder / "q.csv"
     sheet.export(room.config, room.store, room.pool, str(path))
     rows = rows_of(path)
-    room.store.record_now(rows[2]["key"], Answer("billing"))
+    room.store.record_now(rows[2]["key"], Answer("billing", who="ada"))
     picked = [{**rows[0], "label": "billing"}, {**rows[0], "label": "other"}, {**rows[1], "label": "other"},
               {**rows[1], "label": "Other"}, {**rows[2], "label": "technical"}]  # fmt: skip
     save(path, picked)
     report = sheet.take(room.config, room.store, room.pool, str(path), "ada")
     assert report.taken == 1 and report.already == 0
-    assert [row for row, _ in report.bad_labels] == [2, 3, 6]
-    assert "row 3" in report.bad_labels[0][1] and "before" in report.bad_labels[2][1]
+    assert [refused.row for refused in report.refused] == [2, 3, 6]
+    assert "row 3" in report.refused[0].why and "before" in report.refused[2].why
     assert len(room.answers()) == 2
 
 
@@ -144,7 +146,7 @@ def test_sheet_of_several_labels(tmp_path: Path) -> None:
     save(path, rows)
     report = sheet.take(room.config, room.store, room.pool, str(path), "ada")
     assert (report.taken, report.unsure, report.empty) == (3, 1, 1)
-    assert [row for row, _ in report.bad_labels] == [5, 8] and "two things" in report.bad_labels[0][1]
+    assert [refused.row for refused in report.refused] == [5, 8] and "two things" in report.refused[0].why
     assert sorted(room.said().values()) == ["?", '["billing", "other"]', '["other", "technical"]', "[]"]
 
 
@@ -219,11 +221,14 @@ def test_rejected_rows_are_listed_by_their_number(room: Room) -> None:
     save(path, rows)
     report = sheet.take(room.config, room.store, room.pool, str(path), "ada")
     lines = str(report).splitlines()
-    assert lines[0].startswith("1 label taken, 0 marked") and report.rejected == 2 and report.unknown_rows == [4]
-    assert lines[1].startswith("row 3: 'bling'") and lines[2].startswith("row 4: its key 'ffff")
+    assert lines[0].startswith("1 label taken, 0 marked") and report.rejected == 2
+    assert lines[1].startswith(f"row 3 ({rows[1]['id']}): 'bling'")
+    assert lines[2].startswith(f"row 4 ({rows[2]['id']}): its key 'ffff")
     assert lines[3].startswith("2 rows not taken")
 
 
 def test_rows_that_are_not_taken_for_one_reason_share_a_line() -> None:
-    told = str(sheet.Report(bad_labels=[(2, "the first was you"), (7, "no label"), (3, "the first was you")]))
-    assert "rows 2, 3: the first was you\nrow 7: no label" in told
+    report = Report()
+    for row, id, why in [(2, "T-1", "the first was you"), (7, "", "no label"), (3, "\u202eT", "the first was you")]:
+        report.refuse(row, id, why)
+    assert "rows 2 (T-1), 3 (\\u202eT): the first was you\nrow 7: no label" in str(report)
