@@ -268,6 +268,7 @@ class Hall:
             "pace": round(statistics.median(seat.pace)) if seat.pace else 0,
             "minutes": self._minutes(),
             "visit": seat.visit,
+            "guide": seat.guide,
             "frame": self._frame(),
         }
         return self.site.page(request, "card.html" if whole else "card_region.html", names, status)

@@ -11,17 +11,18 @@
   const FINE = matchMedia("(pointer: fine)").matches;
   const help = document.getElementById("help"), panel = document.getElementById("panel");
   const net = document.getElementById("net"), live = document.getElementById("live");
-  const ready = new Map(); // key -> a card that the server sent ahead
   const one = (what) => document.getElementById("card").querySelector(what);
   const every = (what) => [...document.getElementById("card").querySelectorAll(what)];
   const key = () => document.getElementById("card").dataset.key;
+  const PART = { headers: { "HX-Request": "true" } };
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
   const parsed = (html) => new DOMParser().parseFromString(html, "text/html").getElementById("card");
   const post = (path, fields) => fetch(path, {
     method: "POST", headers: { "HX-Request": "true" }, body: new URLSearchParams([["csrf", desk.dataset.csrf], ...fields]),
   });
+  let ready = { key: "", html: "" }; // the card that the server sent ahead
   let busy = false, again = false, active = true; // a save is on its way; Enter came once; somebody is there
-  let last = "", cause = "", shown = 0, since = 0, spent = 0, marked = -1, hushed = 0;
+  let last = "", guided = "", cause = "", shown = 0, since = 0, spent = 0, marked = -1, hushed = 0;
 
   // What is told ---------------------------------------------------------------------------------------------------
   function tell(words, passing) {
@@ -39,13 +40,15 @@
     shown = since = performance.now();
     spent = 0;
     marked = -1;
-    ready.delete(key());
     for (const made of every("[data-do][hidden], .find, .seek")) made.hidden = false;
     const flag = one("[data-flag]");
     if (flag) flag.hidden = true;
     for (const box of every(".folded")) box.classList.add("shut");
     dress();
     live.textContent = one("#word").textContent;
+    const version = document.getElementById("card").dataset.guide;
+    if (guided && guided !== version) tell("The guidelines have changed: press g to read them.");
+    guided = version;
     const find = one("#find");
     (find && FINE ? find : one("#asked")).focus({ preventScroll: true });
     window.scrollTo(0, 0);
@@ -55,24 +58,19 @@
   function dress() {
     const find = one("#find"), box = one("#labels");
     if (!find || one("[type=checkbox][name=label]")) return;
-    box.setAttribute("role", "listbox");
-    box.setAttribute("aria-label", "Labels");
-    for (const option of box.children) {
-      option.setAttribute("role", "option");
-      option.setAttribute("aria-selected", "false");
-      option.tabIndex = -1;
-    }
-    const combobox = { role: "combobox", "aria-expanded": "true", "aria-controls": "labels", "aria-autocomplete": "list" };
-    for (const [name, value] of Object.entries(combobox)) find.setAttribute(name, value);
+    Object.assign(box, { role: "listbox", ariaLabel: "Labels" });
+    for (const option of box.children) Object.assign(option, { role: "option", ariaSelected: "false", tabIndex: -1 });
+    Object.assign(find, { role: "combobox", ariaExpanded: "true", ariaAutoComplete: "list" });
+    find.setAttribute("aria-controls", "labels");
   }
 
   async function ahead() {
-    if (!key() || ready.size > 2) return;
+    const now = key();
+    ready = { key: "", html: "" };
     try {
-      const got = await fetch("/ahead", { headers: { "HX-Request": "true" } });
+      const got = now && await fetch("/ahead", PART);
       const html = got.status === 200 ? await got.text() : "";
-      const card = html && parsed(html);
-      if (card && card.dataset.key !== key()) ready.set(card.dataset.key, html);
+      if (html && now === key()) ready = { key: parsed(html).dataset.key, html };
     } catch { /* it comes with the answer then */ }
   }
 
@@ -103,9 +101,8 @@
       return new Response(null, { status: 204 });
     }
     if (!("there" in card.dataset)) return new Response(html, { status: got.status });
-    const kept = ready.get(card.dataset.key);
-    if (!kept) return patient("/card", { headers: { "HX-Request": "true" } });
-    const whole = parsed(kept);
+    if (card.dataset.key !== ready.key) return patient("/card", PART);
+    const whole = parsed(ready.html);
     whole.querySelector(".along").replaceWith(card.querySelector(".along"));
     return new Response(whole.outerHTML, { status: got.status });
   }
@@ -121,7 +118,7 @@
     cause = last;
     desk.dataset.busy = "";
     ctx.request.body.set("seconds", ((spent + (document.hidden ? 0 : performance.now() - since)) / 1000).toFixed(2));
-    ctx.request.body.set("ready", [...ready.keys()][0] || "");
+    ctx.request.body.set("ready", ready.key);
     ctx.fetch = patient;
   });
   document.addEventListener("htmx:after:settle", (event) => {
@@ -170,8 +167,7 @@
     const what = one(`[data-key~="${pressed}"]`);
     if (!what) return;
     event.preventDefault();
-    if (busy) return hush();
-    what.click();
+    busy ? hush() : what.click();
   });
 
   function save() {
@@ -196,9 +192,8 @@
       return;
     }
     const deed = { flag, guide, help: () => help.showModal(), more: () => more(on) }[on.dataset.do];
-    if (!deed) return;
-    event.preventDefault();
-    deed();
+    if (deed) event.preventDefault();
+    deed?.();
   }, true);
 
   function flag() {
@@ -324,15 +319,21 @@
 
   async function keep() {
     if (!active || document.hidden || busy) return;
-    if (!key()) return htmx.ajax("GET", "/card", { target: "#card", swap: "outerHTML" });
     active = false;
     try {
-      const mine = key(), got = await post("/keep", [mine, ...ready.keys()].map((held) => ["key", held]));
+      const mine = key();
+      if (!mine) return await arrived();
+      const got = await post("/keep", [["key", mine], ...(ready.key ? [["key", ready.key]] : [])]);
       if (!got.ok) return;
       const kept = (await got.json()).held;
-      for (const other of ready.keys()) if (!kept.includes(other)) ready.delete(other);
+      if (!kept.includes(ready.key)) ready = { key: "", html: "" };
       if (mine === key() && !kept.includes(mine)) tell("This card went to somebody else meanwhile. Your answer would be kept as a further opinion.");
     } catch { /* the next answer will tell */ }
+  }
+  async function arrived() {
+    const got = await fetch("/card", PART);
+    const come = got.ok && parsed(await got.text())?.dataset.key;
+    if (come) await htmx.ajax("GET", "/card", { target: "#card", swap: "outerHTML" });
   }
   setInterval(keep, RENEW);
   setInterval(() => { if (!key()) { active = true; keep(); } }, RENEW / 6);
