@@ -162,6 +162,13 @@ def test_keeping_and_coming_back_extend_a_lease(room: Room) -> None:
     assert desk.next_card() and room.store.leases()[card.key][1] > LEASE / 2
     room.store.lease(card.key, "ada", 5)
     assert desk.keep(card.key) and room.store.leases()[card.key][1] > LEASE / 2
+    ahead = [one.key for one in desk.ahead(2)]
+    assert desk.keep(card.key) and desk.next_card() == card, "the card in hand stays the first"
+    expire(room.store, card.key, *ahead)
+    assert all(desk.keep(key) for key in (card.key, *ahead)) and desk.next_card() == card
+    assert [one.key for one in desk.ahead(2)] == ahead
+    room.desk("ben").answer(card.key, "other")
+    assert not desk.keep(card.key)
 
 
 def test_questions_put_and_answers_given_elsewhere_are_seen(room: Room) -> None:

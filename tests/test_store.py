@@ -399,30 +399,32 @@ def test_a_question_is_one_persons_until_the_lease_ends(store: Store) -> None:
     assert store.lease("key0", "ann", 60)
     assert store.lease("key0", "ann", 60)
     assert not store.lease("key0", "bob", 60)
-    assert store.lease_next("bob", keys, 60) == "key1"
-    assert store.lease_next("ann", keys, 60) == "key0"
+    hold = store.review.hold
+    assert hold("bob", keys, 1, 60).mine == ["key1"]
+    assert hold("ann", keys, 1, 60).mine == ["key0"]
     store.record_now("key0", Answer("A", who="ann"))
-    assert store.lease_next("ann", keys, 60) == "key2"
-    assert store.lease_next("eve", keys, 60) is None
+    assert hold("ann", keys, 1, 60).mine == ["key2"] and hold("ann", keys, 3, 60).others == {"key1": "bob"}
+    assert hold("eve", keys, 1, 60).mine == []
     assert not store.release("key2", "bob")
     assert store.release("key2", "ann")
-    assert store.lease_next("eve", keys, 0.0) == "key2"
-    assert store.lease_next("dan", keys, 60) == "key2"
+    assert hold("eve", keys, 1, 0.0).mine == ["key2"]
+    assert hold("dan", keys, 1, 60).mine == ["key2"]
     assert store.leases()["key1"][0] == "bob"
 
 
 def test_many_people_never_hold_one_question(store: Store) -> None:
     store.reserve(people(40), None)
     keys = [c.key for c in people(40)]
-    got: list[str | None] = []
+    got: list[str] = []
     threads = [
-        threading.Thread(target=lambda who=f"p{i}": got.append(store.lease_next(who, keys, 60))) for i in range(30)
+        threading.Thread(target=lambda who=f"p{i}": got.extend(store.review.hold(who, keys, 1, 60).mine))
+        for i in range(30)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(set(got)) == 30
+    assert len(set(got)) == len(got) == 30
 
 
 def test_a_closed_ledger_says_so(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ ASSISTED = "assisted"
 """How the flag begins of an answer before which the machines' label was shown; such answers are in no estimate."""
 PAGE = "(page)"
 """What the flag says where the label stood on the item's own page."""
+EVERY = 1_000
+"""More than anybody holds."""
 EXTRAS = 16
 """Late answers that are kept about one item, and times one question is taken back, at most."""
 
@@ -211,8 +213,10 @@ class Desk:
         self._give([key])
 
     def keep(self, key: str) -> bool:
-        """Extend the lease of a card that is being looked at; False when somebody else has it now."""
-        return self.queue.store.lease(key, self.who, LEASE)
+        """Extend the leases of all cards held; False when this one is answered, or somebody else's by now."""
+        held = self._ledger.hold(self.who, [key], EVERY, LEASE)
+        self.queue.saw(self.who, held)
+        return key in held.mine
 
     def leave(self) -> None:
         """Give all cards back, unanswered."""

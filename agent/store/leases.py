@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, select
 from sqlalchemy.engine import Connection
 
-from agent.store.money import chunks
-from agent.store.schema import CLOSED, clock
-from agent.store.tables import answers, calls, leases
+from agent.store.schema import clock
+from agent.store.tables import leases
 
 
 def take(connection: Connection, key: str, who: str, seconds: float) -> bool:
@@ -20,19 +19,6 @@ def take(connection: Connection, key: str, who: str, seconds: float) -> bool:
     connection.execute(delete(leases).where(leases.c.key == key))
     connection.execute(leases.insert().values(key=key, who=who, until=now + seconds))
     return True
-
-
-def take_next(connection: Connection, who: str, keys: Sequence[str], seconds: float) -> str | None:
-    """Leases the first of `keys` which is an open call and nobody else's; None when there is none."""
-    now = clock(connection)
-    closed = exists().where(answers.c.key == calls.c.key, answers.c.status.in_(CLOSED))
-    for part in chunks(keys):
-        busy = _held_by_others(connection, part, who, now)
-        free = set(connection.execute(select(calls.c.key).where(calls.c.key.in_(part), ~closed)).scalars()) - busy
-        for key in part:
-            if key in free and take(connection, key, who, seconds):
-                return key
-    return None
 
 
 def give_back(connection: Connection, key: str, who: str) -> bool:

@@ -330,10 +330,6 @@ class Store:
         """Gives `who` the question for that long (or longer, if it is theirs); False while somebody else has it."""
         return self._do(lambda connection: leases.take(connection, key, plain(who), seconds))
 
-    def lease_next(self, who: str, keys: Sequence[str], seconds: float) -> str | None:
-        """Leases the first of `keys` that is open and nobody else's; one that `who` holds already counts as free."""
-        return self._do(lambda connection: leases.take_next(connection, plain(who), keys, seconds))
-
     def release(self, key: str, who: str) -> bool:
         """Ends a lease before its time; False when it was not theirs."""
         return self._do(lambda connection: leases.give_back(connection, key, plain(who)))

@@ -136,9 +136,9 @@ def test_history_cannot_be_changed(store: Store) -> None:
 
 def test_leases_are_one_persons(store: Store) -> None:
     store.reserve([call(i, 0.0, "person") for i in range(2)], None)
-    assert store.lease_next("ann", ["key0", "key1"], 60) == "key0"
-    assert store.lease_next("bob", ["key0", "key1"], 60) == "key1"
-    assert store.lease_next("eve", ["key0", "key1"], 60) is None
+    assert store.review.hold("ann", ["key0", "key1"], 1, 60).mine == ["key0"]
+    assert store.review.hold("bob", ["key0", "key1"], 1, 60).mine == ["key1"]
+    assert store.review.hold("eve", ["key0", "key1"], 1, 60).mine == []
     assert store.release("key0", "ann")
     assert store.lease("key0", "eve", 60)
     assert store.leases()["key0"][0] == "eve"
