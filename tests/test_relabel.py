@@ -24,6 +24,7 @@ from agent.errors import Unparsable, UserError
 from agent.kinds import multi, single
 from agent.pool import Pool
 from agent.relabel.change import Change, heard, word
+from agent.review import guide
 from agent.store import Store
 from agent.types import NONE_OF_THESE, Answer, Call, Item, Part, Prompt, Task
 
@@ -294,6 +295,8 @@ def test_killed_in_the_middle_it_is_before_or_after(tmp_path: Path, when: str) -
             assert len(store.review.relabels()) == 1 and relabel.unfinished(config, store) is not None
         config, _ = run(path)
         assert asked(config) == before, "with the file as it was all is as it was"
+        with Store.open(config.store_url) as store, pytest.raises(UserError, match="tutelage labels finish"):
+            guide.refuse_moved(store, config)
         assert relabel.finish(path, config) is not None
     elif path.read_text() == text:
         changed(path, relabel.rename, "fruit", "Obst")

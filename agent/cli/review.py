@@ -52,6 +52,7 @@ def review(
     """
     from agent.cli.figures import opened
     from agent.report.standing import pool_of
+    from agent.review import guide
 
     pages = web.where(click.get_current_context())
     if sum((bool(out), bool(back), pages.web)) > 1:
@@ -63,6 +64,7 @@ def review(
     config = common.config()
     name = who or _login()
     with opened(config, common.flags) as store:
+        guide.refuse_moved(store, config)
         pool = pool_of(config, store)
         if pages.web:
             web.serve(common, config, store, pool, pages, name)

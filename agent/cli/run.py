@@ -163,10 +163,12 @@ def _before(config: Config) -> dict[str, Any]:
     """Where earlier runs left off; empty when there were none."""
     from agent.cli.figures import opened
     from agent.report.standing import figures
+    from agent.review import guide
 
     if "://" not in config.store_url and not Path(config.store_url).exists():
         return {}
     with opened(config) as store:
+        guide.refuse_moved(store, config)
         return figures(config, store)
 
 

@@ -58,9 +58,7 @@ def relabel(path: Path, config: Config, change: Change, overrides: Sequence[str]
 
 def unfinished(config: Config, store: Store) -> Relabel | None:
     """The change of labels that the ledger has and the file has not; None: the two agree."""
-    recipe = prompt.person_recipe(settings.the_task(config))
-    last = next((one for one in reversed(store.review.relabels()) if recipe in (one.old, one.new)), None)
-    return last if last is not None and last.old == recipe else None
+    return store.review.moved(prompt.person_recipe(settings.the_task(config)))
 
 
 def finish(path: Path, config: Config, overrides: Sequence[str] = ()) -> Told | None:

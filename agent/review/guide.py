@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from agent.config import Config
+from agent import prompt
+from agent.config import Config, the_task
 from agent.errors import UserError
 from agent.store import Store
 from agent.store.review import Guide
@@ -55,11 +56,29 @@ def samples(guide: Guide, proposed: bool = False) -> list[Sample]:
     return [one for one in every if one.accepted is not proposed]
 
 
+def refuse_moved(store: Store, config: Config) -> None:
+    """Raise where the ledger has other labels than this configuration by now.
+
+    Raises:
+        UserError: with what brings the two together.
+    """
+    moved = store.review.moved(prompt.person_recipe(the_task(config)))
+    if moved is not None:
+        raise UserError(
+            f"the labels were changed ({moved.body['words']}), and this goes by the labels before: start it again; "
+            "where tutelage.toml still has those,  tutelage labels finish  puts the new ones there"
+        )
+
+
 def current(store: Store, config: Config) -> Guide:
     """The guidelines in force. What the configuration says becomes the first version, and what it says anew the next.
 
     Part by part: a text mended on the page stays when only a description in the file is changed.
+
+    Raises:
+        UserError: the ledger has other labels by now.
     """
+    refuse_moved(store, config)
     newest, told = store.review.newest_guide(), _told(config)
     marks = {part: _sha(value) for part, value in told.items()}
     if newest is None:

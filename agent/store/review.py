@@ -166,6 +166,11 @@ class Review:
         found: moves.Upto = self._read(moves.upto)
         return found
 
+    def moved(self, recipe: str) -> Relabel | None:
+        """The change after which people are not asked under this recipe any more; None: they are, or never were."""
+        last = next((one for one in reversed(self.relabels()) if recipe in (one.old, one.new)), None)
+        return last if last is not None and last.old == recipe else None
+
     def outdated(self) -> set[str]:
         """Machines' recipes of labels that were changed since: what was answered under them was carried to others."""
         out: set[str] = set()

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from agent.errors import UserError
 from agent.web import cards, dashboard, guide, item, login, team
 from agent.web.guard import Door, Guard
 from agent.web.site import STATIC, Site
@@ -16,6 +17,7 @@ WORDS = {
     403: ("This is not yours to see", "Ask the owner of this project if you need it."),
     404: ("There is no such page", "It may have been withdrawn, or the address is mistyped."),
     405: ("This page does not take that", "Go back and try again."),
+    409: ("This does not go together any more", "Ask the owner of this project to start the page again."),
     413: ("That is too long", "A form may hold one megabyte."),
     422: ("This answer cannot be taken", "Go back and look at it once more."),
 }
@@ -62,11 +64,14 @@ def build(site: Site, hosts: Sequence[str] = (), https: bool = False, proxied: b
         told = error.detail if error.detail and error.status_code not in (404, 405) else ""
         return refusal(site, request, error.status_code, told, error.headers)
 
+    def refused(request: Any, error: UserError) -> Any:
+        return refusal(site, request, 409, str(error))
+
     routes.append(Mount("/static", StaticFiles(directory=STATIC), name="static"))
     door = Door(hosts, https, proxied)
     return Starlette(
         routes=routes,
-        exception_handlers={HTTPException: strayed},
+        exception_handlers={HTTPException: strayed, UserError: refused},
         middleware=[Middleware(Guard, site=site, door=door, refuse=refusal)],
     )
 
