@@ -3,8 +3,7 @@
    A form is sent by htmx and repeated by `patient` until the server has it; the server counts a card's key once. The
    next card shows only after that. Nothing here makes HTML of data: what is swapped was escaped by the server.
 */
-"use strict";
-(() => {
+"use strict"; (() => {
   const desk = document.getElementById("desk");
   const QUIET = 250; // ms after a card shows in which the key (or button of the mouse) that brought it does nothing
   const RENEW = 60_000; // ms after which cards that are being looked at are kept for longer
@@ -128,9 +127,10 @@
 
   // Keys -----------------------------------------------------------------------------------------------------------
   function named(event) {
-    // Where the keyboard writes another script, a key is known by its place.
-    if (/^[ -~]$/.test(event.key) || event.key.length > 1) return event.key.length > 1 ? event.key : event.key.toLowerCase();
-    return (/^(?:Key|Digit|Numpad)([A-Z0-9])$/.exec(event.code)?.[1] || "").toLowerCase();
+    // Where a keyboard writes another script, or digits only with Shift, a key is known by its place.
+    const place = /^(?:Key|Digit|Numpad)([A-Z0-9])$/.exec(event.code)?.[1]?.toLowerCase() || "";
+    if (event.key.length > 1) return event.key;
+    return !/^[ -~]$/.test(event.key) || (/\d/.test(place) && !event.shiftKey) ? place : event.key.toLowerCase();
   }
 
   function held(event) {
