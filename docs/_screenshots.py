@@ -7,11 +7,14 @@ fonts-wqy-microhei every script is shown.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import random
+import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,8 @@ from agent.store import Store  # noqa: E402
 
 MOST = 150_000
 """Bytes of a picture."""
+TALLEST = 1800
+"""Pixels of a page that are shown."""
 TICKETS = 240
 SLIPS = {"ada": 0.04, "ben": 0.15, "chao": 0.08}
 """How often each of them errs."""
@@ -80,17 +85,35 @@ def people_answer(folder: Path, share: float, seed: int) -> None:
             desk.leave()
     finally:
         store.close()
+    _at_their_pace(config.store_url)
+
+
+def _at_their_pace(ledger: str) -> None:
+    """These people answered within a second what would have taken them an hour: the made-up ledger's clock says so."""
+    keepers = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'answers'"
+    with contextlib.closing(sqlite3.connect(ledger)) as database, database:
+        held = database.execute(keepers).fetchall()
+        for name, _ in held:
+            database.execute(f'DROP TRIGGER "{name}"')
+        at = dict.fromkeys(SLIPS, time.time())
+        for seq, who, seconds in database.execute("SELECT seq, who, seconds FROM answers ORDER BY seq DESC").fetchall():
+            if who in at:
+                database.execute("UPDATE answers SET at = ? WHERE seq = ?", (at[who], seq))
+                at[who] -= seconds + 2
+        for _, sql in held:
+            database.execute(sql)
 
 
 def labeled(folder: Path) -> Path:
     """A run in its third turn, with guidelines in their second version."""
     room.begun(folder, TICKETS)
-    people_answer(folder, 0.9, 1)
+    for seed in range(3):  # what a second person is asked comes when the first has answered
+        people_answer(folder, 1.0, seed)
     room.verb(folder, "run", codes=(0, 4))
     toml = folder / "tutelage.toml"
     more = "went before. A parcel that came broken is delivery, even where money is asked for."
     toml.write_text(toml.read_text(encoding="utf-8").replace("went wrong before.", more), encoding="utf-8")
-    people_answer(folder, 0.6, 2)
+    people_answer(folder, 0.5, 9)
     room.verb(folder, "run", codes=(0, 4))
     return folder
 
@@ -111,8 +134,10 @@ def keep(page: Any, name: str, whole: bool = False) -> None:
     from PIL import Image
 
     page.mouse.move(0, 0)
-    page.wait_for_timeout(300)
+    page.wait_for_function("() => !document.querySelector('.htmx-request, [data-soon]')", timeout=60_000)
+    page.wait_for_timeout(500)
     picture = Image.open(io.BytesIO(page.screenshot(full_page=whole))).convert("RGB")
+    picture = picture.crop((0, 0, picture.width, min(picture.height, TALLEST)))
     for colours in (192, 96, 48, 24):
         out = io.BytesIO()
         picture.quantize(colours, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)

@@ -62,6 +62,10 @@ def _sign(one: str) -> str:
 
 
 def shortened(value: Any, most: int) -> str:
-    """The first `most` characters, and an ellipsis where there are more."""
+    """At most `most` characters, whole words where there are any, and an ellipsis where there are more."""
     text = str(value)
-    return text if len(text) <= most else text[: max(most - 1, 0)].rstrip() + "…"
+    if len(text) <= most:
+        return text
+    kept = text[: max(most - 1, 0)]
+    words = kept.rpartition(" ")[0] if text[len(kept)] != " " else kept
+    return (words if 2 * len(words) > len(kept) else kept).rstrip() + "…"
