@@ -122,8 +122,9 @@ def _certified(config: Config, total: int, people: int, risk: Doubles, audits: i
     """Labels that one look certifies when the audit finds as many errors as the risks foretell; people's among them."""
     from agent import certify
     from agent.certify import gate, walk
+    from agent.cli.target import first_risk
 
-    goal, units, delta = config.goal, len(risk), certify.risk_of_look(config.goal.delta, 1)
+    goal, units, delta = config.goal, len(risk), first_risk(config)
     allowed = math.floor((1 - goal.accuracy) * total + 1e-9)
     # Drawn evenly over the order, and as many wrong up to each place as the risks foretell.
     ranks = ((np.arange(audits) + 0.5) * units / audits).astype(np.int64)

@@ -29,12 +29,16 @@ def asked(config: Config, total: int, risk: Sequence[float]) -> dict[str, Any]:
     questions = share.pilot + share.audit + repairs
     found = target(config, share, total)
     agree = raters.consent(config) if person else None
+    twice = min(config.goal.audit_twice, share.audit)
+    second = twice + round(config.review.overlap * (questions - twice)) if person else 0
     return {
         "questions": questions,
         "pilot": share.pilot,
         "audit": share.audit,
         "escalations": repairs,
         "minutes": round(questions * seconds / 60, 1),
+        "second": second,
+        "second_minutes": round(second * seconds / 60, 1),
         "seconds_each": seconds,
         "certifies_from": found.needed,
         "certifies_with_wrong": found.wrong,
@@ -56,7 +60,13 @@ def lines(config: Config, body: Mapping[str, Any]) -> list[tuple[str, str]]:
     first = f"at most {many(told['questions'], 'question')} in {told['minutes']:g} minutes: "
     first += f"{told['pilot']:,} pilot (teach and calibrate), {told['audit']:,} audit (measure), "
     first += f"{many(told['escalations'], 'escalation')} (repair)"
-    out = [("people", first), ("goal", told["goal"])]
+    out = [("people", first)]
+    if told["second"]:
+        twice = (
+            f"about {many(told['second'], 'question')} of these to a second person, {told['second_minutes']:g} minutes"
+        )
+        out.append(("", f"{twice} more: how far people differ"))
+    out.append(("goal", told["goal"]))
     before = audits.before_lines(told["needs"], config.goal.accuracy, body["items"])
     out += [("", line) for line in [*before, *(audits.assumed(config) if told["needs"]["least"] else [])]]
     return out + ([("agreement", told["agreement"])] if told["agreement"] else [])

@@ -39,13 +39,19 @@ class Terms:
     risk: float
 
 
+def first_risk(config: Config) -> float:
+    """What the first look may spend: less, where the bound on people's own mistakes has a share of it."""
+    from agent.certify import human, risk_of_look
+
+    whole = risk_of_look(config.goal.delta, 1)
+    return human.split(whole)[0] if config.goal.audit_twice or config.review.overlap else whole
+
+
 def terms(config: Config, share: Share, total: int) -> Terms:
     """Of the exact test of all labels: the same for whatever a plan says of audits."""
-    from agent.certify import risk_of_look
-
     repairs = min(share.escalations, max(total - share.pilot - share.audit, 0))
     machine = max(total - share.pilot - repairs, 0)
-    return Terms(machine, math.floor((1 - config.goal.accuracy) * total + 1e-9), risk_of_look(config.goal.delta, 1))
+    return Terms(machine, math.floor((1 - config.goal.accuracy) * total + 1e-9), first_risk(config))
 
 
 def target(config: Config, share: Share, total: int) -> Target:
