@@ -143,8 +143,8 @@ def in_turn(worth: Doubles, rows: Ints, likest: Ints | None, like: Doubles | Non
 
 
 def leaders(rows: Ints, likest: Ints | None, like: Doubles | None) -> Ints:
-    """(m,) of each row the one that leads its group, itself where it is alone: the first that comes takes all of its
-    likest from `ALIKE` on that no earlier one took. `rows`: in the order in which they are asked."""
+    """(m,) of each row the one that leads its group, itself where it is alone: the first that comes takes those of
+    its likest from `ALIKE` on that come later and that no other took. `rows`: in the order in which they are asked."""
     out = rows.copy()
     if likest is None or like is None or not len(rows):
         return out
@@ -156,7 +156,7 @@ def leaders(rows: Ints, likest: Ints | None, like: Doubles | None) -> Ints:
         if not free[number]:
             continue
         free[number] = False
-        mates = near[number][near[number] >= 0]
+        mates = near[number][near[number] > number]
         mates = mates[free[mates]]
         out[mates] = rows[number]
         free[mates] = False
