@@ -307,7 +307,7 @@
     const said = event.target.parentElement;
     const got = await post("/guidelines/example", new FormData(event.target)).catch(() => null);
     event.target.remove();
-    said.querySelector("#word").textContent = live.textContent = got?.ok ? "Added to the examples." : "It could not be added as an example.";
+    said.querySelector("#word").textContent = live.textContent = got?.ok ? "Proposed as an example." : "It could not be proposed as an example.";
   });
 
   // The clock, the cards' leases, coming back -----------------------------------------------------------------------
