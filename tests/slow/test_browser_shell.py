@@ -61,7 +61,7 @@ def pages(folder: Path) -> list[str]:
 def loaded(page: Any, served: room.Served, path: str) -> int:
     """The status of a page that has come to rest."""
     status: int = page.goto(served.at + path).status
-    page.wait_for_timeout(150)
+    page.wait_for_function("() => !document.querySelector('.htmx-request, [data-soon]')", timeout=30_000)
     return status
 
 
