@@ -70,11 +70,22 @@ class Desk:
         self.queue.refresh()
         held = self._ledger.mine(self.who)
         keys = [key for key, _ in held]
-        if len(held) < n or held[0][1] < LEASE / 2:
+        if len(keys) < n:
+            keys = self._more(keys, n)
+        elif held[0][1] < LEASE / 2:
             keys = self._hold(n)
-            if len(keys) < n and self.queue.refresh(0):
-                keys = self._hold(n)
         return self._shown(keys[:n])
+
+    def _more(self, keys: list[str], n: int) -> list[str]:
+        """Lease up to `n` where there are as many, also among those that came since the last look at the ledger."""
+        for fresh in (False, True):
+            if fresh:
+                self.queue.refresh(0)
+            if any(key not in keys for most in (AHEAD, None) for key in self.queue.candidates(self.who, most)):
+                keys = self._hold(n)
+            if len(keys) >= n:
+                break
+        return keys
 
     def _hold(self, n: int) -> list[str]:
         near = self.queue.candidates(self.who, AHEAD)

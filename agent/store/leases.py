@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sqlalchemy import delete, select
 from sqlalchemy.engine import Connection
 
@@ -14,7 +12,8 @@ from agent.store.tables import leases
 def take(connection: Connection, key: str, who: str, seconds: float) -> bool:
     """Leases `key` to `who` (again), unless somebody else holds it."""
     now = clock(connection)
-    if key in _held_by_others(connection, [key], who, now):
+    others = select(leases.c.key).where(leases.c.key == key, leases.c.until > now, leases.c.who != who)
+    if connection.execute(others).first() is not None:
         return False
     connection.execute(delete(leases).where(leases.c.key == key))
     connection.execute(leases.insert().values(key=key, who=who, until=now + seconds))
@@ -33,8 +32,3 @@ def held(connection: Connection) -> dict[str, tuple[str, float]]:
     now = clock(connection)
     query = select(leases.c.key, leases.c.who, leases.c.until).where(leases.c.until > now)
     return {key: (who, until - now) for key, who, until in connection.execute(query)}
-
-
-def _held_by_others(connection: Connection, keys: Sequence[str], who: str, now: float) -> set[str]:
-    query = select(leases.c.key).where(leases.c.key.in_(keys), leases.c.until > now, leases.c.who != who)
-    return set(connection.execute(query).scalars())
