@@ -190,8 +190,9 @@ class Hall:
         seat = self._mine(request)
         with seat.lock:
             self.queue.refresh()
-            if _one(given, "answered") != str(seat.desk.answered()):
-                return self._done(request, seat, "moved")
+            told, stand = _one(given, "answered"), seat.desk.answered()
+            if told != str(stand):  # repeated by a page that did not hear of its success, or from an older page
+                return self._done(request, seat, "undone" if told == str(stand + 1) else "moved")
             again = seat.desk.undo()
             return self._done(request, seat, "nothing" if again is None else "undone", card=again)
 

@@ -203,9 +203,12 @@ def test_several_labels_by_keyboard(browser: Any, tmp_path: Path) -> None:
     names = [f"{what} {which}" for what in ("red", "green", "blue") for which in ("fish", "bird", "tree", "door")]
     room = ask(tmp_path / "many", [f"text {i}" for i in range(3)], labels=names, kind="multi")
     with at_work(site_of(room)) as client, seated(browser, client, room) as (page, watch):
+        seen = []
         for typed in ("bird gr", "blue tr"):
             page.keyboard.type(typed)
             page.keyboard.press("Enter")
+            seen.append(page.locator("#labels .choice").first.inner_text())
+        assert seen == ["green bird", "green bird"], "what is chosen stands first"
         press(page, "Enter")
         assert [a.text for _, a in room.answers()] == ['["blue tree", "green bird"]'] and watch.errors == []
 
@@ -320,6 +323,31 @@ def test_a_lost_line_and_a_lost_session(browser: Any, tmp_path: Path) -> None:
         page.wait_for_selector("#card")
         assert key(page) == card and len(answers(room)) == 1
         assert "was not saved" in page.inner_text("#net")
+
+
+def test_an_answer_whose_acknowledgement_is_lost_counts_once(browser: Any, tmp_path: Path) -> None:
+    room = ask(tmp_path, [f"text {i}" for i in range(4)])
+    sent: list[str] = []
+
+    def lose_the_first(route: Any) -> None:
+        sent.append(route.request.post_data)
+        if len(sent) == 1:
+            assert route.fetch().status == 200
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    with at_work(site_of(room)) as client, seated(browser, client, room) as (page, _):
+        page.route("**/answer", lose_the_first)
+        press(page, "1")
+        assert sent[0] == sent[1] and len(sent) == 2
+        assert page.inner_text("#word") == "That card was saved before: it counts once."
+        page.unroute("**/answer")
+        page.route("**/undo", lose_the_first)
+        sent.clear()
+        press(page, "2")
+        press(page, "u")
+        assert len(sent) == 2 and list(answers(room).values()) == ["billing"], "one answer is taken back, not two"
 
 
 EVIL = (

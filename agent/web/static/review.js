@@ -259,17 +259,16 @@
       if (option.role === "option") option.setAttribute("aria-selected", String(on));
       if (on) option.scrollIntoView({ block: "nearest" });
     }
-    const find = one("#find");
-    if (marked < 0) find.removeAttribute("aria-activedescendant");
-    else find.setAttribute("aria-activedescendant", there[marked].id);
+    one("#find").setAttribute("aria-activedescendant", there[marked]?.id || "");
   }
 
   function filter() {
     // As the terminal finds: every word typed is in the name; the name itself first, then what begins so.
     const text = one("#find").value.trim().toLowerCase(), words = text.split(/\s+/);
-    const rank = (option) => (name(option) === text ? 0 : name(option).startsWith(text) ? 1 : 2);
+    const fits = (option) => (name(option) === text ? 0 : name(option).startsWith(text) ? 1 : 2);
+    const rank = (option) => (text ? fits(option) : Number(!option.querySelector(":checked"))); // what is chosen is seen
     const place = (option) => Number(option.id.slice(6));
-    const sorted = options().sort((a, b) => (text ? rank(a) - rank(b) : 0) || place(a) - place(b));
+    const sorted = options().sort((a, b) => rank(a) - rank(b) || place(a) - place(b));
     for (const option of sorted) option.hidden = !words.every((word) => name(option).includes(word));
     one("#labels").append(...sorted);
     const found = sorted.filter((option) => !option.hidden);
