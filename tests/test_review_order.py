@@ -12,7 +12,7 @@ from review_room import Room, furnish
 
 from agent import certify, prompt
 from agent.review.book import Book
-from agent.review.order import BLIND, RUN, Arranged, Entry, arrange
+from agent.review.order import BLIND, NEAR, RUN, Arranged, Entry, arrange
 from agent.types import Answer, Call, Decision
 
 ENTRIES = st.lists(
@@ -56,6 +56,8 @@ def test_runs_are_alike_short_and_apart(entries: list[Entry], seed: int) -> None
     for run in made.runs:
         assert 2 <= len(run) <= RUN and len({by[item].leader for item in run}) == 1
         assert {by[item].purpose for item in run} == {"escalation"}
+        worths = [by[item].worth for item in run]
+        assert worths == sorted(worths, reverse=True) and worths[-1] >= NEAR * worths[0]
         assert [place[item] for item in run] == list(range(place[run[0]], place[run[0]] + len(run)))
     assert len({item for run in made.runs for item in run}) == sum(map(len, made.runs))
 

@@ -15,6 +15,8 @@ from agent import certify
 
 RUN = 8
 """Similar items in a row, at most."""
+NEAR = 0.5
+"""What the last of a run is worth of what its first is, at least."""
 STRETCH = 4
 """Cards between two runs, at least, while there are any."""
 BLIND = 0.1
@@ -67,7 +69,7 @@ def _runs(chosen: Sequence[Entry], audit: int) -> tuple[list[list[Entry]], list[
     alike: dict[str, list[Entry]] = {}
     for entry in chosen:
         alike.setdefault(entry.leader or entry.item, []).append(entry)
-    parts = [same[i : i + RUN] for same in alike.values() for i in range(0, len(same), RUN)]
+    parts = [part for same in alike.values() for part in _parts(same)]
     parts.sort(key=lambda part: -part[0].worth)
     runs = [part for part in parts if len(part) > 1]
     want = min(audit, len(chosen) // 2)
@@ -76,6 +78,17 @@ def _runs(chosen: Sequence[Entry], audit: int) -> tuple[list[list[Entry]], list[
         single += len(runs.pop())
     inside = {entry.item for run in runs for entry in run}
     return runs, [entry for entry in chosen if entry.item not in inside]
+
+
+def _parts(same: Sequence[Entry]) -> list[list[Entry]]:
+    """Similar items, best first, in runs whose last is worth `NEAR` of its first, so that no run holds up the better."""
+    parts: list[list[Entry]] = []
+    for entry in same:
+        if parts and len(parts[-1]) < RUN and entry.worth >= NEAR * parts[-1][0].worth:
+            parts[-1].append(entry)
+        else:
+            parts.append([entry])
+    return parts
 
 
 def _company(singles: Sequence[str], drawn: Sequence[str], seed: int) -> dict[str, list[str]]:
