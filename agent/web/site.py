@@ -44,6 +44,7 @@ class Site:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,  # a server goes on with the templates of its own version
         )
         room.filters.update(visible=visible, shortened=shortened)
         room.globals["nav"] = []
