@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import tempfile
+import unicodedata
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from review_room import LABELS, Room
 from trips_room import ENDINGS, furnished, keys, least, options, out, play, second, sheet_rows, take
 
 from agent import prompt
+from agent.cli import main
 from agent.errors import DataError, UserError
 from agent.review.trips import tools
+from agent.store import Store
 from agent.types import Answer
 
 TOOLS = list(ENDINGS)
@@ -104,8 +110,6 @@ NAMES = st.one_of(
 
 
 def distinct(labels: list[str]) -> bool:
-    import unicodedata
-
     plain = [unicodedata.normalize("NFKC", label).casefold() for label in labels]
     return len(set(plain)) == len(plain) and all(label == label.strip() for label in labels)
 
@@ -528,3 +532,39 @@ def test_nothing_is_written_when_nothing_is_open(room: Room, tool: str) -> None:
     path = room.folder / f"q.{ENDINGS[tool]}"
     assert tools.export(room.config, room.store, room.pool, str(path), tool) == (0, "")
     assert not path.exists() and len(LABELS) == 3
+
+
+# ---------------------------------------------------------------- the command, and two at once
+
+
+def test_the_command_writes_takes_and_tells(room: Room) -> None:
+    def call(*words: str) -> Any:
+        done = CliRunner().invoke(main, ["review", "-c", str(room.folder / "tutelage.toml"), "--json", *words])
+        return done.exit_code, json.loads(done.stdout) if done.stdout.startswith("{") else done.output
+
+    path = room.folder / "out.json"
+    code, told = call("--export", str(path), "--as", "label-studio")
+    assert (code, told["questions"], told["wrote"]) == (0, 3, str(path)) and "Labeling Interface" in told["how"]
+    one, two, _ = keys(path, "label-studio")
+    back = play(path, "label-studio", {one: [("4", ["billing"])], two: [("4", ["other"])]})
+    tampered(back, "label-studio", [{}, {"id": "T-99"}, {}])
+    code, told = call("--import", str(back))
+    assert (code, told["taken"], told["people"]) == (2, 1, ["label-studio:4"])
+    assert [(refused["row"], refused["id"]) for refused in told["refused"]] == [(2, "T-99")]
+    assert call("--as", "csv")[0] == 2
+
+
+def test_two_files_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
+    room = furnished(tmp_path, [(f"text {i}",) for i in range(40)])
+    path = out(room, "csv")
+    back = play(path, "csv", {key: [("", ["billing"])] for key in keys(path, "csv")})
+    others = [replace(room, store=Store.open(tmp_path / "tutelage-run" / "ledger.db")) for _ in range(2)]
+    with ThreadPoolExecutor(3) as threads:
+        rooms = [room, *others]
+        reports = list(threads.map(lambda i: take(rooms[i], back, who=f"person {i}"), range(3)))
+    assert [(report.taken, report.rejected) for report in reports] == [(40, 0)] * 3
+    assert sum(report.late for report in reports) == 80
+    assert len({(call.item, answer.who) for call, answer in room.answers()}) == len(room.answers()) == 120
+    assert sum(call.recipe == room.recipe for call, _ in room.answers()) == 40 and room.store.verify() == []
+    for other in rooms:
+        other.store.close()
