@@ -12,6 +12,7 @@ import json
 import random
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ SKIPPED, UNSURE = 0.1, 0.1
 """Shares of questions that are laid aside, and that cannot be told."""
 LABELS = ("billing & more", "$price", "=SUM(A1)", "\u202eturned", "\U0001f600 other", "?", "a<b>\"c'", "\u4e2d\u6587")
 ODD = ("=1+1", "line\r\nbreak\tand $text", "\u202egnirts", "<script>alert(1)</script>", '"quoted", and | ; more')
+KINDS = (("single", False), ("multi", False), ("single", True))
+"""Kind of label, and whether machines' labels are shown."""
+FORMS = {"label_studio": ("JSON", "JSON_MIN"), "argilla": ("flat",), "csv": ("filled",)}
 TOML = """
 [task]
 kind = {kind!r}
@@ -74,6 +78,7 @@ class Run:
 def furnished(folder: Path, n: int, kind: str, assisted: bool, seed: int) -> Run:
     """`n` questions, a third of them the audit's."""
     told = TOML.format(kind=kind, labels=json.dumps(list(LABELS), ensure_ascii=False), assisted=str(assisted).lower())
+    folder.mkdir()
     (folder / "tutelage.toml").write_text(told, encoding="utf-8")
     config = settings.load(folder / "tutelage.toml")
     texts = [f"{ODD[i % len(ODD)]} {text}" if i % 4 == 0 else text for i, (_, text, _) in enumerate(example.rows(n))]
@@ -118,20 +123,19 @@ def back(run: Run, path: Path, form: str | None = None) -> tuple[int, int, int, 
     return same, report.empty, report.rejected, len(run.store.answers_since(0)) - len(answers)
 
 
-def peer(name: str, folder: Path) -> dict[str, Any] | None:
-    """What a tool's own script says; None where it is not installed."""
+def peer(name: str, folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """What a tool's own script says of each folder; nothing where it is not installed."""
     home = ROOT / f".venv-peer-{name.replace('_', '')}"
     if not (home / ".ready").exists():
-        return None
+        return []
     script = ROOT / "eval" / "peers" / f"{name}.py"
-    done = subprocess.run(
-        [home / "bin" / "python", "-I", script, folder], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    told: dict[str, Any] = json.loads(done.stdout.decode().splitlines()[-1])
+    command = [str(home / "bin" / "python"), "-I", str(script), *map(str, folders)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    told: list[dict[str, Any]] = json.loads(done.stdout.decode().splitlines()[-1])
     return told
 
 
-def spreadsheet(folder: Path, run: Run, many: bool) -> Path:
+def spreadsheet(folder: Path, run: Run, many: bool) -> None:
     """The exported sheet, filled in."""
     with (folder / "sheet.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
@@ -142,45 +146,42 @@ def spreadsheet(folder: Path, run: Run, many: bool) -> Path:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    return folder / "filled.csv"
 
 
-def one(tool: str, n: int, kind: str, assisted: bool, seed: int) -> list[Row]:
+def one(tool: str, n: int, seed: int) -> list[Row]:
     """A tool's way there and back, by each of the formats it writes; none where it is not installed."""
-    formats = {"label_studio": ("JSON", "JSON_MIN"), "argilla": ("flat",), "csv": ("csv",)}[tool]
     rows = []
-    told: dict[str, Any] | None = None
-    kept = Path(tempfile.mkdtemp())
-    for form in formats:
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place)
-            run = furnished(folder, n, kind, assisted, seed)
-            if tool == "csv":
-                tools.export(run.config, run.store, run.pool, str(folder / "sheet.csv"))
-                told, path = {"version": "", "valid": n}, spreadsheet(folder, run, kind == "multi")
-                guesses = 0
-            else:
-                out = folder / "tasks.json"
-                tools.export(run.config, run.store, run.pool, str(out), tool.replace("_", "-"))
-                guesses = out.read_text("utf-8").count('"tutelage_shown"')
-                if told is None:
-                    for name, where in (("tasks.json", out), ("config.xml", folder / "tasks.xml"),
-                                        ("settings.json", folder / "tasks.settings.json")):  # fmt: skip
-                        if where.exists():
-                            (kept / name).write_bytes(where.read_bytes())
-                    (kept / "said.json").write_text(json.dumps(run.said), "utf-8")
-                    told = peer(tool, kept)
-                path = kept / f"{form}.json"
-            if told is not None:
+    with tempfile.TemporaryDirectory() as place:
+        folders = [Path(place) / f"{kind}-{assisted}" for kind, assisted in KINDS]
+        for folder, (kind, assisted) in zip(folders, KINDS, strict=True):
+            send(tool, folder, furnished(folder, n, kind, assisted, seed))
+        sheets = [{"version": "", "valid": n}] * len(folders)
+        told = sheets if tool == "csv" else peer(tool, folders)
+        for folder, (kind, assisted), says in zip(folders, KINDS, told, strict=False):
+            for form in FORMS[tool]:
+                # The same questions again, so that one format's answers do not stand in the way of the other's.
+                run = furnished(folder / form, n, kind, assisted, seed)
+                path = folder / (f"{form}.csv" if tool == "csv" else f"{form}.json")
                 same, left, refused, again = back(run, path)
+                guesses = 0 if tool == "csv" else (folder / "tasks.json").read_text("utf-8").count('"tutelage_shown"')
                 given = sum(labels is not None for labels in run.said.values())
-                shown = f"{kind}{', assisted' if assisted else ''}"
-                title = f"{tool.replace('_', ' ')} {form}" if form != tool else tool
-                rows.append(
-                    Row(title, told["version"], shown, n, told["valid"], guesses, given, same, left, refused, again)
-                )
-            run.store.close()
+                title = f"{tool.replace('_', ' ')} {form}" if tool != "csv" else "sheet"
+                shown = f"{kind}{', assisted' * assisted}"
+                counts = (n, says["valid"], guesses, given, same, left, refused, again)
+                rows.append(Row(title, says["version"], shown, *counts))
+                run.store.close()
     return rows
+
+
+def send(tool: str, folder: Path, run: Run) -> None:
+    """The files for the tool's script; a sheet is filled in at once."""
+    if tool == "csv":
+        tools.export(run.config, run.store, run.pool, str(folder / "sheet.csv"))
+        spreadsheet(folder, run, run.config.task.kind == "multi")
+    else:
+        tools.export(run.config, run.store, run.pool, str(folder / "tasks.json"), tool.replace("_", "-"))
+        (folder / "said.json").write_text(json.dumps(run.said), "utf-8")
+    run.store.close()
 
 
 def table(rows: list[Row]) -> list[str]:
@@ -205,8 +206,7 @@ def main() -> None:
     n = 60 if options.quick else 300
     rows: list[Row] = []
     for tool in ("csv", "argilla") if options.quick else ("csv", "argilla", "label_studio"):
-        for kind, assisted in (("single", False), ("multi", False), ("single", True)):
-            rows += one(tool, n, kind, assisted, seed=7)
+        rows += one(tool, n, seed=7)
     lines = table(rows)
     missing = [name for name in ("argilla", "labelstudio") if not (ROOT / f".venv-peer-{name}" / ".ready").exists()]
     if missing:

@@ -1,7 +1,7 @@
 """Label Studio: a server of its own on loopback takes the tasks, is answered over its HTTP API, and exports.
 
-Reads `tasks.json`, `config.xml` and `said.json` (key -> labels, null to skip) in the folder named on the command line;
-writes `JSON.json` and `JSON_MIN.json` there, and prints the version, and how many tasks its own checks pass.
+Reads `tasks.json`, `tasks.xml` and `said.json` (key -> labels, null to skip) in each folder named on the command line;
+writes `JSON.json` and `JSON_MIN.json` there, and prints for each the version, and how many tasks its own checks pass.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ QUIET = {
 
 
 def main() -> None:
-    """One project."""
-    folder = Path(sys.argv[1])
+    """A project a folder."""
+    folders = [Path(name) for name in sys.argv[1:]]
+    folder = folders[0]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -48,7 +49,7 @@ def main() -> None:
         )
         try:
             wait(base, server)
-            print(json.dumps(trip(base, folder)))
+            print(json.dumps([trip(base, one) for one in folders]))
         finally:
             server.terminate()
             server.wait()
@@ -80,7 +81,7 @@ def trip(base: str, folder: Path) -> dict[str, Any]:
 
     tasks = json.loads((folder / "tasks.json").read_text("utf-8"))
     said = json.loads((folder / "said.json").read_text("utf-8"))
-    config = (folder / "config.xml").read_text("utf-8")
+    config = (folder / "tasks.xml").read_text("utf-8")
     interface = LabelInterface(config)
     interface.validate()
     valid = sum(bool(interface.validate_task(task)) for task in tasks)
