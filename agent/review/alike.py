@@ -31,7 +31,7 @@ class Alike:
     def __init__(self, pool: Texts) -> None:
         self._pool = pool
         self._groups: dict[str, list[str]] = {}
-        self._wanted: list[str] = []
+        self._wanted: Sequence[str] = ()
         self._known: frozenset[str] = frozenset()
         self._worker: threading.Thread | None = None
 
@@ -43,7 +43,7 @@ class Alike:
         """Group these items, unless all of them were compared before."""
         if self._known.issuperset(items):
             return
-        self._known = frozenset(items)
+        self._known, self._wanted = frozenset(items), items
         if len(items) <= AT_ONCE:
             self._groups = self._compared(items)
         else:
@@ -56,7 +56,9 @@ class Alike:
             self._worker.join()
 
     def _beside(self, items: Sequence[str]) -> None:
-        self._groups = self._compared(items)
+        groups = self._compared(items)
+        if self._wanted is items:  # no newer questions were compared meanwhile
+            self._groups = groups
 
     def _compared(self, items: Sequence[str]) -> dict[str, list[str]]:
         places = [self._pool.position(item) for item in items]

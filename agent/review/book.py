@@ -237,9 +237,10 @@ class Book:
         """The question of this key, closed or not."""
         return self._asked.get(key)
 
-    def open_of(self, item: str) -> Call | None:
-        """The item's open first question."""
-        return next(iter(self._open.get(item, ())), None)
+    def mate(self, item: str) -> Call | None:
+        """The item's open question, where it may be confirmed with another's: it repairs, and is one person's."""
+        found = next(iter(self._open.get(item, ())), None)
+        return found if found and found.purpose == "escalation" and item not in self._twice else None
 
     def repairs(self) -> list[str]:
         """Items that are asked about to repair, in their order of reservation."""

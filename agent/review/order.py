@@ -81,7 +81,7 @@ def _runs(chosen: Sequence[Entry], audit: int) -> tuple[list[list[Entry]], list[
 
 
 def _parts(same: Sequence[Entry]) -> list[list[Entry]]:
-    """Similar items, best first, in runs whose last is worth `NEAR` of its first, so that no run holds up the better."""
+    """Similar items, best first, in runs whose last is worth `NEAR` of the first: no run holds up what is better."""
     parts: list[list[Entry]] = []
     for entry in same:
         if parts and len(parts[-1]) < RUN and entry.worth >= NEAR * parts[-1][0].worth:

@@ -207,9 +207,9 @@ class Queue:
         if call.recipe != self.recipe or call.purpose != "escalation":
             return []
         with self.lock:
-            others = [self.book.open_of(item) for item in self._alike.of(call.item) if item != call.item]
-            free = [one.key for one in others if one is not None and one.purpose == "escalation"]
-            return [key for key in free if self.busy.get(key, who) == who][:MATES]
+            others = (self.book.mate(item) for item in self._alike.of(call.item) if item != call.item)
+            free = (one.key for one in others if one is not None and self.book.may(who, one))
+            return list(islice((key for key in free if self.busy.get(key, who) == who), MATES))
 
     def saw(self, who: str, held: Held) -> None:
         """Who holds what, as a transaction of `who` found and left it."""
