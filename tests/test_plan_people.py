@@ -38,8 +38,16 @@ def goal(accuracy: float = 0.95, delta: float = 0.05, left: str = "open") -> Any
     """As much of a configuration as a forecast reads."""
     return SimpleNamespace(
         goal=SimpleNamespace(
-            accuracy=accuracy, delta=delta, test="exact", left=left, audit=None, person_minutes=20.0, pilot=None
+            accuracy=accuracy,
+            delta=delta,
+            test="exact",
+            left=left,
+            audit=None,
+            audit_twice=0,
+            person_minutes=20.0,
+            pilot=None,
         ),
+        review=SimpleNamespace(overlap=0.0),
         person=SimpleNamespace(settings=SimpleNamespace(seconds=6.0)),
     )
 
@@ -275,3 +283,16 @@ def test_a_machine_may_stand_in_for_people_where_votes_of_several_are_recorded(h
     assert "stand in for one of these people: it beats" in text
     assert stands({**found, "passed": True}).startswith("may stand in")
     assert stands({**found, "passed": False}).startswith("may not stand in")
+
+
+def test_overlap_is_told_with_its_minutes_and_takes_a_fifth_of_the_risk(here: Path) -> None:
+    from agent.cli import hour
+    from agent.cli.target import first_risk
+
+    with_ladder(here)
+    plain = config.load("tutelage.toml")
+    doubled = config.load("tutelage.toml", ["review.overlap=0.25"])
+    assert first_risk(doubled) == pytest.approx(0.8 * first_risk(plain))
+    one, two = hour.asked(plain, 60, ()), hour.asked(doubled, 60, ())
+    assert one["second"] == 0 and two["second"] == round(0.25 * two["questions"])
+    assert two["second_minutes"] == round(two["second"] * two["seconds_each"] / 60, 1)

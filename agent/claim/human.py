@@ -5,12 +5,12 @@ Second questions have a recipe of their own, so that nothing that makes or measu
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 from agent import prompt
 from agent.certify import human
+from agent.certify.draw import salted
 from agent.types import Call, Kind, Stream, Task, Value
 
 
@@ -26,7 +26,7 @@ def overlapped(seed: int, item: str, share: float) -> bool:
     By its own hash, apart from that of the draw: nothing that anybody said of it, nor why it is asked, has a part in
     it. So those among the audit are a random sample of the audit, as those of `goal.audit_twice` are.
     """
-    drawn = hashlib.sha256(f"overlap\0{seed}\0{item}".encode("utf-8", "surrogatepass")).digest()
+    drawn = next(salted("overlap", seed, [item]))
     return int.from_bytes(drawn[:8], "big") < share * 2**64
 
 

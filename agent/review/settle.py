@@ -132,8 +132,15 @@ class Differences:
 
     def undo(self, who: str) -> bool:
         """Take this person's last word back, so that the difference is open again; False where there is none."""
-        own = [call.key for _, call, answer in self._store.answers_since(0, [self._settled]) if answer.who == who]
+        own = self._own(who)
         return bool(own) and self._store.review.settling.take_back(who, own[-1])
+
+    def settled(self, who: str) -> int:
+        """How many last words of this person stand."""
+        return len(self._own(who))
+
+    def _own(self, who: str) -> list[str]:
+        return [call.key for _, call, answer in self._store.answers_since(0, [self._settled]) if answer.who == who]
 
     def _for(self, found: dict[str, list[Word]], who: str) -> dict[str, list[Word]]:
         """Those that this person has not answered, nor seen with what machines say of them."""

@@ -154,6 +154,7 @@ class Court:
             "bad": status != 200,
             "left": left,
             "others": others,
+            "undoes": self.found.settled(who),
         }
         return self.site.page(request, "settle.html", names, status)
 
