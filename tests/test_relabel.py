@@ -9,12 +9,15 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 
 from agent import claim, export, kinds, loop, prompt, relabel
@@ -24,8 +27,10 @@ from agent.errors import Unparsable, UserError
 from agent.kinds import multi, single
 from agent.pool import Pool
 from agent.relabel.change import Change, heard, word
+from agent.relabel.people import people as people_of
 from agent.review import guide
 from agent.store import Store
+from agent.store.moves import Move
 from agent.types import NONE_OF_THESE, Answer, Call, Item, Part, Prompt, Task
 
 THINGS = ("apple", "pear", "nail", "screw")
@@ -271,7 +276,7 @@ def test_certificates_made_before_hold_and_later_ones_say_that_labels_were_chose
         assert claim.verify(now, store, pool, tmp_path / "first.json") == []
 
 
-@pytest.mark.parametrize("when", ["while it writes", "before the file"])
+@pytest.mark.parametrize("when", [pytest.param("while it writes", marks=pytest.mark.slow), "before the file"])
 def test_killed_in_the_middle_it_is_before_or_after(tmp_path: Path, when: str) -> None:
     path = project(tmp_path)
     config, _ = run(path)
@@ -354,6 +359,56 @@ def changes(draw: st.DrawFn, kind: str) -> tuple[Task, Task, Change]:
         change = relabel.add(task, "NEW", draw(st.sampled_from([[], some])), {})
     assert Change.read(change.verb, change.body()) == change
     return task, Task("t", kind, change.labels), change
+
+
+@st.composite
+def sittings(draw: st.DrawFn) -> tuple[Task, Task, Change, list[list[str | None]]]:
+    """A change, and what came of the questions about each item: a word a question ("" is "cannot tell", None is open),
+    all but the last one taken back."""
+    before, after, change = draw(changes("single"))
+    said = st.sampled_from([*before.labels, "", None])
+    return before, after, change, draw(st.lists(st.lists(said, min_size=1, max_size=3), min_size=1, max_size=6))
+
+
+@settings_of(max_examples=12)
+@given(sittings())
+def test_of_people_exactly_the_touched_are_asked_again_and_nothing_twice(
+    made: tuple[Task, Task, Change, list[list[str | None]]],
+) -> None:
+    before, after, change, sitting = made
+    old, new = prompt.person_recipe(before), prompt.person_recipe(after)
+    with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "ledger.db") as store:
+        for number, words in enumerate(sitting):
+            item, purpose = f"{number:032x}", ("audit", "pilot", "escalation")[number % 3]
+            for sample, word in enumerate(words):
+                one = Call(prompt.key(old, item, sample), old, item, "person", sample, purpose, 0.25, turn=2)  # type: ignore[arg-type]
+                store.reserve([one], None)
+                if word is not None:
+                    store.record_now(one.key, Answer(word, unsure=not word, who="ada", seconds=1.0))
+                if sample < len(words) - 1:
+                    store.withdraw(one.key, "ada")
+        before_spend = store.spend().by["person"]
+
+        def carry() -> Move:
+            move = Move("x", {"flag": change.flag}, old, new, store.review.upto(), (store.last_turn() + 1, 0, "", ""))
+            people_of(store, change, single, before, after, lambda item: replace(ITEM, id=item), move)
+            return move
+
+        assert store.review.relabel(carry())
+        assert carry().nothing, "the same once more adds nothing"
+        calls = store.asked(new)
+        assert len(calls) == len(sitting) == len({call.item for call in calls})
+        answers = {call.item: answer for _, call, answer in store.answers_since(0, [new])}
+        for call in calls:
+            word = sitting[int(call.item, 16)][-1]
+            again = word is None or word in change.touched or (word == "" and change.verb == "add")
+            assert (call.item not in answers) == again
+            assert (call.probability, call.turn) == (0.25, 2)
+            assert call.purpose == ("audit", "pilot", "escalation")[int(call.item, 16) % 3]
+            if not again:
+                assert answers[call.item].text == (change.became[word][0] if word else "")
+        assert store.spend().by["person"].answers == before_spend.answers
+        assert not store.verify()
 
 
 ITEM = Item("0f" * 16, (Part("text/plain", "a text"),))
