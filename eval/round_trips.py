@@ -203,7 +203,7 @@ def main() -> None:
     asked.add_argument("--quick", action="store_true", help="60 questions, no Label Studio server")
     asked.add_argument("--json", metavar="FILE", help="write the rows here too")
     options = asked.parse_args()
-    n = 60 if options.quick else 300
+    n = 60 if options.quick else 120
     rows: list[Row] = []
     for tool in ("csv", "argilla") if options.quick else ("csv", "argilla", "label_studio"):
         rows += one(tool, n, seed=7)
