@@ -57,10 +57,19 @@ class Differences:
         self._differ: dict[tuple[str, ...], bool] = {}
         """Keys of answers -> whether they differ: answers never change."""
         self._skipped: dict[str, list[str]] = {}
+        self._seen, self._words, self._twice = -1, list[Word](), dict[str, list[Word]]()
+        self._open: dict[str, list[Word]] = {}
 
     def open(self) -> dict[str, list[Word]]:
         """Item -> the blind answers that differ and have no last word, in the order in which they are settled."""
-        twice = opinions.doubled(opinions.words(self._store, self.recipe), self.recipe)
+        newest = self._store.review.newest()
+        if newest != self._seen:
+            self._words = opinions.words(self._store, self.recipe)
+            self._twice = opinions.doubled(self._words, self.recipe)
+            self._open, self._seen = self._unsettled(self._twice), newest
+        return self._open
+
+    def _unsettled(self, twice: dict[str, list[Word]]) -> dict[str, list[Word]]:
         ruled = {call.item: seq for seq, call, _ in self._store.answers_since(0, [self._settled])}
         extra = prompt.extra_recipe(self.recipe)
         found = {}
@@ -108,11 +117,11 @@ class Differences:
                 self._kind.atoms(self._task, value)
             except Unparsable as error:
                 raise UserError(f"this answer is {error}; take one of the labels shown") from error
-        twice = opinions.doubled(opinions.words(self._store, self.recipe), self.recipe)
-        item = next((item for item in twice if self._key(item) == key), None)
-        if item is None or self._mark(twice[item]) != mark:
+        self.open()
+        item = next((item for item in self._twice if self._key(item) == key), None)
+        if item is None or self._mark(self._twice[item]) != mark:
             return "gone"
-        said = twice[item]
+        said = self._twice[item]
         text = "" if value is None else written(value)
         given = Answer(text, unsure=value is None, who=who, seconds=seconds, flags=tuple(flags), guide=guide)
         first = next((word.call for word in said if word.call.recipe == self.recipe), said[0].call)
@@ -145,9 +154,10 @@ class Differences:
     def _for(self, found: dict[str, list[Word]], who: str) -> dict[str, list[Word]]:
         """Those that this person has not answered, nor seen with what machines say of them."""
         seen = self._store.review.shown_to(who)
-        every = opinions.words(self._store, self.recipe)
         own = {
-            word.call.item for word in every if word.answer.who == who and not opinions.marked(word.answer, "settled")
+            word.call.item
+            for word in self._words
+            if word.answer.who == who and not opinions.marked(word.answer, "settled")
         }
         return {item: said for item, said in found.items() if item not in seen | own and self._has(item)}
 
