@@ -7,6 +7,7 @@ import ipaddress
 import os
 import socket
 import sys
+import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -222,7 +223,8 @@ def _opened(config: Config, link: str | None) -> Iterator[None]:
             f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url={html.escape(link)}">'
         )
     try:
-        webbrowser.open(way.resolve().as_uri())
+        # Some browsers return only when they are closed: the server does not wait for them.
+        threading.Thread(target=webbrowser.open, args=(way.resolve().as_uri(),), daemon=True).start()
         yield
     finally:
         way.unlink(missing_ok=True)
