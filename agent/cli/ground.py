@@ -17,7 +17,7 @@ EXTRAS = {
     "local": ("torch", "transformers", "sentence-transformers", "safetensors", "gguf", "datasets"),
     "postgres": ("psycopg",),
     "privacy": ("phonenumbers", "python-stdnum"),
-    "review": ("starlette", "uvicorn"),
+    "review": ("starlette", "uvicorn", "python-multipart", "tomlkit"),
     "serve": ("starlette", "uvicorn", "httptools"),
 }
 LITTLE, NO_SPACE = 1_000_000_000, 100_000_000
