@@ -72,29 +72,33 @@ def alpha(votes: Ints, level: float = 0.95, seed: int = 0) -> Alpha:
     """Krippendorff's α for nominal data: 1 − observed / expected disagreement (Krippendorff 2004, §11.3).
 
     An item with m answers, n_c of them c, adds Σ_c n_c(m − n_c)/(m − 1) to what was observed; expected is how often
-    pairs drawn from all answers would disagree. The interval: items drawn anew with replacement, percentiles.
+    pairs drawn from all answers would disagree. The interval: items drawn anew with replacement, percentiles. Items
+    that were answered alike are drawn as one, as often as they are there, which is the same and takes less time.
 
     Raises:
         ValueError: votes that are no table.
     """
-    m, table = _tables(votes)
-    if len(m) == 0:
+    every, whole = _tables(votes)
+    items, answers = len(every), int(every.sum())
+    if items == 0:
         return Alpha(math.nan, math.nan, math.nan, 0, 0)
+    table, alike = np.unique(whole, axis=0, return_counts=True)
+    m = table.sum(axis=1)
     apart = (m * m - (table * table).sum(axis=1)) / (m - 1)
-    value = float(_alpha(np.ones((1, len(m))), m, table, apart)[0])
+    value = float(_alpha(alike[None].astype(np.float64), m, table, apart)[0])
     found: list[Doubles] = []
     rng = np.random.default_rng(seed)
     each = max(1, min(DRAWS, AT_ONCE // len(m)))
     for start in range(0, DRAWS, each):
         count = min(each, DRAWS - start)
-        times = rng.multinomial(len(m), np.full(len(m), 1 / len(m)), size=count).astype(np.float64)
+        times = rng.multinomial(items, alike / items, size=count).astype(np.float64)
         found.append(_alpha(times, m, table, apart))
     drawn = np.concatenate(found)
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn) or not math.isfinite(value):
-        return Alpha(value, math.nan, math.nan, len(m), int(m.sum()))
+        return Alpha(value, math.nan, math.nan, items, answers)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Alpha(value, float(min(low, value)), float(max(high, value)), len(m), int(m.sum()))
+    return Alpha(value, float(min(low, value)), float(max(high, value)), items, answers)
 
 
 def _alpha(times: Doubles, m: Doubles, table: Doubles, apart: Doubles) -> Doubles:

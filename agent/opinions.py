@@ -87,11 +87,18 @@ Said = dict[str, dict[str, Value]]
 def labels(
     twice: Mapping[str, Sequence[Word]], kind: Kind, task: Task, item: Callable[[str], Item]
 ) -> dict[str, dict[str, Value | None]]:
-    """Item -> person -> label of what `doubled` found; None: could not tell. `item`: the item of an id."""
-    return {
-        one: {word.answer.who: label(kind, task, item(one), word.answer) for word in said}
-        for one, said in twice.items()
-    }
+    """Item -> person -> label of what `doubled` found; None: could not tell. `item`: the item of an id.
+
+    People answer with names, which mean the same on every item: each different answer is read once.
+    """
+    known: dict[str, Value | None] = {}
+    out: dict[str, dict[str, Value | None]] = {}
+    for one, said in twice.items():
+        for word in said:
+            if word.answer.text not in known and not word.answer.unsure:
+                known[word.answer.text] = label(kind, task, item(one), word.answer)
+        out[one] = {w.answer.who: None if w.answer.unsure else known[w.answer.text] for w in said}
+    return out
 
 
 def table(said: Mapping[str, Mapping[str, Value | None]]) -> tuple[Ints, list[str], dict[Value, int]]:
