@@ -90,6 +90,9 @@ def test_what_no_tool_wrote_is_told(room: Room) -> None:
     path.write_text('{"a": 1}\nnot json')
     with pytest.raises(DataError, match="line 2: this is no JSON"):
         take(room, path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match="nested too deep"):
+        take(room, path)
     path.write_bytes(b"\xff\xff")
     with pytest.raises(DataError, match="not UTF-8"):
         take(room, path)
@@ -347,7 +350,7 @@ def test_junk_is_no_crash(room: Room) -> None:
     path = room.folder / "junk.json"
     junk: list[Any] = [None, 3, "x", [], {"data": 3}, {"data": {"tutelage_key": 7}, "annotations": [3, {"result": 1}]},
                        {"data": {"tutelage_key": "\ud800", "text": 4}, "annotations": [{"result": [{"value": 1}]}]},
-                       {"tutelage_key": "k", "annotation_id": 1, "label": {"choices": 3}}]  # fmt: skip
+                       {"tutelage_key": "k", "annotation_id": 1, "lead_time": 10**400}]  # fmt: skip
     path.write_text(json.dumps(junk))
     for form in OTHERS:
         report = take(room, path, form)
@@ -431,6 +434,15 @@ def test_one_person_of_a_file_can_be_named(room: Room) -> None:
     assert take(room, play(path, "label-studio", {one: [("4", ["billing"])]}), who="ada").people == ["ada"]
     report = take(room, play(path, "label-studio", {one: [("4", ["other"])], two: [("5", ["other"])]}), who="ada")
     assert report.people == ["label-studio:4", "label-studio:5"] and "--who ada is not used" in str(report)
+
+
+def test_a_name_in_a_file_is_shown_as_text(room: Room) -> None:
+    path = out(room, "prodigy")
+    one, _, _ = keys(path, "prodigy")
+    who = "\x1b[2J\u202eada" + "x" * 999
+    assert take(room, play(path, "prodigy", {one: [(who, ["billing"])]})).people == ["\ufffd[2J\ufffdada" + "x" * 192]
+    report = take(room, play(path, "prodigy", {one: [(who, ["other"])]}))
+    assert report.rejected == 1 and "\x1b" not in str(report)
 
 
 def test_one_persons_two_labels_for_one_question_are_both_left(room: Room) -> None:

@@ -33,7 +33,10 @@ def strings(value: Any) -> list[str]:
 
 def number(value: Any) -> float:
     """A number, 0 for anything else."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    except OverflowError:
+        return 0.0
 
 
 def records(path: str) -> list[Any]:
@@ -51,6 +54,8 @@ def records(path: str) -> list[Any]:
         raise DataError(f"{path} is not UTF-8; save it as UTF-8") from error
     try:
         whole = json.loads(told)
+    except RecursionError as error:
+        raise DataError(f"{path} is nested too deep to be answers; export them again") from error
     except ValueError:
         return [_line(path, i, line) for i, line in enumerate(told.split("\n"), 1)]
     return whole if isinstance(whole, list) else [whole]
@@ -59,5 +64,5 @@ def records(path: str) -> list[Any]:
 def _line(path: str, number: int, line: str) -> Any:
     try:
         return json.loads(line) if line.strip() else None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}, line {number}: this is no JSON ({error}); export the answers again") from error

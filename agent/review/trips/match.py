@@ -30,6 +30,8 @@ CELL = 32_000
 """Characters of a text after which it is compared no further: a spreadsheet's cell ends at 32,767."""
 NOBODY = "somebody"
 """Who answered where nothing says it."""
+LONGEST = 200
+"""Characters of a person's name."""
 TRIES = 5
 """Times that answers are placed anew when others answered between the look and the commit."""
 
@@ -108,6 +110,7 @@ def take(
 
 def _named(told: Sequence[Told], who: str | None, login: str, report: Report) -> list[Told]:
     """Every row with a person; what could not be read is reported."""
+    told = [replace(row, who=_clean(row.who)) for row in told]
     named = {row.who for row in told if row.who and row.labels is not None}
     if len(named) > 1 and who:
         report.notes.append(f"--who {who} is not used where the file says who answered")
@@ -119,6 +122,11 @@ def _named(told: Sequence[Told], who: str | None, login: str, report: Report) ->
         else:
             rows.append(replace(row, who=one or row.who or who or login))
     return rows
+
+
+def _clean(who: str) -> str:
+    """A name that can be shown anywhere."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in who.strip()[:LONGEST])
 
 
 def _agreeing(rows: Sequence[Told], report: Report) -> list[Told]:
