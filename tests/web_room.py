@@ -20,12 +20,10 @@ from agent.web import app, server
 from agent.web.site import Site
 
 
-def site_of(room: Room, figures: Mapping[str, Any] | None = None) -> Site:
-    """A run folder's site. `figures`: what the dashboard shows."""
+def site_of(room: Room) -> Site:
+    """A run folder's site."""
     config = room.config
-    return Site(
-        config, settings.the_task(config), settings.kind(config), room.store, room.pool, lambda: dict(figures or {})
-    )
+    return Site(config, settings.the_task(config), settings.kind(config), room.store, room.pool)
 
 
 def named(room: Room, name: str, role: str = "annotator") -> str:

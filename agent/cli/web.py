@@ -110,13 +110,12 @@ def serve(common: Common, config: Config, store: Store, pool: Pool, told: Where,
         MissingExtra: what the pages stand on is not installed. ConfigError: other machines could listen in.
     """
     from agent import config as settings
-    from agent.report.standing import figures
     from agent.web import app, server
     from agent.web.site import Site
 
     server.needed()
     _safe(common, told)
-    site = Site(config, settings.the_task(config), settings.kind(config), store, pool, lambda: figures(config, store))
+    site = Site(config, settings.the_task(config), settings.kind(config), store, pool, common.flags)
     with _bound(told) as listener:
         built = app.build(site, told.names, told.https, told.behind_proxy)
         served = server.Server(built, listener, told.tls_cert, told.tls_key)

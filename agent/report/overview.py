@@ -50,7 +50,7 @@ def overview(config: Config, flags: str = "") -> dict[str, Any]:
 def _empty(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Of a finished file's audit: nothing of its answers is told before `tutelage certify` looks."""
     waits = sum(figures["questions_to_people"].values())
-    certificate: dict[str, Any] = {"state": "", "lines": [], "why": "tutelage certify FILE says how it stands"}
+    certificate: dict[str, Any] = {"state": "", "lines": [], "why": f"`{figures['next'][-1]}` says how it stands."}
     return {
         "headline": f"The audit of {figures['file']}: {words.things(waits, 'question')} to people",
         "big": [], "certificate": certificate, "learning": [], "asking": [], "rows": [], "network": "",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import ConfigError
 from agent.report.overview import kept_apart
+from agent.report.standing import file_of
 from agent.report.words import things
 from agent.review import minutes
 from agent.web.beside import Aside
@@ -26,6 +27,7 @@ SAID = {
     "put": "Put to people. What people are being asked already, or answered in the random check, stays as it was: the "
     "check must not be chosen from.",
     "run": "A run is at work, and it asks people itself: put this to people once it has ended or waits.",
+    "file": "These are the labels of a finished file: nothing is labeled here, and only its audit is put to people.",
     "nobody": 'Nobody can be asked: the ladder has no [[rung]] with oracle = "person".',
 }
 SEES_ALL = "owner"
@@ -96,6 +98,8 @@ class Board:
     def look(self, request: Any) -> Any:
         """Look for likely errors by all that is known: in a process of its own, once a turn."""
         self.site.owner_only(request)
+        if file_of(self.site.config, self.site.store):
+            return self._back("file")
         self.doubtful.want(self.site.store.last_turn(), self.site.config, rests=False)
         if "hx-request" in request.headers:
             return self.site.page(request, "dashboard_doubts.html", self._doubts())
@@ -114,6 +118,8 @@ class Board:
         site = self.site
         if site.config.person is None:
             return "nobody"
+        if file_of(site.config, site.store):
+            return "file"
         known = [item for item in items if _there(site, item)]
         try:
             with lock(site.config.folder):
@@ -133,7 +139,7 @@ class Board:
         return self.site.person(request).role
 
     def _freshen(self) -> None:
-        self.figures.want(self.site.store.review.marks(), self.site.config)
+        self.figures.want(self.site.store.review.marks(), self.site.config, self.site.flags)
 
     def _top(self, request: Any) -> dict[str, Any]:
         site, who = self.site, self.site.person(request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,14 +22,14 @@ OWNER = "owner"
 
 @dataclass
 class Site:
-    """One server's view of one run. `figures`: what `tutelage status --json` shows; made anew at each call."""
+    """One server's view of one run. `flags`: what commands that it names must be given to mean this run."""
 
     config: Config
     task: Task
     kind: Kind
     store: Store
     pool: Pool
-    figures: Callable[[], Mapping[str, Any]]
+    flags: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
     """What pages keep between requests, by their own name."""
 
