@@ -206,7 +206,7 @@ def measure(items: int, answers: int, heard: int) -> dict[str, Any]:
     found["note"] = (
         f"{items:,} items. While people answered the loop took {share:.2f} of a core; machines' answers in the ledger "
         f"went from {before['answers']:,} to {after['answers']:,}, turns from {before['turns']} to {after['turns']}. "
-        f"{os.cpu_count()} cores, load average {load:.1f} with whatever else ran; {THOUGHT} s of thought before each key."
+        f"{os.cpu_count()} cores, load average {load:.1f}, all that ran counted; {THOUGHT} s of thought before a key."
     )
     return found
 
