@@ -140,6 +140,13 @@ class Reviewer:
                 card = self._answer(card)
         except Exception as error:  # noqa: BLE001 - whatever it is, the table tells it
             self.failed = repr(error)
+        finally:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+        self._line = None
 
     def _sign_in(self) -> None:
         self._ask("POST", "/login", {"token": self.token}, want=303)
@@ -194,7 +201,8 @@ class Reviewer:
                 status = 0
             if time.monotonic() > end:
                 raise RuntimeError(f"{method} {path}: no answer in {WAIT:.0f} s, last {status}")
-            first, self._line = False, None
+            first = False
+            self._hang_up()
             self.tries += 1
             time.sleep(0.05)
 
