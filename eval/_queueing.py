@@ -36,7 +36,8 @@ TARGET, DELTA = 0.95, 0.05
 
 @dataclass(frozen=True)
 class Recorded:
-    """A set with recorded answers: folder, part of the rows, whose answers, the question, people's audit answers."""
+    """A set with recorded answers: its folder, the part of its rows, whose answers, the question; how many the audit is,
+    whether anything was tuned on it, how many rows are taken."""
 
     folder: str
     part: str
@@ -45,6 +46,7 @@ class Recorded:
     question: str
     audit: int
     tuned: bool
+    most: int | None = None
 
 
 BANK = "What does the customer of the bank want?"
@@ -54,6 +56,7 @@ SETS = {
     "llm_babe": Recorded("llm_babe", "", "gpt_4", "zero-shot", "Is the sentence biased?", 300, True),
     "banking77 dev": Recorded("banking77", "dev", "gpt-4", "fewshot_ocats", BANK, 100, True),
 }
+QUICK = {"300 of llm_babe": Recorded("llm_babe", "", "gpt_4", "zero-shot", "Is the sentence biased?", 60, True, 300)}
 
 
 def prepare(name: str, folder: Path) -> Path:
@@ -61,7 +64,7 @@ def prepare(name: str, folder: Path) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    one, home = SETS[name], folder / name.replace(" ", "")
+    one, home = {**SETS, **QUICK}[name], folder / name.replace(" ", "")
     if (home / "tutelage.toml").exists():
         return home
     home.mkdir(parents=True, exist_ok=True)
@@ -72,7 +75,7 @@ def prepare(name: str, folder: Path) -> Path:
         for v in pq.read_table(source / "votes.parquet").to_pylist()
         if (v["model"], v["prompt"]) == (one.model, one.prompt)
     }
-    rows = [r for r in table if r["id"] in votes and (not one.part or r["part"] == one.part)]
+    rows = [r for r in table if r["id"] in votes and (not one.part or r["part"] == one.part)][: one.most]
     pool = [{"id": str(r["id"]), "text": r["text"], "label": r["label"]} for r in rows]
     said = [{"id": str(r["id"]), "label": votes[r["id"]]} for r in rows if votes[r["id"]] is not None]
     pq.write_table(pa.Table.from_pylist(pool), home / "pool.parquet")
@@ -114,7 +117,7 @@ class Bench:
     """The start of one seed, and a way back to it."""
 
     def __init__(self, name: str, folder: Path, seed: int) -> None:
-        home, audit = prepare(name, folder), SETS[name].audit
+        home, audit = prepare(name, folder), {**SETS, **QUICK}[name].audit
         config, cache = _config(home, seed, PILOT + audit + 0.5, audit), home / "cache"
         if not (config.folder / "model" / "student.json").exists():
             shutil.rmtree(config.folder, ignore_errors=True)

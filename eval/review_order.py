@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval import _log
-from eval._queueing import ORDERS, SETS, Bench, replay
+from eval._queueing import ORDERS, QUICK, SETS, Bench, replay
 
 GOAL = 0.7
 BATCH = 50
@@ -68,15 +68,14 @@ def table(runs: Runs) -> list[str]:
         "| data (n, seeds; wrong at first, in the queue) | people's answers until | " + " | ".join(ORDERS) + " | goal |"
     ]
     lines.append("|" + "---|" * (len(ORDERS) + 3))
-    for name in (name for name in SETS if name in runs):
-        held = [one for one in runs[name].values() if all(order in one for order in ORDERS)]
+    for name in {**SETS, **QUICK}:
+        held = [one for one in runs.get(name, {}).values() if all(order in one for order in ORDERS)]
         if not held:
             continue
         first = [one[ORDERS[0]] for one in held]
         wrong, queue = (statistics.mean(one[key] for one in first) for key in ("wrong", "queue"))
-        head = (
-            f"{name}{' (tuned on)' * SETS[name].tuned} ({first[0]['n']:,.0f}, {len(held)}; {wrong:,.0f}, {queue:,.0f})"
-        )
+        tuned = " (tuned on)" if {**SETS, **QUICK}[name].tuned else ""
+        head = f"{name}{tuned} ({first[0]['n']:,.0f}, {len(held)}; {wrong:,.0f}, {queue:,.0f})"
         for figure, words in FIGURES.items():
             goal = f"≤ {GOAL}" if figure in ("right", "certified") else ""
             told = " | ".join(cell(held, order, figure) for order in ORDERS)
@@ -99,14 +98,14 @@ at for it, but for one seed of the former with first in first out and least conf
 def main() -> None:
     """Measure, print, log."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--quick", action="store_true", help="the smallest set, one seed")
+    options.add_argument("--quick", action="store_true", help="300 items of one set, one seed")
     options.add_argument("--json", type=Path, help="gather the figures there")
     options.add_argument("--sets", default=",".join(SETS))
     options.add_argument("--seeds", default="0,1,2,3,4")
     options.add_argument("--folder", type=Path, help="keep the runs that orders begin with")
     options.add_argument("--log", action="store_true", help="write the table into the log: after the last piece")
     chosen = options.parse_args()
-    sets = ["banking77 dev"] if chosen.quick else [name for name in chosen.sets.split(",") if name]
+    sets = list(QUICK) if chosen.quick else [name for name in chosen.sets.split(",") if name]
     seeds = [0] if chosen.quick else [int(seed) for seed in chosen.seeds.split(",")]
     runs: Runs = json.loads(chosen.json.read_text()) if chosen.json and chosen.json.exists() else {}
     with tempfile.TemporaryDirectory() as temporary:
