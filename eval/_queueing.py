@@ -36,7 +36,7 @@ TARGET, DELTA = 0.95, 0.05
 
 @dataclass(frozen=True)
 class Recorded:
-    """A set with recorded answers: its folder, the part of its rows, whose answers, the question; how many the audit is,
+    """A set with recorded answers: its folder, the part of its rows, whose answers, the question; the audit's size,
     whether anything was tuned on it, how many rows are taken."""
 
     folder: str
