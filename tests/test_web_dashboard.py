@@ -16,7 +16,7 @@ from web_room import Client, at_work, named, site_of
 from agent import config as settings
 from agent import prompt
 from agent.loop.ground import lock
-from agent.report import standing
+from agent.report import learning, standing
 from agent.report.overview import overview, unstyled
 from agent.store import Store
 from agent.types import Answer, Decision
@@ -217,3 +217,10 @@ def test_pictures_pass_the_content_security_policy(owner: Client) -> None:
     assert "default-src 'self'" in policy and "unsafe" not in policy
     drawn = unstyled('<svg a="1"><style>*{x:y}</style><g style="fill: var(--ink); font: 9px var(--sans)"/></svg>')
     assert drawn.endswith('<g fill="var(--ink)" font-size="9px" font-family="var(--sans)"/></svg>')
+
+
+def test_a_curve_begins_anew_where_the_questions_changed() -> None:
+    turns = [(1, 50), (2, 200), (3, 198), (4, 60), (5, 120), (5, 130)]
+    noted = [{"turn": turn, "answers": {"a": count}, "agreement": {"student": [1, 2]}} for turn, count in turns]
+    assert [(p.turn, p.answers) for p in learning.points(noted)] == [(4, 60), (5, 130)]
+    assert [p.answers for p in learning.points(noted[:3])] == [50, 200, 198], "an answer taken back changes nothing"

@@ -13,8 +13,13 @@ AHEAD = (1.25, 1.5, 2.0)
 """How far the forecast looks, in answers so far: beyond twice as many a curve says little."""
 
 
+FEWER = 0.9
+"""Where a turn has less than this share of the answers before it, a prompt, a label or a guideline has changed."""
+
+
 def points(outcomes: Sequence[Mapping[str, Any]]) -> tuple[f.Point, ...]:
-    """The curve so far, a point a turn: the newest note of each."""
+    """The curve since the questions were last changed, a point a turn: the newest note of each. Answers to other
+    questions do not count any more, so that a curve with them would run backwards."""
     out: dict[int, f.Point] = {}
     for o in outcomes:
         if "answers" not in o:
@@ -26,7 +31,9 @@ def points(outcomes: Sequence[Mapping[str, Any]]) -> tuple[f.Point, ...]:
             student=f.Share(*student) if student and student[1] else None,
             expected=o.get("expected_accuracy"),
         )
-    return tuple(out.values())
+    known = list(out.values())
+    falls = (k for k in range(len(known) - 1, 0, -1) if known[k].answers < FEWER * known[k - 1].answers)
+    return tuple(known[next(falls, 0) :])
 
 
 def ahead(known: Sequence[f.Point]) -> tuple[Ahead, ...]:
