@@ -38,6 +38,12 @@ TICKETS = 240
 SLIPS = {"ada": 0.04, "ben": 0.15, "chao": 0.08}
 """How often each of them errs."""
 PAGES = {"guidelines": "/guidelines", "confusions": "/confusions", "team": "/team", "dashboard": "/dashboard"}
+RULES = """Say which team can solve it.
+
+- A refund is billing, whatever went wrong before.
+- A parcel that came broken is `delivery`, even where money is asked for.
+"""
+EXAMPLE = ("The box came in pieces and I want my money back.", ("delivery",), "delivery has to see the box first")
 SCRIPTS = """
 [task]
 name = "letters"
@@ -106,16 +112,25 @@ def _at_their_pace(ledger: str) -> None:
 
 def labeled(folder: Path) -> Path:
     """A run in its third turn, with guidelines in their second version."""
-    room.begun(folder, TICKETS)
+    room.begun(folder, TICKETS, room.TOML.replace("overlap = 0.2", "overlap = 0.4"))
     for seed in range(3):  # what a second person is asked comes when the first has answered
         people_answer(folder, 1.0, seed)
     room.verb(folder, "run", codes=(0, 4))
-    toml = folder / "tutelage.toml"
-    more = "went before. A parcel that came broken is delivery, even where money is asked for."
-    toml.write_text(toml.read_text(encoding="utf-8").replace("went wrong before.", more), encoding="utf-8")
+    better_guided(folder)
     people_answer(folder, 0.5, 9)
     room.verb(folder, "run", codes=(0, 4))
     return folder
+
+
+def better_guided(folder: Path) -> None:
+    """The owner writes a second version, with an example."""
+    config = settings.load(folder / "tutelage.toml")
+    store = Store.open(config.store_url)
+    try:
+        guide.current(store, config)
+        guide.add(store, "ada", RULES, [guide.Sample(*EXAMPLE, who="ada")])
+    finally:
+        store.close()
 
 
 def letters(folder: Path) -> Path:
