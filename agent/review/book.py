@@ -6,7 +6,8 @@ is made from all that was open when the newest question was put, so that answers
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ UNDO = 20
 
 MATES = 9
 """Near-duplicates that may be confirmed with a card, at most."""
+
+LAST = UNDO * (MATES + 1)
+"""How many answers those may be."""
 
 GROUP = "group"
 """Flag of an answer that was given with that of a near-duplicate."""
@@ -85,7 +89,8 @@ class Book:
         self._seen: dict[str, set[str]] = {}
         """Who -> items whose page they have opened, where the machines' label stands."""
         self._names: frozenset[str] = frozenset()
-        self._last: dict[str, deque[tuple[str, bool]]] = {}
+        self._last: dict[str, dict[str, tuple[float, bool]]] = {}
+        """Who -> their last answers by key: number, and whether it was given with the one before."""
         self._closed: dict[str, float] = {}
         """Item -> when its question was closed, of those that have a place in the order still."""
         self._newest = 0.0
@@ -95,6 +100,8 @@ class Book:
         self._placed: set[str] = set()
         self._loose: dict[str, None] = {}
         """Open items that have no place in the order yet."""
+        self._moved = False
+        """An item is asked for another purpose than when the order was made."""
         self._blind: frozenset[str] = frozenset()
         self._head = 0
 
@@ -129,8 +136,9 @@ class Book:
             self.close(closing)
         self._worths |= news.worths
         self._decided |= news.decided
-        told = self._by == "value" and (news.worths.keys() | news.decided.keys()) & self._open.keys()
-        return bool(told or self._loose)
+        weighed = news.worths.keys() | news.decided.keys() if self._by == "value" else ()
+        told = any(item in self._open or item in self._closed for item in weighed)
+        return bool(told or self._moved or self._loose)
 
     def put(self, one: Put) -> None:
         """A question that was put; hearing of it twice changes nothing."""
@@ -144,6 +152,7 @@ class Book:
             return
         if call.item not in self._first or self._first[call.item][1].purpose != call.purpose:
             self._first[call.item] = one.seq, call
+            self._moved = True
         self._open.setdefault(call.item, []).append(call)
         self._number += 1
         if call.item not in self._placed:
@@ -155,14 +164,13 @@ class Book:
     def close(self, one: Closing) -> None:
         """What closed a question; hearing of it twice changes nothing."""
         call = self._asked.get(one.key)
+        if call is not None and one.status == "ok":
+            self._note(one)
         if call is None or one.key in self._withdrawn:
             return
         if one.status == "ok" and one.key not in self._who:
             self._who[one.key] = one.who
             self.count[one.who] += 1
-            if not any(flag.partition(":")[0] in ELSEWHERE for flag in one.flags):
-                last = self._last.setdefault(one.who, deque(maxlen=UNDO * (MATES + 1)))
-                last.append((one.key, GROUP in one.flags))
             if call.recipe == self._recipe:
                 self.said.setdefault(call.item, one.who)
         elif one.status == "withdrawn":
@@ -181,6 +189,15 @@ class Book:
             self._loose.pop(call.item, None)
             self._closed[call.item] = one.at
 
+    def _note(self, one: Closing) -> None:
+        """One of a person's last answers, for `last`; its number is not known before it is read from the ledger."""
+        if any(flag.partition(":")[0] in ELSEWHERE for flag in one.flags):
+            return
+        last = self._last.setdefault(one.who, {})
+        last[one.key] = one.seq or math.inf, GROUP in one.flags
+        if len(last) > 4 * LAST:
+            self._last[one.who] = dict(sorted(last.items(), key=lambda pair: pair[1][0])[-LAST:])
+
     def _hear_again(self, call: Call) -> None:
         """An answer was taken back: whose is the first word about its item now?"""
         if call.recipe == self._recipe and self.said.pop(call.item, None) is not None:
@@ -192,6 +209,7 @@ class Book:
 
     def entries(self) -> list[order.Entry]:
         """What wants a place: all that is open, and what was closed since the newest question was put."""
+        self._moved = False
         self._closed = {item: at for item, at in self._closed.items() if at > self._newest}
         found = []
         for item in self._open | self._closed:
@@ -249,7 +267,8 @@ class Book:
     def last(self, who: str) -> list[str]:
         """Keys of a person's last answer that stands, of the last `UNDO`: itself first, then what was given with it."""
         groups: list[list[str]] = []
-        for key, joined in self._last.get(who, ()):
+        noted = sorted(self._last.get(who, {}).items(), key=lambda pair: pair[1][0])[-LAST:]
+        for key, (_, joined) in noted:
             if joined and groups:
                 groups[-1].append(key)
             else:
