@@ -44,5 +44,6 @@ def test_open_escalations_have_a_worth_whatever_the_audit_said_and_nothing_else_
         board.opened[:] = True
         assert valuing.worths(ground, belief, rows) == told
         assert sorted(valuing.in_turn(ground, belief, rows, 3)) == rows.tolist()
-        assert valuing.in_turn(ground, belief, rows, 3)[:3] == [row for row, _, _ in told[:3]]
+        assert valuing.in_turn(ground, belief, rows, 3)[0] == told[0][0]
+        assert [value for _, value, _ in told] == sorted((value for _, value, _ in told), reverse=True)
         assert valuing.worths(ground, belief, rows[:0]) == []

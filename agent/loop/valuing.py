@@ -27,12 +27,14 @@ def in_turn(ground: Ground, belief: Belief, rows: Ints, want: int) -> list[int]:
 
 
 def worths(ground: Ground, belief: Belief, rows: Ints) -> list[tuple[int, float, int]]:
-    """(row, what an answer is worth after those before it, the row that leads its likes), in the order of worth."""
+    """(row, what an answer is worth, the row that leads its likes), in the order of worth.
+
+    Each is worth what it is by itself: likes that are answered one after the other are for the queue to place.
+    """
     worth, like = _worth(ground, belief, rows)
-    places, values = voi.in_turn(worth, rows, ground.likest, like, len(rows))
-    order = rows[places]
-    leads = voi.leaders(order, ground.likest, None if like is None else like[places])
-    return list(zip(order.tolist(), values.tolist(), leads.tolist(), strict=True))
+    places = np.argsort(-worth, kind="stable")
+    leads = voi.leaders(rows[places], ground.likest, None if like is None else like[places])
+    return list(zip(rows[places].tolist(), worth[places].tolist(), leads.tolist(), strict=True))
 
 
 def write(ground: Ground, belief: Belief, calls: Sequence[Call], turn: int) -> None:
