@@ -76,7 +76,7 @@ def merge(
 
 @labels.command()
 @click.argument("old", nargs=-1, required=True, metavar="LABEL")
-@click.option("--into", required=True, multiple=True, metavar="LABEL LABEL...", help="The labels it becomes.")
+@click.option("--into", required=True, multiple=True, metavar="PART PART...", help="The labels it becomes.")
 @changing
 @common
 def split(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import Table, delete, func, insert, select
 from sqlalchemy.engine import Connection
 
 from agent.store import tables
@@ -24,9 +24,9 @@ TWO = (tables.calls, tables.answers)
 @dataclass
 class Move:
     """Rows of one change. `old`, `new`: people's recipes; `calls` with what closed them, where something did, in the
-    order in which it came (key, answer, status, error), `upto` what they were
-    worked out from; `withdrawn`: calls taken back; `opened`: (recipe, item, turn);
-    `leases`: (key, who, seconds left); `outcomes`: bodies; `turn`: its number, with seed, settings' hash, version.
+    order in which it came (key, answer, status, error); `upto`: what they were worked out from; `withdrawn`: calls
+    taken back; `opened`: (recipe, item, turn); `leases`: (key, who, seconds left); `outcomes`: bodies; `turn`: its
+    number, with seed, settings' hash, version.
     """
 
     verb: str
@@ -63,12 +63,10 @@ def write(connection: Connection, move: Move) -> bool:
     now = time.time()
     turn = {"n": n, "seed": seed, "config_sha256": sha, "version": version, "at": now}
     connection.execute(insert(tables.turns), turn)
-    if move.calls:
-        connection.execute(insert(tables.calls), [call_row(call) for call in move.calls])
+    _add(connection, tables.calls, [call_row(call) for call in move.calls])
     rows = [answer_row(*row) for row in move.answers]
     rows += [answer_row(key, Answer("", flags=(str(move.body["flag"]),)), "withdrawn") for key in move.withdrawn]
-    if rows:
-        connection.execute(insert(tables.answers), rows)
+    _add(connection, tables.answers, rows)
     if move.opened:
         columns = ("recipe", "item", "turn")
         opened = [dict(zip(columns, row, strict=True)) | {"at": now} for row in move.opened]
@@ -81,6 +79,12 @@ def write(connection: Connection, move: Move) -> bool:
     note = {"verb": plain(move.verb), "body": to_json({**move.body, "turn": n}), "old": move.old, "new": move.new}
     connection.execute(insert(tables.relabels), {**note, "at": now})
     return True
+
+
+def _add(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        columns = tuple(rows[0])
+        insert_quickly(connection, table, columns, [tuple(row[name] for name in columns) for row in rows])
 
 
 def _lease(connection: Connection, leases: Sequence[tuple[str, str, float]]) -> None:
