@@ -324,6 +324,16 @@ def test_what_one_has_ahead_is_confirmed_too(tmp_path: Path) -> None:
     room.store.close()
 
 
+def test_many_questions_are_compared_beside_the_work(tmp_path: Path) -> None:
+    room = furnish(tmp_path, counts={"escalation": 510}, text="the very same words once more", endings="a" * 510)
+    queue = room.queue()
+    card = Desk(queue, "ada").next_card()
+    queue.settle()
+    call = card and queue.book.call(card.key)
+    assert call and len(queue.mates(call, "ada")) == 9
+    room.store.close()
+
+
 def test_what_measures_has_no_group_and_is_in_none(tmp_path: Path) -> None:
     room, queue = alike(tmp_path, audit=8)
     purpose = {call.key: call.purpose for call in room.store.open_calls("person")}

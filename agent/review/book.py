@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from agent import prompt
+from agent import opinions, prompt
 from agent.review import order
 from agent.store import Store
 from agent.store.cards import Closing, Put, Since
@@ -27,10 +27,7 @@ MATES = 9
 LAST = UNDO * (MATES + 1)
 """How many answers those may be."""
 
-GROUP = "group"
-"""Flag of an answer that was given with that of a near-duplicate."""
-
-ELSEWHERE = ("carried", "settled", "sheet", "import")
+ELSEWHERE = ("carried", opinions.SETTLED, "sheet", "import")
 """Flags of answers that were not given at a desk: `undo` does not reach them."""
 
 Doubts = dict[str, tuple[str, float]]
@@ -194,7 +191,7 @@ class Book:
         if any(flag.partition(":")[0] in ELSEWHERE for flag in one.flags):
             return
         last = self._last.setdefault(one.who, {})
-        last[one.key] = one.seq or math.inf, GROUP in one.flags
+        last[one.key] = one.seq or math.inf, opinions.GROUP in one.flags
         if len(last) > 4 * LAST:
             self._last[one.who] = dict(sorted(last.items(), key=lambda pair: pair[1][0])[-LAST:])
 

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from agent import prompt
+from agent import opinions, prompt
 from agent.errors import Unparsable, UserError
-from agent.review.book import GROUP
 from agent.review.queue import LEASE, Card, Mate, Queue, written
 from agent.store.cards import Closing, Put, Said
 from agent.store.rows import plain
@@ -19,10 +18,8 @@ from agent.types import Answer, Call, Value
 
 AHEAD = 24
 """Questions looked at for the next card, beside those that other people were seen to hold."""
-ASSISTED = "assisted"
-"""How the flag begins of an answer before which the machines' label was shown; such answers are in no estimate."""
 PAGE = "(page)"
-"""What the flag says where the label stood on the item's own page."""
+"""What the flag "assisted" says where the machines' label stood on the item's own page."""
 EVERY = 1_000
 """More than anybody holds."""
 EXTRAS = 16
@@ -142,7 +139,7 @@ class Desk:
             return Outcome("gone", key)
         given = self._answer(value, seconds, self._flags(call, flags, guess))
         alike = self.queue.mates(call, self.who) if mates else []
-        also = replace(given, seconds=0.0, flags=(*given.flags, GROUP))
+        also = replace(given, seconds=0.0, flags=(*given.flags, opinions.GROUP))
         said = Said(
             self.who,
             key,
@@ -189,8 +186,8 @@ class Desk:
         with self.queue.lock:
             looked = self.queue.book.looked(self.who, call.item)
         if self.queue.assisted and guess is not None and call.purpose == "escalation":
-            return [*flags, f"{ASSISTED}: {written(guess)}"]
-        return [*flags, *([f"{ASSISTED}: {PAGE}"] if looked else [])]
+            return [*flags, f"{opinions.ASSISTED}: {written(guess)}"]
+        return [*flags, *([f"{opinions.ASSISTED}: {PAGE}"] if looked else [])]
 
     def _closed(self, key: str, status: str, flags: Sequence[str] = ()) -> None:
         self.queue.book.close(Closing(0, key, status, self.who, time.time(), tuple(flags)))
