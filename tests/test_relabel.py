@@ -217,6 +217,18 @@ def test_people_keep_their_streams_and_open_questions_go_along(tmp_path: Path) -
         assert len(store.open_calls(annotator="person")) and not store.verify()
 
 
+def test_examples_that_a_machine_is_shown_go_along_or_are_chosen_anew(tmp_path: Path) -> None:
+    path = project(tmp_path)
+    path.write_text(path.read_text().replace("samples = 1", "samples = 1\nshots = 4"))
+    config, _ = run(path)
+    before = asked(config)
+    changed(path, relabel.merge, ["nails", "screws"], "metal", metal="nail screw")
+    config, _ = run(path)
+    assert asked(config) == before
+    told = changed(path, relabel.split, "fruit", ["apples", "pears"], apples="apple", pears="pear").machines["small"]
+    assert (told.items, told.again) == (0, 0) and told.why
+
+
 def test_back_to_the_old_names_and_forth_again(tmp_path: Path) -> None:
     path = project(tmp_path)
     config, _ = run(path)

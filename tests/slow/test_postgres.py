@@ -13,6 +13,7 @@ import tempfile
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from agent.ask import Asked, Policy, ask
 from agent.errors import Pause
 from agent.store import Store
+from agent.store.moves import Move
 from agent.store.schema import APPEND_ONLY
 from agent.types import Answer, Budget, Call, Decision, Item, Most, Prompt, Question, SetAside, Traits
 
@@ -119,6 +121,25 @@ def test_everything_once_over(store: Store, url: str) -> None:
         assert again.spend() == store.spend()
 
 
+def test_other_labels_are_written_at_once_or_not_at_all(store: Store) -> None:
+    store.add_items(["item1", "item2"], [None, None], "part-0")
+    store.reserve([call(1), call(2, 0.0, "person")], None)
+    store.record_now("key1", GOOD)
+    move = Move("rename", {"flag": "carried: a → b"}, "r", "r2", store.review.upto(), (1, 0, "sha", "0.1"))
+    move.calls = [replace(call(1, 0.0), key="new1", recipe="r2"), replace(call(2, 0.0, "person"), key="new2")]
+    move.answers = [("new1", Answer("B % \0", flags=("carried: a → b",)), "ok", "")]
+    move.opened, move.withdrawn = [("r2", "item2", 1)], ["key2"]
+    move.decisions, move.leases = [Decision("item1", "accept", "small", "b", 0.9)], [("new2", "ann", 60.0)]
+    move.outcomes = [{"fixed": 1}]
+    assert not store.review.relabel(replace(move, upto=(0, 0))) and store.review.relabels() == []
+    assert store.review.relabel(move)
+    assert [(a.text, c.recipe) for _, c, a in store.answers_since(0, ["r2"])] == [("B % \0", "r2")]
+    assert store.spend().by["small"].answers == 1 and store.spend().usd == 0.004
+    assert [c.key for c in store.open_calls()] == ["new2"] and store.leases()["new2"][0] == "ann"
+    assert store.review.relabels()[0].body["turn"] == 1 and store.opened("r2") == {"item2": 1}
+    assert store.verify() == []
+
+
 def test_history_cannot_be_changed(store: Store) -> None:
     store.reserve([call(1)], None)
 
@@ -171,6 +192,7 @@ def test_asking_within_a_budget(store: Store) -> None:
 SPENDER = """
     import asyncio, sys
     from agent.store import Store
+from agent.store.moves import Move
     from agent.types import Answer, Budget, Call
     url, name = sys.argv[1:]
     async def one(store, i):
