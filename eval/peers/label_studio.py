@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 TOKEN = secrets.token_hex(20)
-START = 240.0
+START = 600.0
 """Seconds the server may take to make its database and answer."""
 QUIET = {
     "COLLECT_ANALYTICS": "False",
