@@ -5,8 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
-from agent.store.reading import answer_of, call_of
-from agent.store.rows import ANSWER_COLUMNS, CALL_COLUMNS
+from agent.store.rows import ANSWER_COLUMNS, CALL_COLUMNS, answer_of, call_of
 from agent.store.schema import PERSON
 from agent.store.tables import answers, calls
 from agent.types import Answer, Call

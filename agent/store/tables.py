@@ -98,9 +98,7 @@ guides = Table(
     _text("body"), _text("who"), _float("at"),
 )  # fmt: skip
 # A change of the labels: what became of which label. `old` and `new`: people's recipes before and after.
-relabels = Table(
-    "relabels", metadata, _seq(), _text("verb"), _text("body"), _text("old"), _text("new"), _float("at")
-)
+relabels = Table("relabels", metadata, _seq(), _text("verb"), _text("body"), _text("old"), _text("new"), _float("at"))
 # What a person's answer about an item would be worth, in wrong labels mended; the last row of an item holds. `leader`:
 # the item whose likes it is answered among.
 worths = Table(
