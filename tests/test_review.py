@@ -199,6 +199,7 @@ def test_a_sitting_by_pipe(room: Room) -> None:
     n, shown = room.type("1\n2\ntechnical\nn\n")
     assert n == 4
     assert sorted(room.said().values()) == ["?", "billing", "technical", "technical"]
+    assert {answer.guide for _, answer in room.answers()} == {1}
     assert "Which team?" in shown and "1 of 12" in shown and "5 of 12" in shown
     assert "Answered 4 (1 could not be told)" in shown and "8 open questions left" in shown
     assert "saved: billing" in shown

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from agent import config as settings
 from agent.config import Config
-from agent.review import show
+from agent.review import guide, show
 from agent.review.desk import Desk
 from agent.review.keys import BACK, CLEAR, ENTER, PASTED, Hand, keyboard
 from agent.review.names import DIGITS, assign, find
@@ -62,8 +62,8 @@ def session(
     """
     out = console or Console()
     task, kind, asked = settings.the_task(config), settings.kind(config), config.review
-    desk = Desk(Queue(store, pool, task, kind, config.run.seed, asked.order, asked.assisted), who)
-    desk.queue.refresh()
+    queue = Queue(store, pool, task, kind, config.run.seed, asked.order, asked.assisted)
+    desk = Desk(queue, who, guide.current(store, config).version)
     before = desk.answered()
     cut = False
     with keyboard(stream or sys.stdin, out.file) as hand:
