@@ -35,9 +35,10 @@ MOST = 150_000
 TALLEST = 1800
 """Pixels of a page that are shown."""
 TICKETS = 240
-SLIPS = {"ada": 0.04, "ben": 0.15, "chao": 0.08}
+SLIPS = {"ada": 0.02, "ben": 0.1, "chao": 0.04}
 """How often each of them errs."""
 PAGES = {"guidelines": "/guidelines", "confusions": "/confusions", "team": "/team", "dashboard": "/dashboard"}
+TOML = room.TOML.replace("overlap = 0.2", "overlap = 0.4").replace("accuracy = 0.8", "accuracy = 0.92")
 RULES = """Say which team can solve it.
 
 - A refund is billing, whatever went wrong before.
@@ -112,7 +113,7 @@ def _at_their_pace(ledger: str) -> None:
 
 def labeled(folder: Path) -> Path:
     """A run in its third turn, with guidelines in their second version."""
-    room.begun(folder, TICKETS, room.TOML.replace("overlap = 0.2", "overlap = 0.4"))
+    room.begun(folder, TICKETS, TOML)
     for seed in range(3):  # what a second person is asked comes when the first has answered
         people_answer(folder, 1.0, seed)
     room.verb(folder, "run", codes=(0, 4))
