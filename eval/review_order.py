@@ -52,9 +52,13 @@ def measure(runs: Runs, sets: Sequence[str], seeds: Sequence[int], folder: Path,
 
 def cell(held: Sequence[dict[str, dict[str, float]]], order: str, figure: str) -> str:
     """Answers, mean ± sd over seeds, and the ratio to first in, first out: of each seed's pair, mean ± sd."""
-    values = [one[order][figure] for one in held]
-    ratios = [one[order][figure] / max(one[ORDERS[0]][figure], 1.0) for one in held]
-    told = f"{statistics.mean(values):,.0f} ± {_sd(values):,.0f}"
+    there = [one for one in held if order in one]
+    if not there:
+        return ""
+    values = [one[order][figure] for one in there]
+    ratios = [one[order][figure] / max(one[ORDERS[0]][figure], 1.0) for one in there]
+    few = f" [{len(there)} seeds]" if len(there) < len(held) else ""
+    told = f"{statistics.mean(values):,.0f} ± {_sd(values):,.0f}{few}"
     return told if order == ORDERS[0] else f"{told} ({statistics.mean(ratios):.3f} ± {_sd(ratios):.3f})"
 
 
@@ -69,7 +73,7 @@ def table(runs: Runs) -> list[str]:
     ]
     lines.append("|" + "---|" * (len(ORDERS) + 3))
     for name in {**SETS, **QUICK}:
-        held = [one for one in runs.get(name, {}).values() if all(order in one for order in ORDERS)]
+        held = [one for one in runs.get(name, {}).values() if ORDERS[0] in one]
         if not held:
             continue
         first = [one[ORDERS[0]] for one in held]
