@@ -44,8 +44,9 @@ class Standing:
         return self
 
     def said(self, call: Call, who: str) -> Answer | None:
-        """What this person has said of the item before; None where a second person's word is still wanted."""
-        if call.recipe != self.recipe and call.key not in self._closed:
+        """What this person has said of the item before; None where the question is open: it was put anew, or to a
+        second person."""
+        if call.key not in self._closed:
             return None
         return self._said[call.item].get(plain(who))
 
