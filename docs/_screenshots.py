@@ -163,12 +163,20 @@ def keep(page: Any, name: str, whole: bool = False) -> None:
     sys.stderr.write(f"docs/review-{name}.png: {out.tell() // 1000} kB\n")
 
 
+def english(page: Any) -> None:
+    """Answers until a card is in English: other scripts have a picture of their own."""
+    while not page.locator("#card .text").inner_text().isascii():
+        before = page.locator("#card").get_attribute("data-key")
+        page.keyboard.press("4")
+        page.wait_for_function("key => document.querySelector('#card')?.dataset.key !== key", arg=before)
+
+
 def of_pages(browser: Any, served: room.Served, folder: Path, links: Mapping[str, str]) -> None:
     """Every page of the tickets' run, as the owner sees it; the disputes as their judge does."""
     with room.window(browser, height=760) as page:
         page.goto(served.at + "/login")
         keep(page, "login")
-        room.sign_in(page, links["ada"])
+        english(room.sign_in(page, links["ada"]))
         keep(page, "card")
         for name, path in PAGES.items():
             page.goto(served.at + path)
@@ -181,7 +189,7 @@ def of_pages(browser: Any, served: room.Served, folder: Path, links: Mapping[str
         keep(page, "settle", whole=True)
     for name, dark, width, height in (("card-dark", True, 1280, 760), ("card-phone", False, 390, 844)):
         with room.window(browser, dark=dark, width=width, height=height) as page:
-            room.sign_in(page, links["ben"])
+            english(room.sign_in(page, links["ben"]))
             keep(page, name)
 
 
