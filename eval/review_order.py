@@ -96,8 +96,8 @@ which a first look at the audit would certify all labels (goal.left = "open", ex
 "people"), the best moment chosen in hindsight, for every order alike. Pilot and audit are the same for all orders; an
 audited item that is repaired counts once where they are counted. The worth of an answer (agent/voi.py: SPREAD, TAUGHT,
 SAME) was chosen on banking77's dev part and on llm_babe; the test part of banking77 and llm_pac_stance were not looked
-at for it, but for one seed of the former with first in first out and least confidence. "Likes together" is the order of the
-page (agent/review/order.py) without audit cards.""".strip()
+at for it, but for one seed of the former with first in first out and least confidence. "Likes together" is the page's
+order (agent/review/order.py) without audit cards.""".strip()
 
 
 def main() -> None:
