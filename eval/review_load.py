@@ -54,9 +54,9 @@ def table(held: dict[str, Held]) -> list[str]:
 NOTES = f"""
 {PEOPLE} reviewers without a pause: GET /ahead, then POST /answer, whose response says or brings the next card, and so
 on. Milliseconds are from the POST to its whole response, of requests that were answered at the first try; reviewers and
-server shared {os.cpu_count()} cores with whatever else ran, at a load average of {os.getloadavg()[2]:.0f} in the last quarter of
-an hour. Doubled counts a second answer to a question or to an item,
-and an answer acknowledged to two reviewers. Answers under way when enough were acknowledged are saved, too.""".strip()
+server shared {os.cpu_count()} cores with whatever else ran (load average of the last quarter of an hour, as this was
+written: {os.getloadavg()[2]:.0f}). Doubled counts a second answer to a question or to an item, and an answer that was
+acknowledged to two reviewers. Answers under way when enough were acknowledged are saved, too.""".strip()
 
 
 def main() -> None:
