@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 
-from agent import claim, export, kinds, loop, prompt, relabel
+from agent import certify, claim, export, kinds, loop, prompt, relabel
 from agent import config as settings
 from agent.config import Config
 from agent.errors import Unparsable, UserError
@@ -282,6 +282,12 @@ def test_certificates_made_before_hold_and_later_ones_say_that_labels_were_chose
     with Store.open(config.store_url) as store:
         made = claim.make(now, store, pool)
         assert not made.commitment["as_agreed"] and made.commitment["claim"] == "all"
+        # A later look's risk, shared among all changes of that kind: nobody can choose the labels by what the audit said.
+        ways = made.commitment["terms"]["relabelings"]
+        spent = made.commitment["risk_of_this_look"]
+        assert ways > 1 and spent == pytest.approx(
+            certify.risk_of_look(made.delta, made.look + len(made.commitment["terms"]["relabels"])) / ways
+        )
         assert "merge nails, screws → metal (30 answers of the audit were in)" in " ".join(claim.lines(made))
         assert claim.verify(now, store, pool, file) == []
         (tmp_path / "first.json").write_bytes(first)

@@ -8,6 +8,8 @@ are a machine's labels, and the audited among them are a uniform sample of them.
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,14 +116,26 @@ def gather(config: Config, store: Store, pool: Pool, turn: int | None = None, up
 
 def terms_of(store: Store, turn: int | None = None) -> Mapping[str, Any]:
     """The terms that stand in the ledger's row for look 0; empty: there is none. `relabels` are added to them: changes
-    of the labels, up to `turn`, that were made when answers of the audit were in. A new name is no such change."""
+    of the labels, up to `turn`, that were made when answers of the audit were in, and `relabelings`, in how many ways
+    the labels could have been changed by so many. A new name is no such change."""
     terms: Mapping[str, Any] = next((c["body"] for c in store.commitments() if c["look"] == 0), {})
-    found = [
-        f"{one.body['words']} ({one.body['audited']:,} answers of the audit were in)"
+    found = {
+        f"{one.body['words']} ({one.body['audited']:,} answers of the audit were in)": one.body
         for one in store.review.relabels()
         if one.verb != "rename" and one.body["audited"] and (turn is None or one.body["turn"] <= turn)
-    ]
-    return {**terms, "relabels": list(dict.fromkeys(found))} if terms and found else terms
+    }
+    if not terms or not found:
+        return terms
+    ways = math.prod(_ways(body) for body in found.values())
+    return {**terms, "relabels": list(found), "relabelings": ways}
+
+
+def _ways(body: Mapping[str, Any]) -> int:
+    """How many sets of as many labels this change could have been made to: those merged, split, or likened to."""
+    now = Counter(after[0] for _, after in body["became"] if len(after) == 1)
+    many = max(now.values(), default=1)
+    chosen = many if many > 1 else sum(len(after) != 1 for _, after in body["became"]) or len(body["like"])
+    return max(math.comb(len(body["before"]), chosen), 1)
 
 
 def as_labeled(config: Config, store: Store, turn: int) -> Config:

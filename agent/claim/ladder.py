@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from agent import certify
 from agent import config as settings
 from agent.claim.classes import Part, bears, differs, judge, uniform, within
 from agent.claim.drawn import check_draw
 from agent.claim.evidence import Evidence, gather, people_are
 from agent.claim.human import compare, ruled
 from agent.claim.paper import write
-from agent.claim.promise import Frozen, freeze, promise, sha_of
+from agent.claim.promise import Frozen, freeze, promise, risk_of, sha_of
 from agent.claim.proof import Audit, accept, audit_of, left_wrong
 from agent.claim.spent import path_of, stands
 from agent.claim.walked import Walk, answers_sha, followed, follows, refuse_others, walk_of
@@ -77,7 +76,7 @@ def _human(config: Config, evidence: Evidence, body: Mapping[str, Any]) -> dict[
         return {"waiting": waiting}
     kind, task = settings.kind(config), settings.the_task(config)
     pairs = [(evidence.word(i), evidence.second[i]) for i in evidence.twice]
-    found = compare(pairs, kind, task, certify.risk_of_look(float(body["delta"]), int(body["look"])))
+    found = compare(pairs, kind, task, risk_of(float(body["delta"]), int(body["look"]), body["terms"]))
     last = [(*pair, evidence.settled.get(i)) for pair, i in zip(pairs, evidence.twice, strict=True)]
     return found | ruled(last, kind, task)
 

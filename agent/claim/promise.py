@@ -85,11 +85,18 @@ def others(config: Config, committed: Mapping[str, Any], accuracy: float, delta:
     return [name for name, value in asked.items() if committed.get(name) != value] + relabeled
 
 
+def risk_of(delta: float, look: int, agreed: Mapping[str, Any]) -> float:
+    """What a look may spend of `delta`. Where labels were changed with answers of the audit in sight, each change costs
+    a look, and the rest is shared among the ways in which so many labels could have been changed (union bound)."""
+    changes = len(agreed.get("relabels", ()))
+    return certify.risk_of_look(delta, look + changes) / int(agreed.get("relabelings", 1))
+
+
 def promise(
     config: Config, frozen: Frozen, evidence: Evidence, pool: Pool, accuracy: float, delta: float, look: int
 ) -> dict[str, Any]:
     """The commitment of one look, as it goes into the ledger and into the certificate."""
-    spent, drawn = certify.risk_of_look(delta, look), int((frozen.rank[list(evidence.audit)] >= 0).sum())
+    spent, drawn = risk_of(delta, look, evidence.terms), int((frozen.rank[list(evidence.audit)] >= 0).sum())
     if evidence.twice:
         spent = human.split(spent)[0]
     committed, named = evidence.terms, list(config.goal.classes)

@@ -40,7 +40,8 @@ def _relabeled(c: Certificate) -> list[str]:
         return []
     line = (
         f"Labels were changed while the audit could be seen: {'; '.join(found)}. This is a claim about the labels as "
-        "they are now, at a look of its own. Of labels that were tried until they passed it would say too much."
+        f"they are now. It spends {100 * c.extra['risk_of_this_look']:.2g} % of the risk: a later look's, shared among "
+        f"the {c.commitment['terms']['relabelings']:,} ways in which so many labels could have been changed."
     )
     return [line]
 
