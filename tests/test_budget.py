@@ -281,7 +281,7 @@ def test_a_ledger_of_version_1_goes_on(tmp_path: Path) -> None:
         assert store.spend().total.tokens == 50
         assert store.cut_short(["far"]) == 2
     stranger = sqlite3.connect(path)
-    assert stranger.execute("SELECT value FROM meta WHERE name = 'schema'").fetchall() == [("3",)]
+    assert stranger.execute("SELECT value FROM meta WHERE name = 'schema'").fetchall() == [("4",)]
     for change in ("UPDATE meta SET value = '1'", "UPDATE calls SET tokens = 0", "DELETE FROM answers"):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             stranger.execute(change)

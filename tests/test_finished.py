@@ -331,7 +331,8 @@ def test_answers_for_another_file_are_not_taken(here: Path) -> None:
     sheet = [{**row, "label": "other"} for row in read("questions.csv")]
     write(sheet, "questions.csv")
     report = good("review", "-c", TOML, "--import", "questions.csv", "--who", "eve", code=2)
-    assert report["taken"] == 0 and len(report["unknown_keys"]) == len(sheet)
+    assert report["taken"] == 0 and len(report["refused"]) == len(sheet)
+    assert all("is no open question of this run" in one["why"] for one in report["refused"])
 
 
 def test_what_was_tampered_with_is_found(here: Path) -> None:
