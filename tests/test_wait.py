@@ -38,7 +38,7 @@ def test_a_run_that_waits_goes_on_as_people_answer(tmp_path: Path, monkeypatch: 
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        answered = _answered(here, time.monotonic() + 120)
+        answered = _answered(here, time.monotonic() + 240)
         out, said = run.communicate(timeout=60)
     finally:
         run.kill()
