@@ -124,18 +124,20 @@ def terms_of(store: Store, turn: int | None = None) -> Mapping[str, Any]:
         for one in store.review.relabels()
         if one.verb != "rename" and one.body["audited"] and (turn is None or one.body["turn"] <= turn)
     }
-    if not terms or not found:
+    if not found:
         return terms
     ways = math.prod(_ways(body) for body in found.values())
     return {**terms, "relabels": list(found), "relabelings": ways}
 
 
 def _ways(body: Mapping[str, Any]) -> int:
-    """How many sets of as many labels this change could have been made to: those merged, split, or likened to."""
+    """In how many ways this change could have been made: to which labels (those merged, split, or likened to), how
+    many, by which of three verbs."""
     now = Counter(after[0] for _, after in body["became"] if len(after) == 1)
     many = max(now.values(), default=1)
     chosen = many if many > 1 else sum(len(after) != 1 for _, after in body["became"]) or len(body["like"])
-    return max(math.comb(len(body["before"]), chosen), 1)
+    labels = len(body["before"])
+    return 3 * labels * max(math.comb(labels, chosen), 1)
 
 
 def as_labeled(config: Config, store: Store, turn: int) -> Config:

@@ -51,7 +51,7 @@ def _other_terms(c: Certificate) -> str:
     then = c.commitment.get("terms")
     if then is None or c.commitment["as_agreed"]:
         return ""
-    if not then:
+    if "target" not in then:
         return (
             "Of a part of them nothing is certified: this ledger was begun without its terms (target, risk, test, what "
             "becomes of the rest) being written down before the audit, and terms chosen afterwards would choose the "
