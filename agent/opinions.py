@@ -3,13 +3,16 @@
 Blind are answers of people who were shown nothing of what machines or others said: not those given beside a machine's
 label ("assisted: …"), not those confirmed with a near-duplicate's ("group"), and not those of who settled a difference
 with both answers in sight ("settled"). Only blind ones are counted for or against anybody.
+
+No figure tells what the audit's answers say before a look was paid for them, and none tells somebody what another one
+said while they can still take their own word back.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,12 +20,21 @@ from agent import agreement, prompt
 from agent.errors import Unparsable
 from agent.pool import Pool
 from agent.store import Store
+from agent.store.review import GONE
 from agent.types import Answer, Call, Ints, Item, Kind, Task, Value
 
 ASSISTED, GROUP, SETTLED = "assisted", "group", "settled"
 """Flags (before a colon) of answers that are not blind."""
+ELSEWHERE = ("carried", SETTLED, "sheet", "import")
+"""Flags (before a colon) of answers that were given at no desk: none of these is taken back there."""
 FEW = 20
 """Items below which nothing is said of agreement."""
+UNDO = 20
+"""How many answers of a person can be taken back."""
+MATES = 9
+"""Near-duplicates that may be confirmed with a card, at most."""
+LAST = UNDO * (MATES + 1)
+"""How many answers those may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,37 @@ def doubled(found: Sequence[Word], recipe: str) -> dict[str, list[Word]]:
             by.setdefault(item, {}).setdefault(word.answer.who, word)
             first |= set() if again else {item}
     return {item: list(said.values()) for item, said in by.items() if len(said) > 1}
+
+
+def counted(store: Store, recipe: str) -> tuple[dict[str, list[Word]], int]:
+    """What `doubled` gives of the words that figures may rest on, and how many items are left out for now.
+
+    Left out is what people said of the audit after the last answer that a certificate has read, and the items on which
+    somebody who may come in can still take their answer back.
+    """
+    found = words(store, recipe)
+    every = doubled(found, recipe)
+    read = max((int(one["body"].get("extra", {}).get("answers_up_to", -1)) for one in store.certificates()), default=-1)
+    audited = {word.call.item for word in found if word.call.purpose == "audit"}
+    told = doubled([word for word in found if word.seq <= read or word.call.item not in audited], recipe)
+    loose = _loose(store, recipe) if told else set()
+    told = {item: said for item, said in told.items() if item not in loose}
+    return told, len(every.keys() - told.keys())
+
+
+def _loose(store: Store, recipe: str) -> set[str]:
+    """Items on which somebody can still take their answer back."""
+    recipes, out = (recipe, prompt.second_recipe(recipe)), set[str]()
+    for person in store.review.people().values():
+        groups = 0
+        for _, item, flags in store.review.settling.recent(person.name, recipes, LAST) if person.role != GONE else ():
+            names = {flag.partition(":")[0] for flag in flags}
+            if not names & set(ELSEWHERE):
+                out.add(item)
+                groups += GROUP not in names
+            if groups == UNDO:
+                break
+    return out
 
 
 def label(kind: Kind, task: Task, item: Item, answer: Answer) -> Value | None:
@@ -133,7 +176,7 @@ class Agreement:
     share: how often two of them say the same. Both are (value, low, high), None where there is nothing to tell.
 
     doubled: items that several answered; items: those of them with labels of two or more; unsure: those where somebody
-    could not tell. enough: there are `FEW` such items or more.
+    could not tell. enough: there are `FEW` such items or more. later: items that are left out for now (`counted`).
     """
 
     doubled: int
@@ -144,6 +187,7 @@ class Agreement:
     alpha: tuple[float, float, float] | None
     share: tuple[float, float, float] | None
     labels: tuple[OfLabel, ...] = ()
+    later: int = 0
 
 
 def agreed(said: Mapping[str, Mapping[str, Value | None]], task: Task) -> Agreement:
@@ -182,19 +226,31 @@ def _by_label(votes: Ints, numbers: Mapping[Value, int], task: Task) -> list[OfL
 
 def of_run(store: Store, pool: Pool, task: Task, kind: Kind) -> Agreement:
     """How people agree in a run, under today's labels."""
-    recipe = prompt.person_recipe(task)
-    twice = doubled(words(store, recipe), recipe)
-    return agreed(labels(twice, kind, task, lambda one: pool.item(pool.position(one))), task)
+    twice, later = counted(store, prompt.person_recipe(task))
+    found = agreed(labels(twice, kind, task, lambda one: pool.item(pool.position(one))), task)
+    return replace(found, later=later)
 
 
 def told(found: Agreement) -> str:
     """The agreement in a sentence."""
     if not found.enough or found.share is None:
         there = f"{found.items:,} of the {FEW} items it takes have labels of two people or more"
-        return f"not enough doubled answers: {there}; review.overlap puts a share of the questions to a second person"
+        more = held_back(found.later) or "review.overlap puts a share of the questions to a second person"
+        return f"not enough doubled answers: {there}; {more}"
     value, low, high = (100 * one for one in found.share)
     alpha = "; Krippendorff's α cannot be told, as all labels are the same"
     if found.alpha is not None:
         a, down, up = found.alpha
         alpha = f"; Krippendorff's α = {a:.2f} ({down:.2f} to {up:.2f})"
     return f"two people say the same in {value:.0f} % ({low:.0f} to {high:.0f} %) of {found.items:,} items{alpha}"
+
+
+def held_back(later: int) -> str:
+    """What is left out for now, and until when; "" where nothing is."""
+    if not later:
+        return ""
+    items = f"{later:,} more item{'s' * (later > 1)}"
+    return (
+        f"{items} count once nobody can take back what they said there (each one's last {UNDO} answers), those of the "
+        "audit once a certificate has read them (tutelage certify)"
+    )

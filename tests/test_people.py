@@ -20,6 +20,7 @@ from web_room import at_work, named, site_of
 from agent import agreement, claim, opinions, prompt
 from agent import config as settings
 from agent.board import Board
+from agent.cli import raters
 from agent.errors import UserError
 from agent.prompt import extra_recipe, second_recipe, settled_recipe
 from agent.review import people, team
@@ -117,9 +118,22 @@ def put(
     return key
 
 
-def pair(room: Room, item: int, one: Value | None, two: Value | None, who: tuple[str, str] = ("ada", "bo")) -> None:
-    put(room, item, who[0], one, room.recipe)
-    put(room, item, who[1], two, second_recipe(room.recipe))
+def pair(
+    room: Room,
+    item: int,
+    one: Value | None,
+    two: Value | None,
+    who: tuple[str, str] = ("ada", "bo"),
+    flags: tuple[str, ...] = (),
+) -> None:
+    put(room, item, who[0], one, room.recipe, flags)
+    put(room, item, who[1], two, second_recipe(room.recipe), flags)
+
+
+def look(room: Room) -> None:
+    """A certificate that has read all there is."""
+    last = max(seq for seq, _, _ in room.store.answers_since(0))
+    room.store.add_certificate("x", {"met": False, "extra": {"answers_up_to": last}})
 
 
 def of(room: Room) -> tuple[Task, Differences]:
@@ -153,9 +167,10 @@ def test_agreement_is_that_of_the_tables(room: Room) -> None:
     for item in range(40):
         one = labels[draw.integers(3)]
         two = one if draw.random() < 0.7 else labels[draw.integers(3)]
-        pair(room, item, one, two)
+        pair(room, item, one, two, flags=("sheet",))
         said.append([labels.index(one), labels.index(two)])
     put(room, 41, "ada", labels[0], room.recipe)  # alone: counts nowhere
+    look(room)
     task, kind = settings.the_task(room.config), settings.kind(room.config)
     found = opinions.of_run(room.store, room.pool, task, kind)
     votes = np.array(said)
@@ -190,6 +205,9 @@ def test_only_blind_answers_of_different_people_are_compared(room: Room) -> None
     room.store.withdraw(key, "bo")
     assert opinions.of_run(room.store, room.pool, task, kind).doubled == 0
     assert not of(room)[1].open()
+    assert opinions.of_run(room.store, room.pool, task, kind).later == 0
+    for who in ("ada", "bo", "ed"):
+        named(room, who, "gone")  # they can take nothing back any more
     put(room, chosen[5], "ada", "billing", r)
     put(room, chosen[5], "ed", "other", extra)  # a late answer is an opinion, too
     put(room, chosen[6], "ada", "billing", r)
@@ -197,6 +215,64 @@ def test_only_blind_answers_of_different_people_are_compared(room: Room) -> None
     found = opinions.of_run(room.store, room.pool, task, kind)
     assert (found.doubled, found.enough, found.alpha) == (1, False, None)
     assert "not enough doubled answers" in opinions.told(found)
+
+
+def test_what_the_audit_says_counts_in_no_agreement_before_a_certificate_has_read_it(room: Room) -> None:
+    """Not in the run's, not in a label's, not in anybody's own figures, not in the plan's ceiling."""
+    task, kind = settings.the_task(room.config), settings.kind(room.config)
+    audit, repair = stream(room, "audit"), stream(room, "escalation")
+
+    def told() -> tuple[object, ...]:
+        found = opinions.of_run(room.store, room.pool, task, kind)
+        own = [(one.name, one.doubled, one.share, one.mixed) for one in team.figures(room.store, room.pool, task, kind)]
+        return replace(found, later=0), own, raters.consent(room.config)
+
+    for item in repair[:20]:
+        pair(room, item, "billing", "other", flags=("sheet",))
+    before = told()
+    for item in audit[:22]:
+        pair(room, item, "technical", "billing", flags=("sheet",))
+    assert told() == before
+    assert opinions.of_run(room.store, room.pool, task, kind).later == 22
+    look(room)
+    found = opinions.of_run(room.store, room.pool, task, kind)
+    assert (found.items, found.later) == (42, 0)
+    seen = told()
+    assert seen != before and {mix.own for mix in team.figures(room.store, room.pool, task, kind)[0].mixed} == {
+        "billing",
+        "technical",
+    }
+    pair(room, audit[22], "other", "billing", flags=("sheet",))
+    assert told() == seen, "the look did not read it"
+
+
+def test_too_few_items_say_what_is_left_out_and_until_when(room: Room) -> None:
+    task, kind = settings.the_task(room.config), settings.kind(room.config)
+    for item in stream(room, "audit"):
+        pair(room, item, "technical", "billing")
+    words = opinions.told(opinions.of_run(room.store, room.pool, task, kind))
+    assert words.startswith("not enough doubled answers: 0 of the 20") and "30 more items count once" in words
+    assert raters.consent(room.config) is None and "30 more items" in raters.waits(room.config)
+    with at_work(site_of(room)) as client:
+        assert "30 more items count once" in client.sign_in(named(room, "olga", "owner")).get("/team").text
+
+
+def test_nobody_learns_what_another_one_said_while_they_can_take_their_own_word_back(room: Room) -> None:
+    task, kind = settings.the_task(room.config), settings.kind(room.config)
+    repair = stream(room, "escalation")
+    pair(room, repair[0], "billing", "technical")
+    for who, others in (("ada", repair[1:21]), ("bo", stream(room, "audit")[:19])):
+        for item in others:
+            assert opinions.of_run(room.store, room.pool, task, kind).doubled == 0
+            assert not any(one.mixed or one.share for one in team.figures(room.store, room.pool, task, kind))
+            put(room, item, who, "other", room.recipe)
+    key = put(room, stream(room, "audit")[20], "bo", "other", room.recipe)
+    found = {one.name: one for one in team.figures(room.store, room.pool, task, kind)}
+    assert found["bo"].mixed == (team.Mix("technical", "billing", 1),)
+    room.store.withdraw(key, "bo")
+    desk = room.desk("bo")
+    while (card := desk.undo()) is not None:
+        assert card.item.id != f"{repair[0]:032x}", "what figures tell of is out of reach"
 
 
 # ---------------------------------------------------------------- settling
@@ -321,8 +397,9 @@ def test_an_assisted_answer_measures_nothing(room: Room) -> None:
 
 def test_a_persons_figures_are_those_of_the_ledger(room: Room) -> None:
     for number, item in enumerate(range(20)):
-        pair(room, item, "billing", "billing" if number < 15 else "technical")
+        pair(room, item, "billing", "billing" if number < 15 else "technical", flags=("sheet",))
     put(room, 30, "bo", None, room.recipe)
+    look(room)
     task, kind = settings.the_task(room.config), settings.kind(room.config)
     found = {one.name: one for one in team.figures(room.store, room.pool, task, kind)}
     assert list(found) == sorted(found)
@@ -347,7 +424,8 @@ def test_pace_leaves_out_what_lies_between_sittings(clock: list[float], expected
 
 def test_team_is_the_owners_and_me_is_ones_own(room: Room) -> None:
     for item in range(22):
-        pair(room, item, "billing", "billing" if item else "technical")
+        pair(room, item, "billing", "billing" if item else "technical", flags=("sheet",))
+    look(room)
     tokens = {name: named(room, name, role) for name, role in (("ada", "annotator"), ("di", "owner"))}
     with at_work(site_of(room)) as client:
         assert client.get("/team").status == 303

@@ -130,6 +130,27 @@ def test_what_audit_answers_say_changes_nothing_that_is_shown(tmp_path: Path) ->
     assert json.dumps(seen[0], default=str) == json.dumps(seen[1], default=str)
 
 
+def test_no_page_tells_the_owner_what_the_card_just_answered_was_for(tmp_path: Path) -> None:
+    seen = set()
+    for purpose in ("pilot", "audit", "escalation"):
+        (folder := tmp_path / purpose / "x").mkdir(parents=True)
+        room = furnish(folder)
+        room.store.begin_turn(1, 0, "c", "1")
+        action = {"pilot": "abstain", "audit": "accept", "escalation": "ask"}
+        room.store.decide([Decision(i, action[w], "s", "billing", 0.5, "", turn=1) for i, w in room.purpose.items()])  # type: ignore[arg-type]
+        room.store.end_turn(1, {"answers": {}, "people": 0, "people_expected": [0, 0]})
+        card = next(call for call in room.store.open_calls("person") if call.purpose == purpose)
+        with at_work(site_of(room)) as client:
+            client.sign_in(named(room, "olga", "owner"))
+            room.store.record_now(card.key, Answer("billing", who="olga", seconds=4.0))
+            text = rest(client) + client.get("/dashboard/top").text + client.get("/dashboard/doubts").text
+            text += client.get("/team").text + client.get("/me").text
+        seen.add(re.sub(r'value="[0-9a-f]{64}"|have=[0-9a-f]{16}|data-at="[0-9]+"', "", text))
+        assert "11 are open" in text and "Waiting for people" not in text
+        room.store.close()
+    assert len(seen) == 1
+
+
 def test_an_audited_item_looks_like_one_that_nobody_was_asked_about(room: Room, owner: Client) -> None:
     [audited, *_] = say(room, "audit", "technical")
     [pilot, *_] = say(room, "pilot", "technical")

@@ -46,7 +46,7 @@ def asked(config: Config, total: int, risk: Sequence[float]) -> dict[str, Any]:
         "needs": asdict(audits.before(config, share, total)) if person else None,
         "certifies": [asdict(one) for one in audits.bought(config, share, total, risk)],
         "agree": asdict(agree) if agree else None,
-        "agreement": raters.words(agree, config.goal.accuracy),
+        "agreement": raters.words(agree, config.goal.accuracy) or (raters.waits(config) if person else ""),
     }
 
 

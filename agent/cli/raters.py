@@ -46,8 +46,17 @@ def consent(config: Config) -> Consent | None:
 
     recorded = config.person.settings.people if config.person else None
     if recorded in (None, "gold"):
-        return judged(_ledger(config), settings.the_task(config), "answers of several people in the ledger")
+        return judged(_ledger(config)[0], settings.the_task(config), "answers of several people in the ledger")
     return judged(of_file(config, _items(config)), settings.the_task(config), f"recorded votes in {recorded}")
+
+
+def waits(config: Config) -> str:
+    """What of the ledger's doubled answers is left out for now; "" where nothing is, or recorded votes are counted."""
+    from agent.opinions import held_back
+
+    recorded = config.person.settings.people if config.person else None
+    more = held_back(_ledger(config)[1]) if recorded in (None, "gold") else ""
+    return f"not told yet how far two people agree: {more}" if more else ""
 
 
 def judged(said: Said, task: Task, where: str) -> Consent | None:
@@ -99,8 +108,9 @@ def _items(config: Config) -> Iterator[Item]:
         yield from (row.item for row in batch if isinstance(row, data.Entry))
 
 
-def _ledger(config: Config) -> Said:
-    """Blind answers in the ledger, by item and who gave them, where several did; nothing where there is no run."""
+def _ledger(config: Config) -> tuple[Said, int]:
+    """Blind answers in the ledger that figures may rest on, by item and who gave them, where several did, and how many
+    items are left out for now; nothing where there is no run."""
     from agent import config as settings
     from agent import opinions, prompt
     from agent.cli.figures import opened
@@ -111,13 +121,13 @@ def _ledger(config: Config) -> Said:
     try:
         store = opened(config)
     except UserError:
-        return {}
+        return {}, 0
     with store:
         pool = pool_of(config, store)
-        recipe = prompt.person_recipe(task)
-        twice = opinions.doubled(opinions.words(store, recipe), recipe)
+        twice, later = opinions.counted(store, prompt.person_recipe(task))
         read = opinions.labels(twice, kind, task, lambda one: pool.item(pool.position(one)))
-    return {one: {who: value for who, value in said.items() if value is not None} for one, said in read.items()}
+    said = {one: {who: value for who, value in each.items() if value is not None} for one, each in read.items()}
+    return said, later
 
 
 def words(found: Consent | None, accuracy: float) -> str:

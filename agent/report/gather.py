@@ -82,7 +82,8 @@ def gather(config: Config, store: Store, pool: Pool) -> f.Figures:
 def live(config: Config, store: Store, pool: Pool, standing: Mapping[str, Any]) -> f.Figures:
     """What the dashboard shows while a run goes on, beside `standing` (`agent.report.standing.figures`).
 
-    Of decisions, which rest on no audit answer; where people's words are taken for labels, those of the audit show.
+    Of decisions, which rest on no audit answer; where people's words are taken for labels, those of the audit show. No
+    number moves with an answer in a way that tells what the question was for.
     """
     outcomes, task = store.outcomes(), settings.the_task(config)
     certificate, why_none = _certificate(config, store, pool)
@@ -94,8 +95,8 @@ def live(config: Config, store: Store, pool: Pool, standing: Mapping[str, Any]) 
         items=standing["items"],
         accepted=sum(standing["accepted"].values()),
         unsure=standing["unsure"],
-        waiting=standing["waiting"],
-        undecided=standing["open"],
+        waiting=0,  # which of them people were just asked about would tell the owner, who may answer too, for what
+        undecided=standing["waiting"] + standing["open"],
         not_asked=standing["not_asked"],
         no_answer=standing["no_answer"],
         question=task.question,
@@ -224,7 +225,7 @@ def _people(config: Config, store: Store, pool: Pool) -> f.People:
 
 def _agree(config: Config, store: Store, pool: Pool) -> str:
     found = opinions.of_run(store, pool, settings.the_task(config), settings.kind(config))
-    return opinions.told(found) if found.doubled or config.review.overlap else ""
+    return opinions.told(found) if found.doubled or found.later or config.review.overlap else ""
 
 
 def _network(config: Config, store: Store) -> f.Network | None:

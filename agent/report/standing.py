@@ -114,7 +114,10 @@ def figures(config: Config, store: Store, budget: Budget | None = None) -> dict[
 def _agreement(config: Config, store: Store) -> dict[str, Any]:
     """How people agree with one another, where several were asked about the same items, in numbers and words."""
     found = opinions.of_run(store, pool_of(config, store), the_task(config), kind(config))
-    return {**asdict(found), "words": opinions.told(found) if found.doubled or config.review.overlap else ""}
+    return {
+        **asdict(found),
+        "words": opinions.told(found) if found.doubled or found.later or config.review.overlap else "",
+    }
 
 
 def _standing(config: Config, store: Store) -> dict[str, Any]:

@@ -12,23 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from agent import opinions, prompt
+from agent.opinions import ELSEWHERE, LAST, UNDO
 from agent.review import order
 from agent.store import Store
 from agent.store.cards import Closing, Put, Since
 from agent.store.review import GONE
 from agent.types import Call
-
-UNDO = 20
-"""How many answers of a person can be taken back."""
-
-MATES = 9
-"""Near-duplicates that may be confirmed with a card, at most."""
-
-LAST = UNDO * (MATES + 1)
-"""How many answers those may be."""
-
-ELSEWHERE = ("carried", opinions.SETTLED, "sheet", "import")
-"""Flags of answers that were not given at a desk: `undo` does not reach them."""
 
 Doubts = dict[str, tuple[str, float]]
 """Item -> (the machines' label as JSON, their confidence)."""

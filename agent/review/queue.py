@@ -18,8 +18,9 @@ from itertools import chain, islice
 from typing import Protocol
 
 from agent import prompt
+from agent.opinions import MATES
 from agent.review.alike import Alike
-from agent.review.book import MATES, Book
+from agent.review.book import Book
 from agent.review.order import arrange
 from agent.store import Store
 from agent.store.cards import Held

@@ -36,7 +36,7 @@ class Figures:
     """One person's. answers: all that stand; unsure: of these "cannot tell"; beside: given beside a machine's label.
 
     seconds: median time of a blind answer; pace: answers an hour while somebody was there; None: too few.
-    doubled: items that others answered, too; share: how often another one of them says the same there, with Wilson's
+    doubled: items that others answered, too, as far as `opinions.counted` counts them; share: how often another one of them says the same there, with Wilson's
     interval; None: there is none. mixed: where they differ, most often first.
     """
 
@@ -67,7 +67,7 @@ def figures(store: Store, pool: Pool, task: Task, kind: Kind) -> list[Figures]:
     for closing in store.review.clocked(0, 0, [recipe, *others]).closings:
         if closing.status == "ok" and closing.who and closing.seconds > 0:
             clock.setdefault(closing.who, []).append(closing.at)
-    twice = opinions.doubled(opinions.words(store, recipe), recipe)
+    twice, _ = opinions.counted(store, recipe)
     said = opinions.labels(twice, kind, task, lambda one: pool.item(pool.position(one)))
     roles = {one.name: one.role for one in store.review.people().values()}
     return [

@@ -6,6 +6,7 @@ transaction that writes, and there is only one of those at a time.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -58,6 +59,11 @@ class Settling:
         found: list[Said] = self._read(lambda connection: several(connection, recipes, among))
         return found
 
+    def recent(self, who: str, recipes: Sequence[str], most: int) -> list[tuple[int, str, tuple[str, ...]]]:
+        """(number, item, flags) of a person's last `most` answers, newest first; also of those that were taken back."""
+        found: list[tuple[int, str, tuple[str, ...]]] = self._read(lambda c: recent(c, plain(who), recipes, most))
+        return found
+
     def settle(self, ruling: Ruling) -> Settled:
         """Records a ruling, and makes it the item's label unless the item is audited.
 
@@ -82,6 +88,19 @@ def several(connection: Connection, recipes: Sequence[str], among: Sequence[str]
     )
     middle = 1 + len(CALL)
     return [(row[0], call_of(row[1:middle]), answer_of(row[middle:])) for row in connection.execute(query)]
+
+
+def recent(
+    connection: Connection, who: str, recipes: Sequence[str], most: int
+) -> list[tuple[int, str, tuple[str, ...]]]:
+    query = (
+        select(answers.c.seq, calls.c.item, answers.c.body)
+        .join_from(answers, calls, answers.c.key == calls.c.key)
+        .where(answers.c.who == who, answers.c.status == "ok", calls.c.recipe.in_(recipes))
+        .order_by(answers.c.seq.desc())
+        .limit(most)
+    )
+    return [(seq, item, tuple(json.loads(body).get("flags", ()))) for seq, item, body in connection.execute(query)]
 
 
 def _taken_back() -> Any:

@@ -73,12 +73,15 @@ def _people(site: Site, request: Any, everybody: bool) -> Any:
         "people": [one for one in found if everybody or one.name == own],
         "agreement": None,
         "words": "",
+        "later": "",
         "differ": 0,
         "mixed": MIXED,
+        "undo": opinions.UNDO,
     }
     if everybody:
         together = opinions.of_run(site.store, site.pool, site.task, site.kind)
         names |= {"agreement": together, "words": opinions.told(together)}
+        names["later"] = opinions.held_back(together.later) if together.enough else ""
         names["differ"] = len(_differences(site).open())
     return site.page(request, "team.html", names)
 
