@@ -36,8 +36,8 @@ class Figures:
     """One person's. answers: all that stand; unsure: of these "cannot tell"; beside: given beside a machine's label.
 
     seconds: median time of a blind answer; pace: answers an hour while somebody was there; None: too few.
-    doubled: items that others answered, too, as far as `opinions.counted` counts them; share: how often another one of them says the same there, with Wilson's
-    interval; None: there is none. mixed: where they differ, most often first.
+    doubled: items that others answered, too, as far as `opinions.counted` counts them; share: how often another one of
+    them says the same there, with Wilson's interval; None: there is none. mixed: where they differ, most often first.
     """
 
     name: str

@@ -87,7 +87,8 @@ def child(work: str, config: Config, *words: str) -> dict[str, Any]:
     """
     told = pickle.dumps((work, config, words))
     around = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command, out, err = [sys.executable, "-m", "agent.web.beside"], subprocess.PIPE, subprocess.DEVNULL
+    # -P: else a random.py that lies in the folder of the data would be run.
+    command, out, err = [sys.executable, "-P", "-m", "agent.web.beside"], subprocess.PIPE, subprocess.DEVNULL
     try:
         done = subprocess.run(command, input=told, stdout=out, stderr=err, env=around, timeout=LONGEST, check=False)
         body: dict[str, Any] = json.loads(done.stdout)
