@@ -121,6 +121,12 @@ def second_recipe(recipe: str) -> str:
     return _sha(["second", recipe])
 
 
+def open_recipes(recipe: str) -> tuple[str, str]:
+    """The recipes under which people are asked: the first of them, and a second one. What is open under others, as
+    under labels that were changed since, waits for nobody."""
+    return recipe, second_recipe(recipe)
+
+
 def extra_recipe(recipe: str) -> str:
     """The recipe of answers that came when another person's stood already: opinions that only a comparison reads."""
     return _sha(["extra", recipe])

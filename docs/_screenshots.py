@@ -129,7 +129,9 @@ def better_guided(folder: Path) -> None:
     store = Store.open(config.store_url)
     try:
         guide.current(store, config)
-        guide.add(store, "ada", RULES, [guide.Sample(*EXAMPLE, who="ada")])
+        guide.write(store, "ada", RULES, guide.in_force(store).version)
+        guide.propose(store, "ada", guide.Sample(*EXAMPLE))
+        guide.accept(store, "ada", guide.sign(guide.Sample(*EXAMPLE)), [])
     finally:
         store.close()
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -39,32 +42,70 @@ def test_the_file_is_the_first_version_and_each_part_follows_the_file_when_it_ch
             {"a": "first", "b": ""},
         )
         assert guide.current(store, written(tmp_path, "old")).version == 1
-        two = guide.add(store, "ada", "mended\r\n", guide.samples(one))
-        assert (two.version, guide.text(two)) == (2, "mended")
+        two = guide.write(store, "ada", "mended\r\n", 1)
+        assert two is not None and (two.version, guide.text(two)) == (2, "mended")
         assert guide.current(store, written(tmp_path, "old")).version == 2, "the page's text stands"
         three = guide.current(store, written(tmp_path, "old", 'a = "first", b = "second"'))
         assert (three.version, guide.text(three), guide.labels(three)["b"]) == (3, "mended", "second")
         four = guide.current(store, written(tmp_path, "new", 'a = "first", b = "second"'))
         assert guide.text(four) == "new"
         assert "- mended" in guide.difference(three, four) and "+ new" in guide.difference(three, four)
-        assert guide.add(store, "bo", "new", guide.samples(four)).version == 4, "nothing new is no version"
+        again = guide.write(store, "bo", "new", 4)
+        assert again is not None and again.version == 4, "nothing new is no version"
+        assert guide.write(store, "bo", "late", 3) is None and guide.in_force(store).version == 4
 
 
 def test_an_example_waits_for_the_owner_and_the_files_examples_come_and_go(tmp_path: Path) -> None:
     with Store.open(tmp_path / "ledger.db") as store:
         guide.current(store, written(tmp_path, "x"))
         sample = guide.Sample("a text", ("a",), "because", item="i")
-        found = guide.propose(store, "ada", sample, accepted=False)
-        assert guide.samples(found) == [] and [s.who for s in guide.samples(found, proposed=True)] == ["ada"]
-        assert guide.propose(store, "bo", sample, accepted=False).version == found.version
-        (waiting,) = guide.samples(found, proposed=True)
-        found = guide.judge(store, "olga", guide.sign(waiting), accepted=True) or found
-        assert [s.text for s in guide.samples(found)] == ["a text"]
+        guide.propose(store, "ada", sample)
+        guide.propose(store, "ada", sample)
+        guide.propose(store, "bo", sample)
+        assert guide.in_force(store).version == 1 and guide.samples(guide.in_force(store)) == []
+        (waiting,) = guide.offers(store, ["r"])
+        assert waiting.who == ("ada", "bo") and waiting.sample.text == "a text"
+        assert [one.state for one in guide.own_offers(store, "ada")] == ["proposed"]
+        other = guide.Sample("a text", ("b",), item="i")
+        guide.propose(store, "bo", other)
+        assert guide.accept(store, "olga", guide.sign(waiting.sample), ["r"])
+        assert not guide.accept(store, "olga", guide.sign(waiting.sample), ["r"]), "it was judged"
+        assert guide.decline(store, "olga", guide.sign(other), ["r"]) and guide.offers(store, ["r"]) == []
+        assert [one.state for one in guide.own_offers(store, "bo")] == ["declined", "accepted"]
+        found = guide.in_force(store)
+        assert [s.text for s in guide.samples(found)] == ["a text"] and found.version == 2
         config = written(tmp_path, "x", examples='examples = [{text = "of the file", label = "b"}]')
         found = guide.current(store, config)
         assert [(s.text, s.file) for s in guide.samples(found)] == [("of the file", True), ("a text", False)]
         found = guide.current(store, written(tmp_path, "x"))
         assert [s.text for s in guide.samples(found)] == ["a text"]
+        guide.propose(store, "ada", replace(sample, text="another"))
+        assert guide.take_out(store, "olga", guide.sign(sample)) and not guide.take_out(store, "olga", "0" * 16)
+        assert guide.samples(guide.in_force(store)) == [] and len(guide.offers(store, ["r"])) == 1
+
+
+def test_what_eight_do_at_once_is_all_kept_and_no_old_text_comes_back(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "ledger.db") as store, ThreadPoolExecutor(8) as eight:
+        config = written(tmp_path, "old")
+        first = guide.current(store, config)
+
+        def work(k: int) -> guide.Guide | None:
+            sample = guide.Sample(f"text {k}", ("a",))
+            guide.propose(store, f"p{k}", sample)
+            guide.append(store, f"p{k}", f"rule {k}")
+            assert guide.accept(store, "olga", guide.sign(sample), ["r"])
+            guide.current(store, config)
+            return guide.write(store, f"p{k}", f"mine {k}", first.version)
+
+        assert list(eight.map(work, range(8))) == [None] * 8, "whoever wrote on top of an older version is told so"
+        newest = guide.in_force(store)
+        assert sorted(guide.text(newest).split("\n\n")) == ["old", *(f"rule {k}" for k in range(8))]
+        assert sorted(one.text for one in guide.samples(newest)) == [f"text {k}" for k in range(8)]
+        assert newest.version == 17, "a proposal is no version"
+        texts = [set(guide.text(one).split("\n\n")) for one in store.review.guides()]
+        assert all(before <= after for before, after in pairwise(texts))
+        last = list(eight.map(lambda k: guide.write(store, "olga", f"mine {k}", newest.version), range(8)))
+        assert sum(one is not None for one in last) == 1
 
 
 @given(st.text("ab#-1. `\n", max_size=60))
@@ -107,14 +148,51 @@ def test_an_example_is_proposed_from_a_card_whatever_it_was_asked_for(tmp_path: 
             desk.answer(card.key, "billing", 1.0)
             got = ada.post("/guidelines/example", {"key": card.key, "label": "billing", "why": "so"})
             told[room.purpose[card.item.id]] = (got.status, got.headers["location"])
-            sign = guide.sign(guide.samples(guide.current(room.store, room.config), proposed=True)[0])
+            sign = guide.sign(guide.Sample(card.item.text, ("billing",)))
+            assert sign in olga.get("/guidelines").text and card.item.id in room.store.review.shown_to("olga")
             got = olga.post("/guidelines/judge", {"sign": sign, "word": "accept"})
             assert got.headers["location"] == "/guidelines?said=accepted"
-        assert len(set(told.values())) == 1 and set(told) == {"pilot", "audit", "escalation"}
+        assert "accepted</span>" in ada.get("/guidelines").text
         mine = next(call for call, answer in room.answers() if answer.who == "ada")
         assert olga.post("/guidelines/example", {"key": mine.key, "label": "nonsense"}).status == 422
         bo = come(client, room, "bo", "annotator")
         assert bo.post("/guidelines/example", {"key": "0" * 64, "label": "billing"}).status == 422
+
+
+@pytest.mark.parametrize("purpose", ["audit", "escalation"])
+def test_nobody_sees_what_was_proposed_of_a_text_that_waits(tmp_path: Path, purpose: str) -> None:
+    room = furnish(tmp_path, counts={purpose: 1})
+    (first,) = room.pending()
+    room.store.reserve([second(room, first)], None)
+    with at_work(site_of(room)) as client:
+        ada, bob = come(client, room, "ada", "annotator"), come(client, room, "bob", "annotator")
+        olga = come(client, room, "olga")
+        key = re.search(r'name="key" value="([0-9a-f]{64})"', ada.get("/").text)
+        assert key is not None and ada.post("/answer", {"key": key[1], "label": "billing", "seconds": "2"}).status < 400
+        given = {"key": key[1], "label": "billing", "why": "because money"}
+        assert ada.post("/guidelines/example", given).headers["location"] == "/guidelines?said=proposed"
+        page = ada.get("/guidelines").text
+        assert "because money" in page and "waits</span>" in page and "version 1" in page
+        for other in (bob, olga):
+            page = other.get("/guidelines").text
+            assert "because money" not in page and "roposed" not in page
+        text = room.pool.item(room.pool.position(first.item)).text
+        sign = guide.sign(guide.Sample(text, ("billing",)))
+        for word in ("accept", "decline"):
+            got = olga.post("/guidelines/judge", {"sign": sign, "word": word})
+            assert got.headers["location"] == "/guidelines?said=late"
+        assert not any(room.store.review.shown_to(name) for name in ("ada", "bob", "olga"))
+        desk = room.desk("bob")
+        card = desk.next_card()
+        assert card is not None and card.item.id == first.item
+        assert desk.answer(card.key, "technical", 1.0).status == "saved"
+        assert "because money" not in bob.get("/guidelines").text
+        assert "because money" in olga.get("/guidelines").text and room.store.review.shown_to("olga") == {first.item}
+        assert (
+            olga.post("/guidelines/judge", {"sign": sign, "word": "decline"}).headers["location"].endswith("declined")
+        )
+        assert "declined</span>" in ada.get("/guidelines").text and room.store.review.shown_to("ada") == {first.item}
+        assert guide.current(room.store, room.config).version == 1
 
 
 def test_what_measures_is_never_written_for_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,9 +201,11 @@ def test_what_measures_is_never_written_for_machines(tmp_path: Path, monkeypatch
     guide.current(room.store, room.config)
     for item, purpose in room.purpose.items():
         text = room.pool.item(room.pool.position(item)).text
-        guide.propose(room.store, "olga", guide.Sample(text, ("billing",), purpose, item=item), accepted=True)
+        sample = guide.Sample(text, ("billing",), purpose, item=item)
+        guide.propose(room.store, "olga", sample)
+        assert guide.accept(room.store, "olga", guide.sign(sample), [])
     newest = guide.current(room.store, room.config)
-    guide.add(room.store, "olga", 'Now:\n"""quoted""" \\ and\nmore', guide.samples(newest))
+    guide.write(room.store, "olga", 'Now:\n"""quoted""" \\ and\nmore', newest.version)
     before = (tmp_path / "tutelage.toml").read_text()
     refused = verb("guidelines", "write")
     assert refused.exit_code == 2 and "--yes" in refused.output and (tmp_path / "tutelage.toml").read_text() == before

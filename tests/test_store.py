@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from agent.errors import Damaged, TutelageError, UserError
 from agent.store import Store
+from agent.store.guides import New
 from agent.store.moves import Move
 from agent.store.schema import APPEND_ONLY
 from agent.types import Answer, Budget, Call, Decision, SetAside
@@ -56,7 +57,8 @@ def test_history_cannot_be_changed_even_by_a_stranger(store: Store, tmp_path: Pa
     assert store.send_out("small", [call(3)], None, {})[0] == "small-0001"
     store.review.set_person("ada", "owner", "0" * 64)
     store.review.open_session("1" * 64, store.review.people()["ada"])
-    assert store.review.add_guide("2" * 64, {"text": "how"}, "ada") == 1
+    assert store.review.add_guide(New("2" * 64, {"text": "how"}, 0), "ada") == 1
+    assert store.review.propose("3" * 16, "a", {"text": "so"}, "ada")
     move = Move("rename", {"flag": "carried: x"}, "r", "r2", store.review.upto(), (2, 0, "c", "0.1"))
     assert store.review.relabel(move)
     store.review.add_worths(1, [("a", 0.5, "a")])
@@ -92,10 +94,12 @@ def test_a_session_ends_with_its_token(store: Store) -> None:
 def test_guidelines_have_versions_and_worths_a_last_word(store: Store) -> None:
     review = store.review
     assert review.guides() == []
-    assert review.add_guide("a", {"text": "one"}, "ada") == 1
-    assert review.add_guide("a", {"text": "one"}, "bob") == 1  # nothing new
-    assert review.add_guide("b", {"text": "two"}, "bob") == 2
-    assert review.add_guide("a", {"text": "one"}, "bob") == 3
+    assert review.add_guide(New("a", {"text": "one"}, 0), "ada") == 1
+    assert review.add_guide(New("a", {"text": "one"}, 1), "bob") == 1  # nothing new
+    assert review.add_guide(New("b", {"text": "two"}, 1), "bob") == 2
+    assert review.add_guide(New("c", {"text": "late"}, 1), "ada") is None  # made from what is not in force any more
+    assert review.add_guide(New("a", {"text": "one"}, 2), "bob") == 3
+    assert [g.version for g in review.guides(2)] == [2, 3]
     assert [(g.version, g.body["text"], g.who) for g in review.guides()] == [
         (1, "one", "ada"), (2, "two", "bob"), (3, "one", "bob")
     ]  # fmt: skip

@@ -245,7 +245,7 @@ def test_the_guidelines_in_force_are_shown_and_stand_in_the_answer(tmp_path: Pat
         panel = ada.get("/panel", **SCRIPT)
         assert "Refunds are billing." in panel.text and "version 1" in panel.text
         answer(ada, key(ada.get("/")))
-    guide.add(room.store, "owner", "Refunds are technical now.", [])
+    guide.write(room.store, "owner", "Refunds are technical now.", 1)
     with at_work(site_of(room)) as client:  # the version is looked up every few seconds; here by a new server
         ada = come(client, room, "ada")
         assert "technical now" in ada.get("/panel", **SCRIPT).text

@@ -13,7 +13,7 @@ from agent.cli.house import Common, common, many
 from agent.errors import UserError
 
 if TYPE_CHECKING:
-    from agent.store.review import Guide
+    from agent.store.guides import Guide
 
 
 @click.group()

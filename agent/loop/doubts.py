@@ -157,7 +157,8 @@ def put(config: Config, store: Store, items: Sequence[str]) -> int:
         if call.item not in before or call.sample > before[call.item].sample:
             before[call.item] = call
     apart = {item for item, call in before.items() if call.purpose == "audit" and item not in apart}
-    apart |= {card.item for card in store.open_calls(annotator="person")}
+    asking = prompt.open_recipes(recipe)
+    apart |= {call.item for call in store.open_calls(annotator="person") if call.recipe in asking}
     calls = [
         _once_more(before[item], turn)
         if item in before

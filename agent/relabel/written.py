@@ -21,7 +21,7 @@ from agent.pool import Pool
 from agent.relabel import file
 from agent.review import guide
 from agent.store import Store
-from agent.store.review import Guide
+from agent.store.guides import Guide
 
 MEASURING = ("audit", "pilot")
 

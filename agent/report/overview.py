@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agent import prompt
 from agent.claim import person_recipe
 from agent.config import Config
 from agent.report import gather, plots, standing, words
@@ -133,7 +134,8 @@ def kept_apart(config: Config, store: Store) -> set[str]:
     """Items with an open question to people, and those of the audit that repair nothing (yet)."""
     recipe = person_recipe(config)
     audit = {call.item for call in store.asked(recipe) if call.purpose == "audit"} - set(store.opened(recipe))
-    return audit | {call.item for call in store.open_calls(annotator="person")}
+    asking = prompt.open_recipes(recipe)
+    return audit | {call.item for call in store.open_calls(annotator="person") if call.recipe in asking}
 
 
 _STYLE = re.compile(r'\sstyle="([^"]*)"')

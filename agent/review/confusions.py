@@ -67,7 +67,8 @@ def confusions(store: Store, find: Find, task: Task, kind: Kind, most: int = MOS
     """The pairs that are confused most, with up to 5 examples each that nobody is being asked about any more."""
     recipe = prompt.person_recipe(task)
     audited = {call.item for call in store.asked(recipe) if call.purpose == "audit"}
-    open_now = {call.item for call in store.open_calls(annotator="person")}
+    asking = prompt.open_recipes(recipe)
+    open_now = {call.item for call in store.open_calls(annotator="person") if call.recipe in asking}
     seen = _Seen(open_now)
     words = [word for word in opinions.words(store, recipe) if word.call.item not in audited]
     for item, said in opinions.doubled(words, recipe).items():

@@ -102,10 +102,11 @@ def history(connection: Connection, item: str) -> list[Step]:
     return [Step(*row) for row in connection.execute(query)]
 
 
-def waits(connection: Connection, item: str) -> bool:
-    """Whether an open question to people is about this item."""
+def waits(connection: Connection, item: str, recipes: Sequence[str]) -> bool:
+    """Whether an open question to people under these recipes is about this item; older labels' wait for nobody."""
     closed = exists().where(answers.c.key == calls.c.key, answers.c.status.in_(CLOSED))
-    query = select(calls.c.seq).where(calls.c.item == item, calls.c.annotator == PERSON, ~closed)
+    people = calls.c.annotator == PERSON, calls.c.recipe.in_(recipes)
+    query = select(calls.c.seq).where(calls.c.item == item, *people, ~closed)
     return connection.execute(query.limit(1)).first() is not None
 
 

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 from sqlalchemy import func, insert, select
 from sqlalchemy.engine import Connection
 
-from agent.store import about, beside, cards, moves, schema, settling, tables
+from agent.store import about, beside, cards, guides, moves, schema, settling, tables
 from agent.store.about import News, Step
-from agent.store.rows import plain, to_json
+from agent.store.guides import Guide, New, Proposal
+from agent.store.rows import plain
 from agent.types import Answer, Call
 
 T = TypeVar("T")
@@ -34,17 +35,6 @@ class Person:
     name: str
     role: str
     token_sha256: str
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Guide:
-    """A version of the guidelines. body: what JSON holds of it (text, examples, labels)."""
-
-    version: int
-    sha256: str
-    body: dict[str, Any]
-    who: str
     at: float
 
 
@@ -123,36 +113,35 @@ class Review:
 
     # Guidelines and labels ----------------------------------------------------------------------------------------
 
-    def guides(self) -> list[Guide]:
-        """Every version of the guidelines, first one first."""
-        table = tables.guides
-        query = select(table.c.version, table.c.sha256, table.c.body, table.c.who, table.c.at).order_by(table.c.version)
-        rows = self._read(lambda connection: connection.execute(query).all())
-        return [Guide(version, sha, json.loads(body), who, at) for version, sha, body, who, at in rows]
+    def guides(self, since: int = 1) -> list[Guide]:
+        """Versions of the guidelines from number `since` on, first one first."""
+        return self._ask(lambda connection: guides.versions(connection, since))
 
     def newest_guide(self) -> Guide | None:
         """The guidelines' last version; None before any."""
-        table = tables.guides
-        query = select(table.c.version, table.c.sha256, table.c.body, table.c.who, table.c.at)
-        row = self._read(lambda connection: connection.execute(query.order_by(table.c.version.desc()).limit(1)).first())
-        return None if row is None else Guide(row[0], row[1], json.loads(row[2]), row[3], row[4])
+        return self._ask(guides.newest)
 
-    def add_guide(self, sha256: str, body: Mapping[str, Any], who: str) -> int:
-        """Adds a version and returns its number, from 1 on; where the newest one has this hash, that one's number."""
-        table = tables.guides
+    def add_guide(self, new: New, who: str) -> int | None:
+        """Adds a version and returns its number, or that of the newest where it says the same; None, and nothing,
+        where the newest is not the version that this one was made from."""
+        return self._done(lambda connection: guides.add(connection, new, who))
 
-        def add(connection: Connection) -> int:
-            last = connection.execute(
-                select(table.c.version, table.c.sha256).order_by(table.c.version.desc()).limit(1)
-            ).first()
-            if last is not None and last[1] == sha256:
-                return int(last[0])
-            number = 1 if last is None else int(last[0]) + 1
-            row = {"version": number, "sha256": sha256, "body": to_json(dict(body)), "who": plain(who)}
-            connection.execute(insert(table), {**row, "at": time.time()})
-            return number
+    def propose(self, sign: str, item: str, body: Mapping[str, Any], who: str) -> bool:
+        """Notes an example for the owner's word; False where this person's same one waits already."""
+        return self._done(lambda connection: guides.propose(connection, sign, item, body, who))
 
-        return int(self._do(add))
+    def judge(self, sign: str, who: str, new: New | None) -> str:
+        """Accepts, with the version that holds it, or declines (None) what was proposed under this sign: "saved";
+        "gone": nothing of it waits; "moved": other guidelines are in force by now."""
+        return self._done(lambda connection: guides.judge(connection, sign, who, new))
+
+    def proposals(self, recipes: Sequence[str]) -> list[Proposal]:
+        """What waits for the owner's word; nothing of items that people are being asked about under `recipes`."""
+        return self._ask(lambda connection: guides.waiting(connection, recipes))
+
+    def proposals_of(self, who: str, most: int) -> list[Proposal]:
+        """A person's own last proposals, newest first, whatever became of them."""
+        return self._ask(lambda connection: guides.of(connection, who, most))
 
     def relabels(self) -> list[Relabel]:
         """Every change of the labels, first one first."""
@@ -228,9 +217,9 @@ class Review:
         """Every decision about an item, first one first."""
         return self._ask(lambda connection: about.history(connection, item))
 
-    def waits(self, item: str) -> bool:
-        """Whether an open question to people is about this item."""
-        return self._ask(lambda connection: about.waits(connection, item))
+    def waits(self, item: str, recipes: Sequence[str]) -> bool:
+        """Whether an open question to people under these recipes is about this item."""
+        return self._ask(lambda connection: about.waits(connection, item, recipes))
 
     def ending(self, words: str) -> list[str]:
         """Items of which a decision's reason ends in these words."""

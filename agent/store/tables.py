@@ -97,6 +97,12 @@ guides = Table(
     "guides", metadata, Column("version", Number, primary_key=True, autoincrement=False), _text("sha256"),
     _text("body"), _text("who"), _float("at"),
 )  # fmt: skip
+# An example that somebody proposed for them (`state` "proposed"), and the owner's word, "accepted" or "declined", on
+# all before it that bear its `sign`. `body`: JSON of the text, the label and why.
+proposals = Table(
+    "proposals", metadata, _seq(), _text("sign", index=True), _text("item"), _text("state"), _text("body"),
+    _text("who", index=True), _float("at"),
+)  # fmt: skip
 # A change of the labels: what became of which label. `old` and `new`: people's recipes before and after.
 relabels = Table("relabels", metadata, _seq(), _text("verb"), _text("body"), _text("old"), _text("new"), _float("at"))
 # What a person's answer about an item would be worth, in wrong labels mended; the last row of an item holds. `leader`:
@@ -107,4 +113,10 @@ worths = Table(
 # Whose eyes an item's page was open to, with what machines say of it: they are not asked about it blind any more.
 seen = Table(
     "seen", metadata, _seq(), _text("who"), _text("item"), _float("at"), UniqueConstraint("who", "item"),
+)  # fmt: skip
+# What stood beside an item when it was shown to somebody, answered or not. `what`: "guess", the machines' label on a
+# card; "sides", what others said, to who settles.
+shown = Table(
+    "shown", metadata, _seq(), _text("who"), _text("item"), _text("what"), _float("at"),
+    UniqueConstraint("who", "item", "what"),
 )  # fmt: skip

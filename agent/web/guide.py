@@ -1,13 +1,13 @@
 """The pages of the guidelines and of labels that are confused. Knows nothing of how versions are kept or pairs counted.
 
-What may be an example is never said to depend on why an item was asked about; while people are being asked about an
-item it waits, whatever they are asked for.
+What may be an example is never said to depend on why an item was asked about. A proposed one is shown to whom it came
+from and, once nobody is being asked about its text, to the owner, who is not asked about it blind from then on.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from agent import prompt
@@ -16,7 +16,7 @@ from agent.review import confusions, guide
 from agent.web.outline import outline, pieces
 
 if TYPE_CHECKING:
-    from agent.store.review import Guide
+    from agent.store.guides import Guide
     from agent.types import Item
     from agent.web.site import Site
 
@@ -31,9 +31,13 @@ SAID = {
     "proposed": "Thank you: it is among the proposed examples, for the owner to accept.",
     "accepted": "People see this example from their next card on.",
     "gone": "The example is taken out.",
-    "asked": "People are being asked about this text. Accept it once they have answered.",
+    "declined": "The proposed example is declined.",
+    "late": "Nothing was changed: people are being asked about this text now, or somebody has judged it meanwhile.",
     "other": "Somebody saved another version meanwhile: yours stands below, not saved. Put the two together.",
 }
+WAITS = "proposed"
+STATES = {"proposed": "waits", "accepted": "accepted", "declined": "declined"}
+"""What became of a proposed example, as its proposer reads it."""
 WHY = 500
 """Characters of the reason an example is given."""
 
@@ -70,6 +74,8 @@ class Pages:
         self._lock = threading.Lock()
         self._pairs: list[confusions.Pair] = []
         self._as_of: tuple[int, ...] | None = None
+        self._told: dict[int, dict[str, Any]] = {}
+        self._asking = prompt.open_recipes(prompt.person_recipe(site.task))
 
     # Guidelines ---------------------------------------------------------------------------------------------------
 
@@ -81,16 +87,15 @@ class Pages:
         """POST /guidelines: a new text, on top of the version it was written from."""
         self.site.owner_only(request)
         newest, text = self._now(), _one(given, "text").replace("\r\n", "\n").strip()
-        if _one(given, "version") != str(newest.version):
-            return self._show(request, said="other", draft=text, status=409)
-        if text == guide.text(newest):
+        expected = _one(given, "version")
+        if expected == str(newest.version) and text == guide.text(newest):
             return self._back("same")
+        number = int(expected) if expected.isascii() and expected.isdigit() and len(expected) < 10 else 0
         try:
-            every = guide.samples(newest) + guide.samples(newest, proposed=True)
-            guide.add(self.site.store, self._who(request), text, every)
+            saved = guide.write(self.site.store, self._who(request), text, number)
         except UserError as error:
             return self._show(request, trouble=str(error), draft=text, status=422)
-        return self._back("saved")
+        return self._back("saved") if saved else self._show(request, said="other", draft=text, status=409)
 
     def example(self, request: Any, given: Any) -> Any:
         """POST /guidelines/example: the text of a card, with a label and why, proposed to the owner."""
@@ -101,27 +106,33 @@ class Pages:
         known = set(names) <= set(self.site.task.labels)
         if item is None or not known or (self.site.task.kind == "single" and len(names) != 1):
             raise HTTPException(422, "an example is a text that you are or were asked about, and a label of the task")
-        self._now()
-        sample = guide.Sample(item.text, names, _one(given, "why").strip()[:WHY], who, item.id)
         # The owner's, too: what is said here may not depend on who else is asked about the text.
-        guide.propose(self.site.store, who, sample, accepted=False)
+        guide.propose(
+            self.site.store, who, guide.Sample(item.text, names, _one(given, "why").strip()[:WHY], who, item.id)
+        )
         return self._back("proposed")
 
     def judge(self, request: Any, given: Any) -> Any:
         """POST /guidelines/judge: the owner's word on an example."""
         self.site.owner_only(request)
-        newest, sign, accepted = self._now(), _one(given, "sign"), _one(given, "word") == "accept"
-        every = guide.samples(newest) + guide.samples(newest, proposed=True)
-        found = next((one for one in every if guide.sign(one) == sign), None)
-        if found is not None and accepted and found.item and self.site.store.review.waits(found.item):
-            return self._back("asked")
-        guide.judge(self.site.store, self._who(request), sign, accepted)
-        return self._back("accepted" if accepted else "gone")
+        store, who, sign, word = self.site.store, self._who(request), _one(given, "sign"), _one(given, "word")
+        self._now()
+        if word == "remove":
+            return self._back("gone" if guide.take_out(store, who, sign) else "late")
+        judged = guide.accept if word == "accept" else guide.decline
+        if not judged(store, who, sign, self._asking):
+            return self._back("late")
+        return self._back("accepted" if word == "accept" else "declined")
 
     def _show(
         self, request: Any, said: str = "", trouble: str = "", draft: str | None = None, status: int = 200
     ) -> Any:
-        newest = self._now()
+        newest, person = self._now(), self.site.person(request)
+        own = guide.own_offers(self.site.store, person.name)
+        offers = guide.offers(self.site.store, self._asking) if person.role == OWNER else []
+        # A word on one's own proposal, or somebody else's proposal, says something of the text.
+        told = [one for one in offers if set(one.who) != {person.name}] + [one for one in own if one.state != WAITS]
+        self._note(person.name, {one.sample.item for one in told} - {""})
         names: Mapping[str, Any] = {
             "version": newest.version,
             "blocks": outline(guide.text(newest)),
@@ -129,31 +140,28 @@ class Pages:
             "source": guide.text(newest) if draft is None else draft,
             "labels": guide.labels(newest),
             "samples": _by_label(guide.samples(newest), guide.labels(newest)),
-            "proposed": guide.samples(newest, proposed=True) if self.site.person(request).role == OWNER else [],
+            "offers": offers,
+            "own": own,
+            "states": STATES,
             "sign": guide.sign,
-            "versions": self._versions(),
+            "versions": self._versions(newest.version),
             "said": SAID.get(said, ""),
-            "said_bad": said in ("asked", "other"),
+            "said_bad": said in ("late", "other"),
             "trouble": trouble,
             "drafted": draft is not None,
         }
         return self.site.page(request, "guidelines.html", names, status)
 
-    def _versions(self) -> list[dict[str, Any]]:
-        from datetime import UTC, datetime
-
-        every = self.site.store.review.guides()
-        befores = [None, *every[:-1]]
-        rows = list(zip(befores, every, strict=True))[-VERSIONS:]
-        return [
-            {
-                "number": one.version,
-                "who": one.who,
-                "when": datetime.fromtimestamp(one.at, UTC).strftime("%Y-%m-%d %H:%M UTC"),
-                "changed": [] if before is None else guide.difference(before, one),
-            }
-            for before, one in reversed(rows)
-        ]
+    def _versions(self, newest: int) -> list[dict[str, Any]]:
+        """The last versions, newest first. One that was told once is not read again: it stays as it is."""
+        first = max(newest - VERSIONS + 1, 1)
+        wanted = [number for number in range(first, newest + 1) if number not in self._told]
+        if wanted:
+            every = self.site.store.review.guides(max(wanted[0] - 1, 1))
+            for before, one in zip([None, *every[:-1]], every, strict=True):
+                if one.version in wanted:
+                    self._told[one.version] = _row(before, one)
+        return [self._told[number] for number in range(newest, first - 1, -1)]
 
     def _of_card(self, who: str, key: str) -> Item | None:
         """The item of a question that this person holds or has answered."""
@@ -180,11 +188,9 @@ class Pages:
         words = _one(given, "words").strip()
         if not words or not names:
             return self._back("same", "/confusions")
-        newest = self._now()
+        self._now()
         heading = " or ".join(f"`{name}`" for name in names) + ("?" if len(names) > 1 else " or not?")
-        every = guide.samples(newest) + guide.samples(newest, proposed=True)
-        text = f"{guide.text(newest)}\n\n## {heading}\n\n{words}"
-        guide.add(self.site.store, self._who(request), text, every)
+        guide.append(self.site.store, self._who(request), f"## {heading}\n\n{words}")
         return self._back("saved", "/confusions")
 
     def _table(self, request: Any, said: str) -> Any:
@@ -194,7 +200,7 @@ class Pages:
         if person.role not in JUDGES:
             raise HTTPException(403, "this page shows what others said, and whoever answers must not be led by it")
         pairs = self._found()
-        self._note(person.name, pairs)
+        self._note(person.name, {one.item for pair in pairs for one in pair.examples})
         find = self._find
         shown = [
             {
@@ -219,10 +225,9 @@ class Pages:
                 self._as_of = marks
             return self._pairs
 
-    def _note(self, who: str, pairs: Sequence[confusions.Pair]) -> None:
+    def _note(self, who: str, items: Set[str]) -> None:
         """Whoever sees what others said of a text is not asked about it blind."""
-        seen = self.site.store.review.shown_to(who)
-        for item in {one.item for pair in pairs for one in pair.examples} - seen:
+        for item in items - self.site.store.review.shown_to(who) if items else ():
             self.site.store.review.show(who, item)
 
     def _find(self, item: str) -> Item:
@@ -240,6 +245,17 @@ class Pages:
         from starlette.responses import RedirectResponse
 
         return RedirectResponse(f"{to}?said={said}", 303)
+
+
+def _row(before: Guide | None, one: Guide) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    return {
+        "number": one.version,
+        "who": one.who,
+        "when": datetime.fromtimestamp(one.at, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "changed": [] if before is None else guide.difference(before, one),
+    }
 
 
 def _by_label(samples: Sequence[guide.Sample], labels: Mapping[str, str]) -> list[tuple[str, list[guide.Sample]]]:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from agent import prompt
 from agent.errors import Unparsable
 from agent.loop.decisions import ALIKE
 from agent.types import Answer, Call, Item
@@ -25,6 +26,10 @@ ROLES = ("owner", "adjudicator")
 PERSON = "person"
 KEPT = 64
 """Items whose explanation is kept."""
+AT_ONCE = 3
+"""Items that may wait for theirs."""
+BUSY = "Others are being looked into just now: try again in a moment."
+NOTHING: dict[str, Any] = {"explained": None, "looking": False, "lost": ""}
 DID = {"accept": "accepted", "abstain": "best guess given", "ask": "to be asked about"}
 
 
@@ -51,7 +56,7 @@ class Pages:
     def page(self, request: Any) -> Any:
         """The item, or why it is not shown."""
         item = self._item(request)
-        names: dict[str, Any] = {"item": item, "shut": "", "explained": None, "looking": False, "lost": ""}
+        names: dict[str, Any] = {"item": item, "shut": "", **NOTHING}
         questions = self.site.store.review.of_item(item.id)
         if self._asked(item.id):
             return self.site.page(request, "item.html", {**names, "shut": "asked"})
@@ -80,6 +85,8 @@ class Pages:
         item = self._item(request)
         if self._asked(item.id) or item.id not in self._shown(request):
             return self.page(request)
+        if item.id not in self._explained and sum(one.busy for one in self._explained.values()) >= AT_ONCE:
+            return self.site.page(request, "item_why.html", {"item": item, **NOTHING, "lost": BUSY})
         aside = self._explained.setdefault(item.id, Aside("explain"))
         aside.want(self.site.store.last_turn(), self.site.config, item.id, rests=False)
         while len(self._explained) > KEPT:
@@ -111,7 +118,7 @@ class Pages:
 
     def _asked(self, item: str) -> bool:
         """Whether people are being asked about it: for every purpose the same."""
-        return self.site.store.review.waits(item)
+        return self.site.store.review.waits(item, prompt.open_recipes(prompt.person_recipe(self.site.task)))
 
     def _shown(self, request: Any) -> set[str]:
         return self.site.store.review.shown_to(self.site.person(request).name)
@@ -119,7 +126,7 @@ class Pages:
     def _explanation(self, item: str) -> dict[str, Any]:
         aside = self._explained.get(item)
         if aside is None:
-            return {"explained": None, "looking": False, "lost": ""}
+            return {**NOTHING}
         fresh = aside.key == self.site.store.last_turn()
         return {"explained": aside.found if fresh else None, "looking": aside.busy, "lost": aside.trouble}
 

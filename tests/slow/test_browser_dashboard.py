@@ -10,6 +10,7 @@ from typing import Any
 import browser_room as room
 import pytest
 
+from agent import claim, prompt
 from agent.config import load
 from agent.report.overview import kept_apart
 from agent.store import Store
@@ -67,7 +68,8 @@ def test_the_owner_looks_clicks_and_puts_to_people(chromium: Any, served: room.S
         faults["item"] = room.axe(page)
         page.click("text=Put it to people")
         page.wait_for_url("**/dashboard?said=put")
-        assert store.review.waits(items[0])
+        recipe = claim.person_recipe(load(folder / "tutelage.toml"))
+        assert store.review.waits(items[0], prompt.open_recipes(recipe))
         page.goto(f"{served.at}/item/{items[0]}")
         assert "People are being asked" in page.locator("main").inner_text()
     assert {name: found for name, found in faults.items() if found} == {}
