@@ -105,12 +105,13 @@ def remove(common: Common, name: str) -> None:
     """
     from agent.cli.figures import opened
     from agent.review import people as room
+    from agent.review.settle import DESK
 
     with opened(common.config(), common.flags) as store:
         gone = room.remove(store, name)
-        held = [key for key, (who, _) in store.leases().items() if who == gone.name]
-        for key in held:
-            store.release(key, gone.name)
+        held = [(key, who) for key, (who, _) in store.leases().items() if who in (gone.name, gone.name + DESK)]
+        for key, who in held:
+            store.release(key, who)
     words = f"{gone.name} may not come in any more; what they answered stays"
     words += f", {many(len(held), 'question')} on their desk went back" if held else ""
     common.show({"removed": gone.name, "questions_back": len(held)}, words)

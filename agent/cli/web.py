@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 PORT, TRIED = 8700, 50
 """Where the pages are when no port is given, and how many after it are tried when it is taken."""
+TAKES = 60.0
+"""Seconds that a browser has to start and read its way in."""
 
 
 @dataclass
@@ -211,7 +213,8 @@ def _has_screen() -> bool:
 
 @contextmanager
 def _opened(config: Config, link: str | None) -> Iterator[None]:
-    """Open the link in a browser: by a file that only this person can read, as a command line can be read by all."""
+    """Open the link in a browser: by a file that only this person can read, as a command line can be read by all. It
+    may hold a token, so it is gone once a browser had `TAKES` seconds to read it."""
     if link is None:
         yield
         return
@@ -221,9 +224,13 @@ def _opened(config: Config, link: str | None) -> Iterator[None]:
         stream.write(
             f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url={html.escape(link)}">'
         )
+    gone = threading.Timer(TAKES, way.unlink, [True])
+    gone.daemon = True
+    gone.start()
     try:
         # Some browsers return only when they are closed: the server does not wait for them.
         threading.Thread(target=webbrowser.open, args=(way.resolve().as_uri(),), daemon=True).start()
         yield
     finally:
+        gone.cancel()
         way.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ WORDS = {
     403: ("This is not yours to see", "Ask the owner of this project if you need it."),
     404: ("There is no such page", "It may have been withdrawn, or the address is mistyped."),
     405: ("This page does not take that", "Go back and try again."),
+    408: ("This came in too slowly", "Try again, with a better connection."),
     409: ("This does not go together any more", "Ask the owner of this project to start the page again."),
     413: ("That is too long", "A form may hold one megabyte."),
     422: ("This answer cannot be taken", "Go back and look at it once more."),

@@ -29,6 +29,7 @@ TOP = 15
 """Labels that are listed as likely wrong."""
 
 _one_at_a_time = threading.Lock()
+_one_explanation = threading.Lock()
 
 
 @dataclass
@@ -64,7 +65,7 @@ class Aside:
             self._ready.wait(seconds)
 
     def _do(self, key: object, config: Config, words: tuple[str, ...]) -> None:
-        with _one_at_a_time:
+        with _one_explanation if self.work == "explain" else _one_at_a_time:
             begun = time.monotonic()
             try:
                 found, trouble = child(self.work, config, *words), ""

@@ -81,7 +81,7 @@ def routes(site: Site) -> list[Any]:
     found = [Route(at, posted(work), methods=["POST"]) for at, work in hall.deeds.items()]
     shown = {
         "/": hall.page, "/card": hall.card, "/ahead": hall.ahead, "/panel": hall.panel,
-        "/text/{key}/{part:int}": hall.text,
+        "/text/{key}/{part}": hall.text,
     }  # fmt: skip
     return found + [Route(at, work, methods=["GET"]) for at, work in shown.items()]
 
@@ -153,10 +153,11 @@ class Hall:
         """GET /text/KEY/PART: the whole of a part of a card that this person holds."""
         from starlette.exceptions import HTTPException
 
-        seat, part = self._mine(request), request.path_params["part"]
+        seat, which = self._mine(request), request.path_params["part"]
+        part = int(which) if which.isascii() and which.isdecimal() and len(which) < 9 else -1
         with seat.lock:
             held = seat.desk.card(request.path_params["key"])
-        if held is None or part >= len(held.item.parts):
+        if held is None or not 0 <= part < len(held.item.parts):
             raise HTTPException(404, "this card is not on your desk any more")
         short = "hx-request" in request.headers
         return self.site.page(

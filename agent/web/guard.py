@@ -8,6 +8,7 @@ Prevention and Session Management cheat sheets.)
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import re
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 BODY = 1_000_000
 """Bytes a form may have."""
+SLOW = 30.0
+"""Seconds a form may take to come in."""
 STAYS = 30 * 86_400
 """Seconds a session lasts."""
 NOBODY = Person("", "", "", 0.0)
@@ -87,9 +90,10 @@ class Door:
         return f"__Host-tutelage-{mark}" if self.https else f"tutelage-{mark}"
 
     def address(self, request: Any) -> str:
-        """Who asks, for counting: the last address a proxy has noted, or the connection's."""
-        noted = request.headers.get("x-forwarded-for", "") if self.proxied else ""
-        return noted.rpartition(",")[2].strip()[:64] or (request.client.host if request.client else "")
+        """Who asks, for counting: the last address a proxy has noted, or the connection's. Some proxies add a header of
+        their own behind the one that came, which says what its sender likes."""
+        noted = request.headers.getlist("x-forwarded-for") if self.proxied else []
+        return "".join(noted[-1:]).rpartition(",")[2].strip()[:64] or (request.client.host if request.client else "")
 
 
 class Guard:
@@ -126,7 +130,11 @@ class Guard:
         if changes:
             if not self.door.ours(request):
                 return await self._no(request, 403, "This form was not sent by a page of this server.", send)
-            body = await _body(request)
+            try:
+                async with asyncio.timeout(SLOW):
+                    body = await _body(request)
+            except TimeoutError:
+                return await self._no(request, 408, "", send)
             if body is None:
                 return await self._no(request, 413, "", send)
             receive = _again(body, receive)

@@ -86,6 +86,8 @@ class Pages:
         if self._asked(item.id) or item.id not in self._shown(request):
             return self.page(request)
         if item.id not in self._explained and sum(one.busy for one in self._explained.values()) >= AT_ONCE:
+            if "hx-request" not in request.headers:
+                return self.page(request)
             return self.site.page(request, "item_why.html", {"item": item, **NOTHING, "lost": BUSY})
         aside = self._explained.setdefault(item.id, Aside("explain"))
         aside.want(self.site.store.last_turn(), self.site.config, item.id, rests=False)

@@ -20,16 +20,18 @@ if TYPE_CHECKING:
     from agent.web.site import Site
 
 WINDOW = 300.0
-EACH, ALL = 10, 100
-"""Wrong tokens in `WINDOW` seconds after which an address, and everybody, has to wait."""
+EACH = 10
+"""Wrong tokens in `WINDOW` seconds after which an address has to wait. All addresses together may go on: a token has
+256 bits, and whoever can make everybody wait keeps them out."""
+KEPT = 10_000
 _PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,1000}")
 
 
 class Tries:
-    """Wrong tokens of the last minutes. Thread-safe; keeps at most `ALL` of them."""
+    """Wrong tokens of the last minutes, the last `KEPT` of them. Thread-safe."""
 
     def __init__(self) -> None:
-        self._wrong: deque[tuple[float, str]] = deque()
+        self._wrong: deque[tuple[float, str]] = deque(maxlen=KEPT)
         self._lock = threading.Lock()
 
     def wait(self, address: str) -> int:
@@ -39,9 +41,7 @@ class Tries:
             while self._wrong and now - self._wrong[0][0] > WINDOW:
                 self._wrong.popleft()
             mine = [at for at, whose in self._wrong if whose == address]
-            since = [self._wrong[0][0]] if len(self._wrong) >= ALL else []
-            since += [mine[-EACH]] if len(mine) >= EACH else []
-        return math.ceil(max(since) + WINDOW - now) if since else 0
+        return math.ceil(mine[-EACH] + WINDOW - now) if len(mine) >= EACH else 0
 
     def note(self, address: str) -> None:
         """Another wrong one."""

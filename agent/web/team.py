@@ -6,7 +6,9 @@ What a settled answer comes to is decided in `agent.review.settle` and in the le
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agent import opinions
 from agent.errors import UserError
@@ -31,6 +33,9 @@ SAID = {
 }
 MIXED = 12
 """Pairs of labels that are shown of a person."""
+REST, QUICK = 9.0, 0.1
+"""Figures that took longer than `QUICK` seconds rest so many times that long."""
+T = TypeVar("T")
 
 
 def routes(site: Site) -> list[Any]:
@@ -39,6 +44,8 @@ def routes(site: Site) -> list[Any]:
     from starlette.routing import Route
 
     court = Court(site)
+    figures = Kept(site, lambda: team.figures(site.store, site.pool, site.task, site.kind))
+    together = Kept(site, lambda: opinions.of_run(site.store, site.pool, site.task, site.kind))
 
     def posted(work: Any) -> Any:
         async def handle(request: Any) -> Any:
@@ -49,10 +56,10 @@ def routes(site: Site) -> list[Any]:
 
     def everybody(request: Any) -> Any:
         site.owner_only(request)
-        return _people(site, request, everybody=True)
+        return _people(site, request, figures(), together())
 
     def mine(request: Any) -> Any:
-        return _people(site, request, everybody=False)
+        return _people(site, request, figures(), None)
 
     return [
         Route("/team", everybody, methods=["GET"]),
@@ -64,25 +71,43 @@ def routes(site: Site) -> list[Any]:
     ]
 
 
-def _people(site: Site, request: Any, everybody: bool) -> Any:
-    """Figures of all, or of who asks."""
-    own = site.person(request).name
-    found = team.figures(site.store, site.pool, site.task, site.kind)
+class Kept(Generic[T]):
+    """What was computed last, until the ledger has changed; computed by one request at a time, and where it takes long
+    not again before `REST` times as long has passed, as keys wait for the same processor."""
+
+    def __init__(self, site: Site, work: Callable[[], T]) -> None:
+        self._site, self._work = site, work
+        self._lock = threading.Lock()
+        self._found: list[T] = []
+        self._key: object = None
+        self._next = float("-inf")
+
+    def __call__(self) -> T:
+        """It, computed where it must be."""
+        with self._lock:
+            begun = time.monotonic()
+            review = self._site.store.review
+            key = (review.marks(), review.people())
+            if not self._found or (key != self._key and begun >= self._next):
+                self._found, self._key = [self._work()], key
+                took = time.monotonic() - begun
+                self._next = begun + (1 + REST) * took if took > QUICK else begun
+            return self._found[0]
+
+
+def _people(site: Site, request: Any, found: Sequence[team.Figures], together: opinions.Agreement | None) -> Any:
+    """Figures of all, where `together` is told; else of who asks."""
+    own, everybody = site.person(request).name, together is not None
     names = {
         "everybody": everybody,
         "people": [one for one in found if everybody or one.name == own],
-        "agreement": None,
-        "words": "",
-        "later": "",
-        "differ": 0,
+        "agreement": together,
+        "words": "" if together is None else opinions.told(together),
+        "later": opinions.held_back(together.later) if together is not None and together.enough else "",
+        "differ": len(_differences(site).open()) if everybody else 0,
         "mixed": MIXED,
         "undo": opinions.UNDO,
     }
-    if everybody:
-        together = opinions.of_run(site.store, site.pool, site.task, site.kind)
-        names |= {"agreement": together, "words": opinions.told(together)}
-        names["later"] = opinions.held_back(together.later) if together.enough else ""
-        names["differ"] = len(_differences(site).open())
     return site.page(request, "team.html", names)
 
 
