@@ -182,7 +182,8 @@ def test_questions_put_and_answers_given_elsewhere_are_seen(room: Room) -> None:
     assert card and elsewhere.answer(card.key, "other").status == "saved"
     elsewhere.leave()
     assert queue.left() == 12 and queue.refresh(60) is False
-    assert sit(Desk(queue, "ada")) == 12 and len(standing(room)) == 13
+    assert sit(Desk(queue, "ada")) == 11 and len(standing(room)) == 12, "nobody answers one item twice"
+    assert sit(room.desk("ben")) == 1
 
 
 def test_a_question_put_anew_to_repair_is_ordered_as_such(room: Room) -> None:
@@ -192,7 +193,8 @@ def test_a_question_put_anew_to_repair_is_ordered_as_such(room: Room) -> None:
     room.store.reserve([anew], None)
     room.store.review.add_worths(1, [(audit.item, 0.9, "")])
     chosen = [call for call in room.pending() if call.purpose == "escalation"]
-    assert chosen[0] == anew and sit(room.desk("ben")) == 12
+    assert chosen[0] == anew and sit(room.desk("ben")) == 11, "it is for somebody else"
+    assert sit(room.desk("ada")) == 1
 
 
 def test_a_pool_that_grew_is_opened_further(room: Room) -> None:
@@ -363,11 +365,11 @@ def test_only_questions_that_repair_show_a_guess_and_some_of_them_do_not(tmp_pat
     seen: Counter[tuple[str, object]] = Counter()
     while (card := desk.next_card()) is not None:
         seen[purpose[card.key], card.guess] += 1
-        desk.answer(card.key, "billing", guess="technical")
+        desk.answer(card.key, "billing", guess=card.guess)
     assert {key for key in seen if key[0] != "escalation"} == {("pilot", None), ("audit", None)}
-    assert seen["escalation", None] == 10 and seen["escalation", "technical"] == 30
+    assert 10 <= seen["escalation", "technical"] <= 30 and seen.total() == 54
     flags = Counter((call.purpose, answer.flags) for call, answer in room.answers())
-    assert flags["escalation", ("assisted: technical",)] == 40, "what was shown is told by who showed it"
+    assert flags["escalation", ("assisted: technical",)] == seen["escalation", "technical"]
     assert flags["audit", ()] == 10 and flags["pilot", ()] == 4, "what measures is never marked by a page's word"
     plain = room.queue()
     assert plain.assisted is False and all(plain.guess(call) is None for call in plain.book.front())
@@ -381,7 +383,7 @@ def test_what_two_people_answer_stays_blind(tmp_path: Path) -> None:
     queue = room.queue(assisted=True)
     queue.refresh()
     shown = [call for call in calls if queue.guess(call) is not None]
-    assert len(shown) == 18
+    assert 5 <= len(shown) <= 15
     item = shown[0].item
     room.store.reserve([Call(prompt.key(second, item, 0), second, item, "person", 1, "escalation", turn=1)], None)
     queue.refresh(0)

@@ -63,6 +63,7 @@ def test_history_cannot_be_changed_even_by_a_stranger(store: Store, tmp_path: Pa
     assert store.review.relabel(move)
     store.review.add_worths(1, [("a", 0.5, "a")])
     store.review.show("ada", "a")
+    store.review.note("ada", "a", "guess")
     stranger = sqlite3.connect(tmp_path / "ledger.db")
     for table in APPEND_ONLY:
         assert stranger.execute(f"SELECT count(*) FROM {table}").fetchone()[0] > 0, table

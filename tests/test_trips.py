@@ -21,6 +21,7 @@ from trips_room import ENDINGS, furnished, keys, least, options, out, play, seco
 from agent import prompt
 from agent.cli import main
 from agent.errors import DataError, UserError
+from agent.review.order import blind
 from agent.review.trips import tools
 from agent.store import Store
 from agent.types import Answer
@@ -184,11 +185,12 @@ def test_files_do_not_differ_by_purpose(tmp_path: Path, tool: str, assisted: str
         room = furnished(folder, THREE[:1], streams=[stream], review=f"assisted = {assisted}", sure="other")
         path = out(room, tool)
         files = sorted(file for file in folder.iterdir() if file.name.startswith("out"))
-        told.add(b"".join(file.read_bytes() for file in files))
+        if stream != "escalation" or assisted == "false" or blind(room.pool.ids[0], room.config.run.seed):
+            told.add(b"".join(file.read_bytes() for file in files))
         room.store.close()
         for word in ("pilot", "audit", "escalation", "0.25", "0.4", "turn", "student", room.recipe):
             assert all(word.encode() not in file.read_bytes() for file in files), (word, path)
-    assert len(told) == 1  # a single escalation is one of those that stay blind
+    assert len(told) == 1
 
 
 def shown(room: Room, path: Path, tool: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from agent import opinions, prompt
@@ -17,6 +17,7 @@ from agent.review import order
 from agent.store import Store
 from agent.store.cards import Closing, Put, Since
 from agent.store.review import GONE
+from agent.store.spoken import GUESS, SIDES
 from agent.types import Call
 
 Doubts = dict[str, tuple[str, float]]
@@ -36,6 +37,8 @@ class News:
     decision: int
     looked: list[tuple[str, str]]
     look: int
+    noted: list[tuple[str, str, str]]
+    note: int
     names: frozenset[str]
 
 
@@ -52,13 +55,19 @@ class Book:
         self._store = store
         self._recipe = recipe
         self._second = prompt.second_recipe(recipe)
+        self.recipes = (recipe, self._second, prompt.extra_recipe(recipe), prompt.settled_recipe(recipe))
+        """Under which people speak of an item: first, second, late, settling."""
         self._seed = seed
         self._by = by
         self._has = has
         self._since = Since()
-        self._worth = self._decision = self._look = 0
+        self._worth = self._decision = self._look = self._note = 0
         self._asked: dict[str, Call] = {}
         """Every question by its key, closed ones too."""
+        self._beside: dict[str, Call] = {}
+        """Late answers' and settlements' calls by key; nobody is asked them."""
+        self._spoken: dict[str, dict[str, tuple[str, str]]] = {}
+        """Item -> key -> (who answered it, its recipe), what was taken back included."""
         self._first: dict[str, tuple[int, Call]] = {}
         """Item -> the first question of the purpose it is asked for now, and the number of that."""
         self._open: dict[str, list[Call]] = {}
@@ -74,6 +83,10 @@ class Book:
         """Items that are, or were, put to a second person."""
         self._seen: dict[str, set[str]] = {}
         """Who -> items whose page they have opened, where the machines' label stands."""
+        self._guessed: dict[str, set[str]] = {}
+        """Who -> items whose card showed, or will show, them the machines' label."""
+        self._sides: dict[str, set[str]] = {}
+        """Who -> items of which they have seen what others said."""
         self._names: frozenset[str] = frozenset()
         self._last: dict[str, dict[str, tuple[float, bool]]] = {}
         """Who -> their last answers by key: number, and whether it was given with the one before."""
@@ -88,7 +101,6 @@ class Book:
         """Open items that have no place in the order yet."""
         self._moved = False
         """An item is asked for another purpose than when the order was made."""
-        self._blind: frozenset[str] = frozenset()
         self._head = 0
 
     # What the ledger says -----------------------------------------------------------------------------------------
@@ -101,21 +113,24 @@ class Book:
     def read(self) -> News:
         """What was added since the last look; changes nothing here."""
         ledger = self._store.review
-        since, put, closed = ledger.news(self._since, [self._recipe, self._second])
+        since, put, closed = ledger.news(self._since, self.recipes)
         worth, worths = ledger.worths(self._worth)
         decision, decided = ledger.decided(self._decision, self._recipe)
         if self._since.calls and since.calls > self._since.calls:  # what was decided before of what is asked since
             decided = ledger.decided(0, self._recipe, self._since.calls)[1] | decided
         look, looked = ledger.looked(self._look)
+        note, noted = ledger.noted(self._note)
         names = frozenset(person.name for person in ledger.people().values() if person.role != GONE)
-        return News(since, put, closed, worths, worth, decided, decision, looked, look, names)
+        return News(since, put, closed, worths, worth, decided, decision, looked, look, noted, note, names)
 
     def take(self, news: News) -> bool:
         """Take it in; whether the order is to be made anew."""
         self._since, self._worth, self._decision = news.since, news.worth, news.decision
-        self._look, self._names = news.look, news.names
+        self._look, self._note, self._names = news.look, news.note, news.names
         for who, item in news.looked:
             self._seen.setdefault(who, set()).add(item)
+        for who, item, what in news.noted:
+            self.shown(who, [item], what)
         for one in news.put:
             self.put(one)
         for closing in news.closed:
@@ -129,6 +144,9 @@ class Book:
     def put(self, one: Put) -> None:
         """A question that was put; hearing of it twice changes nothing."""
         call = one.call
+        if call.recipe in self.recipes[2:]:
+            self._beside[call.key] = call
+            return
         if call.key in self._asked or not self._has(call.item):
             return
         self._asked[call.key] = call
@@ -150,8 +168,13 @@ class Book:
     def close(self, one: Closing) -> None:
         """What closed a question; hearing of it twice changes nothing."""
         call = self._asked.get(one.key)
+        asked = call or self._beside.get(one.key)
+        if asked is not None and one.status == "ok":
+            self._spoken.setdefault(asked.item, {})[one.key] = one.who, asked.recipe
+        if asked is not None and call is None and one.status == "withdrawn":
+            self._withdrawn.add(one.key)
         if call is not None and one.status == "ok":
-            self._note(one)
+            self._note_last(one)
         if call is None or one.key in self._withdrawn:
             return
         if one.status == "ok" and one.key not in self._who:
@@ -175,7 +198,7 @@ class Book:
             self._loose.pop(call.item, None)
             self._closed[call.item] = one.at
 
-    def _note(self, one: Closing) -> None:
+    def _note_last(self, one: Closing) -> None:
         """One of a person's last answers, for `last`; its number is not known before it is read from the ledger."""
         if any(flag.partition(":")[0] in ELSEWHERE for flag in one.flags):
             return
@@ -213,7 +236,7 @@ class Book:
 
     def settle(self, arranged: order.Arranged) -> None:
         """The order from now on."""
-        self._order, self._blind = arranged.items, arranged.blind
+        self._order = arranged.items
         self._placed = set(arranged.items)
         self._loose = {item: None for item in self._loose if item not in self._placed}
         self._head = 0
@@ -269,14 +292,21 @@ class Book:
         return call.purpose != "escalation" and self.looked(who, call.item)
 
     def may(self, who: str, call: Call) -> bool:
-        """Whether this person may be asked: a second question is for somebody else than who answered the first; who
-        has seen what machines say of an item is not asked about it, but to repair where nobody else is left."""
-        second = call.recipe == self._second
-        if second and self.said.get(call.item, who) == who:
+        """Whether this person may be asked: nobody who has spoken of the item already, but that who took back their
+        own answer to a question may answer it again, and nobody who has seen what others said of it. Who has seen what
+        machines say of it is asked only to repair, where nobody else is left."""
+        if self._heard(who, call) or call.item in self._sides.get(who, ()):
             return False
         if not self.looked(who, call.item):
             return True
-        return not (second or call.purpose != "escalation" or self._others(who, call.item))
+        return not (call.recipe == self._second or call.purpose != "escalation" or self._others(who, call.item))
+
+    def _heard(self, who: str, call: Call) -> bool:
+        """Whether this person has spoken of the item, whatever of it stands; the question itself, taken back, aside."""
+        return any(
+            by == who and (recipe != call.recipe or key not in self._withdrawn)
+            for key, (by, recipe) in self._spoken.get(call.item, {}).items()
+        )
 
     def _others(self, who: str, item: str) -> bool:
         return any(not self.looked(name, item) for name in self._names - {who})
@@ -285,10 +315,19 @@ class Book:
         """Whether this person has opened the item's page, where the machines' label stands."""
         return item in self._seen.get(who, ())
 
+    def shown(self, who: str, items: Iterable[str], what: str = GUESS) -> None:
+        """Beside these items this was, or will be, shown to somebody; the ledger says so."""
+        if what in (GUESS, SIDES):
+            (self._guessed if what == GUESS else self._sides).setdefault(who, set()).update(items)
+
+    def guessed(self, who: str, item: str) -> bool:
+        """Whether it stands in the ledger that this person's card showed the machines' label."""
+        return item in self._guessed.get(who, ())
+
     def guess(self, call: Call) -> str | None:
         """What may be shown as the machines' label, as JSON; None where the card stays blind: what measures, what two
         people answer, and some of the others."""
-        if call.recipe != self._recipe or call.purpose != "escalation" or call.item in self._blind:
+        if call.recipe != self._recipe or call.purpose != "escalation" or order.blind(call.item, self._seed):
             return None
         found = None if call.item in self._twice else self._decided.get(call.item)
         return None if found is None else found[0]

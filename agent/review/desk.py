@@ -18,8 +18,6 @@ from agent.types import Answer, Call, Value
 
 AHEAD = 24
 """Questions looked at for the next card, beside those that other people were seen to hold."""
-PAGE = "(page)"
-"""What the flag "assisted" says where the machines' label stood on the item's own page."""
 EVERY = 1_000
 """More than anybody holds."""
 EXTRAS = 16
@@ -65,13 +63,23 @@ class Desk:
 
     def _cards(self, n: int) -> list[Card]:
         self.queue.refresh()
-        held = self._ledger.mine(self.who)
+        held = self._mine()
         keys = [key for key, _ in held]
         if len(keys) < n:
             keys = self._more(keys, n)
         elif held[0][1] < LEASE / 2:
             keys = self._hold(n)
         return self._shown(keys[:n])
+
+    def _mine(self) -> list[tuple[str, float]]:
+        """(key, seconds left) of what this person holds; what is not for them any more is given back."""
+        held = self._ledger.mine(self.who)
+        with self.queue.lock:
+            calls = [call for call in (self.queue.book.call(key) for key, _ in held) if call is not None]
+            lost = [call.key for call in calls if not self.queue.book.may(self.who, call)]
+        if lost:
+            self._give(lost)
+        return [(key, left) for key, left in held if key not in lost]
 
     def _more(self, keys: list[str], n: int) -> list[str]:
         """Lease up to `n` where there are as many, also among those that came since the last look at the ledger."""
@@ -86,12 +94,14 @@ class Desk:
 
     def _hold(self, n: int) -> list[str]:
         near = self.queue.candidates(self.who, AHEAD)
-        held = self._ledger.hold(self.who, near, n, LEASE)
+        show = self.queue.showing(self.who, near)
+        held = self._ledger.hold(self.who, near, n, LEASE, show)
         if len(held.mine) < n:  # most of them are closed or other people's by now
             every = self.queue.candidates(self.who, None)
             if len(every) > len(near):
-                held = self._ledger.hold(self.who, every, n, LEASE)
-        self.queue.saw(self.who, held)
+                show = self.queue.showing(self.who, every)
+                held = self._ledger.hold(self.who, every, n, LEASE, show)
+        self.queue.saw(self.who, held, show)
         return held.mine
 
     def _shown(self, keys: Sequence[str]) -> list[Card]:
@@ -101,6 +111,7 @@ class Desk:
             calls = [call for call in map(queue.book.call, keys) if call is not None]
             done = queue.book.count[self.who]
             total = done + queue.book.left()
+            told = {call.key for call in calls if queue.book.guessed(self.who, call.item)}
             groups = [[(key, queue.book.call(key)) for key in queue.mates(call, self.who)] for call in calls]
         return [
             Card(
@@ -109,7 +120,7 @@ class Desk:
                 queue.task,
                 done + 1,
                 total,
-                queue.guess(call),
+                queue.guess(call) if call.key in told else None,
                 tuple(Mate(key, queue.item(mate.item)) for key, mate in group if mate is not None),
             )
             for call, group in zip(calls, groups, strict=True)
@@ -134,7 +145,7 @@ class Desk:
         """
         self._check(value)
         call = self._known(key)
-        if call is None or self._own(call):
+        if call is None:
             self._give([key])
             return Outcome("gone", key)
         given = self._answer(value, seconds, self._flags(call, flags, guess))
@@ -144,12 +155,18 @@ class Desk:
             self.who,
             key,
             given,
+            self.queue.book.recipes,
+            prompt.key,
             [(mate, also) for mate in alike if mate in mates],
             _samples(call, prompt.extra_recipe(self.queue.recipe), 0),
         )
-        status, saved, held = self._ledger.say(said, self.queue.candidates(self.who, AHEAD), LEASE)
+        near = [one for one in self.queue.candidates(self.who, AHEAD) if one != key]
+        show = self.queue.showing(self.who, near)
+        status, saved, held = self._ledger.say(said, near, LEASE, show)
+        if status not in ("saved", "again"):
+            self.queue.refresh(0)  # what they may not be asked any more
         with self.queue.lock:
-            self.queue.saw(self.who, held)
+            self.queue.saw(self.who, held, show)
             if status == "saved":
                 for one in (key, *saved):
                     self._closed(one, "ok", also.flags if one != key else given.flags)
@@ -176,18 +193,12 @@ class Desk:
         text = "" if value is None else written(value)
         return Answer(text, unsure=value is None, who=self.who, seconds=seconds, flags=tuple(flags), guide=self.guide)
 
-    def _own(self, call: Call) -> bool:
-        """A second question whose first answer is this person's own."""
-        with self.queue.lock:
-            return call.recipe != self.queue.recipe and self.queue.book.said.get(call.item) == self.who
-
     def _flags(self, call: Call, flags: Sequence[str], guess: Value | None) -> list[str]:
-        """The flags of the answer, with what was shown of the machines' label: on the card, or on the item's page."""
-        with self.queue.lock:
-            looked = self.queue.book.looked(self.who, call.item)
+        """The flags of the answer, with the machines' label where it stood on the card. What was shown before, on the
+        item's page or on an earlier card, the ledger knows and adds."""
         if self.queue.assisted and guess is not None and call.purpose == "escalation":
             return [*flags, f"{opinions.ASSISTED}: {written(guess)}"]
-        return [*flags, *([f"{opinions.ASSISTED}: {PAGE}"] if looked else [])]
+        return list(flags)
 
     def _closed(self, key: str, status: str, flags: Sequence[str] = ()) -> None:
         self.queue.book.close(Closing(0, key, status, self.who, time.time(), tuple(flags)))

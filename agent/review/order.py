@@ -19,8 +19,8 @@ NEAR = 0.5
 """What the last of a run is worth of what its first is, at least."""
 STRETCH = 4
 """Cards between two runs, at least, while there are any."""
-BLIND = 0.1
-"""Share of single escalations that stay blind in assisted mode, at least."""
+BLIND = 0.5
+"""Share of escalations that stay blind in assisted mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Arranged:
-    """items: all of them in order; blind: escalations that show no guess in assisted mode; runs: what stands in runs,
-    the items of each."""
+    """items: all of them in order; runs: what stands in runs, the items of each."""
 
     items: list[str]
-    blind: frozenset[str]
     runs: list[list[str]]
 
 
@@ -58,9 +56,13 @@ def arrange(entries: Iterable[Entry], seed: int) -> Arranged:
     company = _company([entry.item for entry in singles], drawn, seed)
     items = [*first, *_merged(runs, singles, company)]
     mixed = sum(map(len, company.values())) - len(singles)
-    blind = frozenset(sorted((entry.item for entry in singles), key=lambda item: _rank("blind", seed, item))
-                      [: max(mixed, -int(-BLIND * len(singles) // 1))])  # fmt: skip
-    return Arranged([*items, *drawn[mixed:]], blind, [[entry.item for entry in run] for run in runs])
+    return Arranged([*items, *drawn[mixed:]], [[entry.item for entry in run] for run in runs])
+
+
+def blind(item: str, seed: int) -> bool:
+    """Whether an escalation about this item shows no guess in assisted mode: by the item's own hash alone, so that it
+    is the same whatever else is asked, and a card that is blind does not mean that it measures."""
+    return int.from_bytes(_rank("blind", seed, item)[:8], "big") < BLIND * 2**64
 
 
 def _runs(chosen: Sequence[Entry], audit: int) -> tuple[list[list[Entry]], list[Entry]]:

@@ -12,9 +12,10 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from types import MappingProxyType
 from typing import Protocol
 
 from agent import prompt
@@ -178,7 +179,9 @@ class Queue:
             skipped = self.skipped.get(who, [])
             passed = {*skipped, *(self.busy if most is not None else ())}
             free = (call for call in chain(self.book.front(), self.book.again()) if call.key not in passed)
-            return [*islice((call.key for call in free if self.book.may(who, call)), most), *skipped]
+            late = (call for call in map(self.book.call, skipped) if call is not None and self.book.may(who, call))
+            found = [*islice((call.key for call in free if self.book.may(who, call)), most)]
+            return [*found, *(call.key for call in late)]
 
     def item(self, id: str) -> Item:
         """An item without its known label. Not to be called under the lock: it may be read from disk."""
@@ -203,6 +206,17 @@ class Queue:
         value = None if told is None else json.loads(told)
         return tuple(value) if isinstance(value, list) else value
 
+    def showing(self, who: str, keys: Iterable[str]) -> dict[str, str]:
+        """Key -> item of these questions, and of those that `who` holds, whose card is to show the machines' label
+        though it does not stand in the ledger yet that it did: a card shows it only where that stands."""
+        if not self.assisted:
+            return {}
+        with self.lock:
+            own = [key for key, owner in self.busy.items() if owner == who]
+            calls = [call for call in map(self.book.call, [*keys, *own]) if call is not None]
+            told = (call for call in calls if not self.book.guessed(who, call.item) and self.book.guess(call))
+            return {call.key: call.item for call in told}
+
     def mates(self, call: Call, who: str) -> list[str]:
         """Keys of near-duplicates that `who` may confirm with a card: open, nobody else's, asked to repair as it is."""
         if call.recipe != self.recipe or call.purpose != "escalation":
@@ -212,9 +226,10 @@ class Queue:
             free = (one.key for one in others if one is not None and self.book.may(who, one))
             return list(islice((key for key in free if self.busy.get(key, who) == who), MATES))
 
-    def saw(self, who: str, held: Held) -> None:
-        """Who holds what, as a transaction of `who` found and left it."""
+    def saw(self, who: str, held: Held, show: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Who holds what, as a transaction of `who` found and left it; `show`: what it noted of those they hold."""
         with self.lock:
+            self.book.shown(who, [show[key] for key in held.mine if key in show])
             self.busy = held.others | dict.fromkeys(held.mine, who)
 
     def left_off(self, keys: Iterable[str]) -> None:

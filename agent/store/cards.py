@@ -7,13 +7,15 @@ function finds open and free stays so until it has written.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import and_, bindparam, delete, exists, func, insert, or_, select
 from sqlalchemy.engine import Connection
 
+from agent.store import spoken
 from agent.store.money import CHUNK, chunks
 from agent.store.rows import CALL_COLUMNS, answer_row, call_of, call_row
 from agent.store.schema import CLOSED, PERSON, clock
@@ -119,11 +121,12 @@ def hold(
     seconds: float,
     front: str | None = None,
     done: Collection[str] = (),
+    show: Mapping[str, str] = MappingProxyType({}),
 ) -> Held:
     """Leases open questions to `who` for so long, until they hold `count`: `front` first, what they hold, then `keys`.
 
     Nobody else's are taken. `done`: leases of theirs that end. `count` None: as many as they held, one at least. Leases
-    that ran out are swept out.
+    that ran out are swept out. `show`: key -> item where the card will show the machines' label; that is noted.
     """
     now = clock(connection)
     held = [(key, owner) for key, owner in connection.execute(_LIVE, {"now": now})]
@@ -147,6 +150,7 @@ def hold(
     if chosen:
         rows = [{"key": key, "who": who, "until": now + seconds + STEP * i} for i, key in enumerate(chosen)]
         connection.execute(insert(leases), rows)
+    spoken.note(connection, who, [show[key] for key in chosen if key in show], spoken.GUESS)
     return Held(chosen, others)
 
 
@@ -163,11 +167,16 @@ def let_go(connection: Connection, who: str, keys: Sequence[str]) -> int:
 @dataclass(frozen=True, slots=True)
 class Said:
     """One answer of one person, with what may come of it. mates: questions that get the same answer, where they are
-    open and nobody else's; extras: calls to keep it under, the first that is free, when another's answer stands."""
+    open and nobody else's; extras: calls to keep it under, the first that is free, when another's answer stands.
+
+    recipes: under which people speak of an item.
+    """
 
     who: str
     key: str
     answer: Answer
+    recipes: Sequence[str]
+    name: spoken.Name
     mates: Sequence[tuple[str, Answer]] = ()
     extras: Sequence[Call] = ()
 
@@ -198,14 +207,23 @@ def say(connection: Connection, said: Said) -> tuple[str, list[str]]:
         return "gone", []
     if "ok" in it:
         return ("again" if it["ok"] == said.who else _extra(connection, said)), []
+    asked = {row[0]: (row[1], row[2]) for row in connection.execute(_ASKED, {"keys": wanted})}
+    items = [item for item, _ in asked.values()]
+    shut, led = spoken.told(connection, said.who, items, said.recipes, said.name)
+    if asked[said.key] in shut:
+        return "gone", []
     busy: Collection[str] = ()
     if said.mates:
         live = connection.execute(_LIVE, {"now": clock(connection)})
         busy = {key for key, owner in live if owner != said.who}
-    mates = [(key, given) for key, given in said.mates if found.get(key) == {} and key not in busy]
-    rows = [answer_row(key, given, "ok") for key, given in [(said.key, said.answer), *mates]]
-    connection.execute(insert(answers), rows)
+    free = [(key, given) for key, given in said.mates if found.get(key) == {} and key not in busy]
+    mates = [(key, given) for key, given in free if asked[key] not in shut]
+    given = [(key, spoken.beside(one, asked[key][0] in led)) for key, one in [(said.key, said.answer), *mates]]
+    connection.execute(insert(answers), [answer_row(key, one, "ok") for key, one in given])
     return "saved", [key for key, _ in mates]
+
+
+_ASKED = select(calls.c.key, calls.c.item, calls.c.recipe).where(calls.c.key.in_(bindparam("keys", expanding=True)))
 
 
 def _extra(connection: Connection, said: Said) -> str:

@@ -10,12 +10,13 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.engine import Connection
 
-from agent.store import about, beside, cards, guides, moves, schema, settling, tables
+from agent.store import about, beside, cards, guides, moves, schema, settling, spoken, tables
 from agent.store.about import News, Step
 from agent.store.guides import Guide, New, Proposal
 from agent.store.rows import plain
@@ -259,11 +260,31 @@ class Review:
         """(key, seconds left) of the open questions that `who` holds, the one in hand first."""
         return self._ask(lambda connection: cards.mine(connection, plain(who)))
 
-    def hold(self, who: str, keys: Sequence[str], count: int, seconds: float) -> cards.Held:
-        """Leases open questions that are nobody's, in this order, until `who` holds `count`; who holds what then."""
-        return self._done(lambda connection: cards.hold(connection, plain(who), keys, count, seconds))
+    def noted(self, since: int) -> tuple[int, list[tuple[str, str, str]]]:
+        """(who, item, what) of what was shown beside items after number `since`; and the number of the last."""
+        return self._ask(lambda connection: spoken.noted(connection, since))
 
-    def say(self, said: cards.Said, keys: Sequence[str], seconds: float) -> tuple[str, list[str], cards.Held]:
+    def note(self, who: str, item: str, what: str) -> None:
+        """Notes that this was shown to somebody beside an item: `spoken.GUESS` or `spoken.SIDES`."""
+        self._done(lambda connection: spoken.note(connection, plain(who), [item], what))
+
+    def enter(self, since: int, rows: Sequence[tuple[str, Answer]]) -> list[bool]:
+        """Records answers to open questions, in one transaction; which of them. None where one of these people was
+        heard after answer number `since`."""
+        return self._done(lambda connection: spoken.enter(connection, since, rows))
+
+    def hold(
+        self, who: str, keys: Sequence[str], count: int, seconds: float, show: Mapping[str, str] = MappingProxyType({})
+    ) -> cards.Held:
+        """Leases open questions that are nobody's, in this order, until `who` holds `count`; who holds what then.
+
+        `show`: key -> item where the card will show the machines' label; it is noted with the lease.
+        """
+        return self._done(lambda connection: cards.hold(connection, plain(who), keys, count, seconds, show=show))
+
+    def say(
+        self, said: cards.Said, keys: Sequence[str], seconds: float, show: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[str, list[str], cards.Held]:
         """Records an answer, ends its lease and leases as many questions as it freed, in one transaction.
 
         Returns (saved | again | late | gone, the mates that were saved with it, who holds what then).
@@ -273,7 +294,7 @@ class Review:
         def press(connection: Connection) -> tuple[str, list[str], cards.Held]:
             status, mates = cards.say(connection, told)
             done = [told.key, *mates]
-            return status, mates, cards.hold(connection, told.who, keys, None, seconds, done=done)
+            return status, mates, cards.hold(connection, told.who, keys, None, seconds, done=done, show=show)
 
         return self._done(press)
 
