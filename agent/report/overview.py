@@ -39,7 +39,7 @@ def overview(config: Config, flags: str = "") -> dict[str, Any]:
             "certificate": _certificate(found),
             "learning": words.learning(found),
             "asking": [[fact.what, fact.figure, fact.means] for fact in found.asking],
-            "rows": words.rows(found),
+            "rows": [row for row in words.rows(found) if row[1]],
             "network": words.network(found),
             "plots": _plots(found),
             "tables": _tables(found),
@@ -112,10 +112,11 @@ def _commonest(labels: Mapping[str, int]) -> list[list[Any]]:
 def doubtful(config: Config, store: Store) -> list[dict[str, Any]]:
     """Machines' labels that are likeliest wrong by the last decisions, without their texts.
 
-    Not among them: what people are being asked about, and what lies in the audit.
+    Not among them: what people were asked about. What was answered since the last decisions would else come up here at
+    once, unless it lies in the audit, which tells what the question was for.
     """
     found = store.decisions()
-    hidden = kept_apart(config, store)
+    hidden = kept_apart(config, store) | {call.item for call in store.asked(person_recipe(config))}
     rows = [
         (sure, item, by, value)
         for item, by, action, value, sure in zip(
