@@ -205,7 +205,7 @@ def test_people_keep_their_streams_and_open_questions_go_along(tmp_path: Path) -
         assert (one.text, one.who, one.seconds, one.flags[0]) == (
             "nails",
             "bo",
-            0.0,
+            4.0,
             "carried: split fruit → apples, pears",
         )
         assert answers[queue[8].item].unsure
@@ -282,7 +282,7 @@ def test_certificates_made_before_hold_and_later_ones_say_that_labels_were_chose
     with Store.open(config.store_url) as store:
         made = claim.make(now, store, pool)
         assert not made.commitment["as_agreed"] and made.commitment["claim"] == "all"
-        # A later look's risk, shared among all changes of that kind: nobody can choose the labels by what the audit said.
+        # A later look's risk, shared among all changes of that kind: nobody can choose labels by what the audit said.
         ways = made.commitment["terms"]["relabelings"]
         spent = made.commitment["risk_of_this_look"]
         assert ways > 1 and spent == pytest.approx(
@@ -516,7 +516,7 @@ def test_what_people_said_of_labels_that_stay_is_unchanged(
         read = multi.parse(after, multi.question(after, ITEM, 0), now)
         assert read is not None
         assert {n for n, p in read.items() if p["yes"] > 0.5} == {change.became[name][0] for name in said}
-        assert (now.who, now.guide, now.seconds) == ("ada", 3, 0.0)
+        assert (now.who, now.guide, now.seconds) == ("ada", 3, 9.0)
 
 
 def test_an_answer_that_could_not_be_read_stays_so() -> None:

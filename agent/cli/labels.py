@@ -178,10 +178,9 @@ def _said(describe: Sequence[str]) -> dict[str, str]:
 def _show(common: Common, told: Told, dry_run: bool) -> None:
     again = sum(told.people.again.values())
     lines = [f"{told.words}{' (only tried out)' if dry_run else ''}"]
-    streams = ", ".join(f"{count:,} {name}" for name, count in sorted(told.people.again.items()))
     lines.append(
         f"people: {many(told.people.carried, 'answer')} carried, {many(told.people.open, 'open question')} go along, "
-        + (f"{many(again, 'question')} put again ({streams})" if again else "nothing is asked again")
+        + (f"{many(again, 'question')} put again" if again else "nothing is asked again")
     )
     for name, found in told.machines.items():
         asked = f"{many(found.again, 'item')} to be asked again" if found.again else "nothing is asked again"
@@ -197,6 +196,8 @@ def _show(common: Common, told: Told, dry_run: bool) -> None:
         lines.append(f"{common.path} is changed; as it was it stands in {told.kept.name}")
         lines.append(f"next: {shlex.join(['tutelage', 'run'])}{common.flags}")
     body = dataclasses.asdict(told)
+    # How many of them are the audit's would tell what was answered there, before a look and for nothing.
+    body["people"]["again"] = again
     for one in body["machines"].values():
         del one["recipes"]
     common.show({"changed": told.words, **body}, "\n".join(lines))

@@ -146,8 +146,11 @@ def _free(task: Task, names: Iterable[str], but: Iterable[str] = ()) -> None:
 
 
 def word(change: Change, kind: Kind, before: Task, item: Item, call: Call, answer: Answer) -> Answer | None:
-    """A person's answer under the new labels; None where the question must be put again."""
-    blank = replace(answer, usd=0.0, seconds=0.0, tokens_in=0, tokens_out=0, tokens_cached=0, requests=0)
+    """A person's answer under the new labels; None where the question must be put again.
+
+    It keeps its seconds: whoever reads people's time reads it of one set of labels.
+    """
+    blank = replace(answer, usd=0.0, tokens_in=0, tokens_out=0, tokens_cached=0, requests=0)
     blank = replace(blank, flags=(change.flag, *(flag for flag in answer.flags if not flag.startswith(FLAG))))
     if answer.unsure:
         return None if change.verb == "add" else blank

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from agent import prompt
 from agent.relabel.change import Change, word
 from agent.store import Store
 from agent.store.moves import Move
+from agent.store.settling import FLAG
 from agent.types import Answer, Call, Item, Kind, Task
 
 WITH_QUESTIONS = (str, prompt.second_recipe)
@@ -54,13 +55,13 @@ class Under:
 
 def people(store: Store, change: Change, kind: Kind, before: Task, after: Task, find: Find, move: Move) -> Counts:
     """Adds the rows to `move` and says how many there are. What stands under the new labels already is not added."""
-    counts, answers = Counts(), list[tuple[int, str, Answer]]()
+    counts, answers, now = Counts(), list[tuple[int, str, Answer]](), dict[str, str]()
     for kin in RECIPES:
         old, new = kin(prompt.person_recipe(before)), kin(prompt.person_recipe(after))
-        one = _Room(change, kind, before, find, Under.read(store, old), Under.read(store, new), new, move, counts)
+        one = _Room(change, kind, before, find, Under.read(store, old), Under.read(store, new), new, move, counts, now)
         answers += one.fill(kin in WITH_QUESTIONS)
     # Of several words on an item the last one holds, so they come in the order in which they were given.
-    move.answers += [(key, answer, "ok", "") for _, key, answer in sorted(answers, key=lambda row: row[0])]
+    move.answers += [(key, _led(answer, now), "ok", "") for _, key, answer in sorted(answers, key=lambda row: row[0])]
     base, fresh = prompt.person_recipe(before), prompt.person_recipe(after)
     already = store.opened(fresh)
     move.opened += [(fresh, item, turn) for item, turn in store.opened(base).items() if item not in already]
@@ -69,7 +70,7 @@ def people(store: Store, change: Change, kind: Kind, before: Task, after: Task, 
 
 @dataclass
 class _Room:
-    """One recipe's rows on their way to another."""
+    """One recipe's rows on their way to another. now: old key -> new key, of all rooms."""
 
     change: Change
     kind: Kind
@@ -80,6 +81,7 @@ class _Room:
     recipe: str
     move: Move
     counts: Counts
+    now: dict[str, str]
 
     def fill(self, again: bool) -> list[tuple[int, str, Answer]]:
         """Adds calls; the answers that go with them, with the numbers of the old ones. `again`: put touched ones."""
@@ -89,7 +91,7 @@ class _Room:
         for call in self.old.calls:
             if call.item in put and call.key != put[call.item]:
                 continue  # one question about it is enough
-            key = prompt.key(self.recipe, call.item, call.sample)
+            key = self.now[call.key] = prompt.key(self.recipe, call.item, call.sample)
             given = answers.get(call.key)
             touched = call.key in self.old.given and given is None
             if touched and not (again and call.item in put):
@@ -135,7 +137,7 @@ class _Room:
         return self._bring(call, given, False, self._free(call))
 
     def _bring(self, call: Call, given: Given | None, touched: bool, sample: int) -> list[tuple[int, str, Answer]]:
-        key = prompt.key(self.recipe, call.item, sample)
+        key = self.now[call.key] = prompt.key(self.recipe, call.item, sample)
         self.move.calls.append(replace(call, key=key, recipe=self.recipe, sample=sample, usd=0.0))
         if given is not None:
             self.counts.carried += 1
@@ -153,6 +155,16 @@ class _Room:
         while prompt.key(self.recipe, call.item, number) in self.new.gone:
             number += 1
         return number
+
+
+def _led(answer: Answer, now: Mapping[str, str]) -> Answer:
+    """The label that a settled difference left behind names the settled answer, by its key of now: whoever takes that
+    one back takes the label back."""
+    led = f"{FLAG}: "
+    flags = [
+        led + now.get(flag[len(led) :], flag[len(led) :]) if flag.startswith(led) else flag for flag in answer.flags
+    ]
+    return replace(answer, flags=tuple(flags))
 
 
 def _same(one: Answer, other: Answer) -> bool:

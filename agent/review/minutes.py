@@ -189,7 +189,8 @@ def _answers(clock: Clock, closings: Sequence[Closing]) -> None:
             del clock.seconds[bisect_left(clock.seconds, before)]
         if closing.status == "ok":
             clock.by[closing.key] = closing.who
-            clock.active[closing.who] = max(closing.at, clock.active.get(closing.who, 0.0))
+            if not closing.carried:
+                clock.active[closing.who] = max(closing.at, clock.active.get(closing.who, 0.0))
             if closing.seconds > 0 and not closing.assisted:
                 clock.took[closing.key] = closing.seconds
                 insort(clock.seconds, closing.seconds)

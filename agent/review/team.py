@@ -65,7 +65,7 @@ def figures(store: Store, pool: Pool, task: Task, kind: Kind) -> list[Figures]:
             by.setdefault(answer.who, []).append((call, answer))
     clock: dict[str, list[float]] = {}
     for closing in store.review.clocked(0, 0, [recipe, *others]).closings:
-        if closing.status == "ok" and closing.who and closing.seconds > 0:
+        if closing.status == "ok" and closing.who and closing.seconds > 0 and not closing.carried:
             clock.setdefault(closing.who, []).append(closing.at)
     twice, _ = opinions.counted(store, recipe)
     said = opinions.labels(twice, kind, task, lambda one: pool.item(pool.position(one)))

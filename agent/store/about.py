@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import exists, func, select
 from sqlalchemy.engine import Connection
 
-from agent.store.reading import CALL, READ
+from agent.store.reading import CALL, CARRIED, READ
 from agent.store.rows import answer_of, call_of
 from agent.store.schema import CLOSED, PERSON
 from agent.store.tables import answers, calls, certificates, decisions, outcomes, seen
@@ -24,7 +24,7 @@ ASSISTED = "assisted:"
 @dataclass(frozen=True, slots=True)
 class Closing:
     """What closed a question. status: "ok", "failed" or "withdrawn"; seconds: it took; at: unix seconds; assisted: a
-    machine's label was shown."""
+    machine's label was shown; carried: it was given under other labels, at another time."""
 
     seq: int
     key: str
@@ -33,6 +33,7 @@ class Closing:
     seconds: float
     at: float
     assisted: bool
+    carried: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,13 @@ def _questions(connection: Connection, seq: int, recipes: Sequence[str]) -> list
 def _closings(connection: Connection, seq: int, recipes: Sequence[str]) -> list[Closing]:
     columns = (answers.c.seq, answers.c.key, answers.c.status, answers.c.who, answers.c.seconds, answers.c.at)
     query = (
-        select(*columns, answers.c.body.like(f'%"{ASSISTED}%'))
+        select(*columns, answers.c.body.like(f'%"{ASSISTED}%'), answers.c.body.like(f'%"flags":["{CARRIED}%'))
         .join_from(answers, calls, answers.c.key == calls.c.key)
         .where(answers.c.seq > seq, answers.c.status.in_(CLOSED), calls.c.recipe.in_(recipes))
         .order_by(answers.c.seq)
     )
-    return [Closing(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6])) for row in connection.execute(query)]
+    rows = connection.execute(query)
+    return [Closing(r[0], r[1], r[2], r[3], r[4], r[5], bool(r[6]), bool(r[7])) for r in rows]
 
 
 def of_item(connection: Connection, item: str) -> list[tuple[Call, Answer | None]]:

@@ -186,8 +186,9 @@ def spend(connection: Connection) -> Spend:
         return func.sum(case((and_(*conditions), 1), else_=0))
 
     cut = and_(answers.c.status == "error", answers.c.body.like(f'%"error":"{CUT}"%'))
-    # Given under other labels, and counted there: `agent.relabel` writes them anew, at no cost and in no time.
-    carried = and_(answers.c.seconds == 0, answers.c.body.like(f'%"flags":["{CARRIED}%'))
+    # Given under other labels, and counted there: `agent.relabel` writes them anew, at no cost, machines' in no time.
+    once = or_(answers.c.seconds == 0, calls.c.annotator == PERSON)
+    carried = and_(once, answers.c.body.like(f'%"flags":["{CARRIED}%'))
     made = or_(answers.c.requests > 0, calls.c.requests == 0)  # one that never left is no attempt
     sums = (
         select(
