@@ -92,12 +92,12 @@ def counted(store: Store, recipe: str) -> tuple[dict[str, list[Word]], int]:
     read = max((int(one["body"].get("extra", {}).get("answers_up_to", -1)) for one in store.certificates()), default=-1)
     audited = {word.call.item for word in found if word.call.purpose == "audit"}
     told = doubled([word for word in found if word.seq <= read or word.call.item not in audited], recipe)
-    loose = _loose(store, recipe) if told else set()
-    told = {item: said for item, said in told.items() if item not in loose}
+    held = loose(store, recipe) if told else set()
+    told = {item: said for item, said in told.items() if item not in held}
     return told, len(every.keys() - told.keys())
 
 
-def _loose(store: Store, recipe: str) -> set[str]:
+def loose(store: Store, recipe: str) -> set[str]:
     """Items on which somebody can still take their answer back."""
     recipes, out = (recipe, prompt.second_recipe(recipe)), set[str]()
     for person in store.review.people().values():

@@ -84,6 +84,25 @@ def test_an_example_waits_for_the_owner_and_the_files_examples_come_and_go(tmp_p
         assert guide.samples(guide.in_force(store)) == [] and len(guide.offers(store, ["r"])) == 1
 
 
+def test_what_has_left_the_file_does_not_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = furnish(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with at_work(site_of(room)) as client:  # it has read the file as it is, and goes on for days
+        olga = come(client, room, "olga")
+        assert olga.post("/guidelines", {"text": "mended", "version": "1"}).status == 303
+        assert verb("guidelines", "write", "--yes").exit_code == 0
+        assert "mended" in olga.get("/guidelines").text and "mended" in olga.get("/panel").text
+        toml = tmp_path / "tutelage.toml"
+        toml.write_text(toml.read_text().replace("mended", "of the file"))
+        assert "of the file" in verb("guidelines", "show").output
+        page = olga.get("/guidelines").text
+        assert olga.get("/").status == 200 and guide.text(guide.in_force(room.store)) == "of the file"
+        newest = guide.in_force(room.store)
+        assert f"version {newest.version}<" in page and guide.write(room.store, "olga", "later", newest.version)
+        assert guide.text(guide.noted(room.store, settings.load(toml))) == "later", "what was saved meanwhile stands"
+        assert "later" in verb("guidelines", "show").output
+
+
 def test_what_eight_do_at_once_is_all_kept_and_no_old_text_comes_back(tmp_path: Path) -> None:
     with Store.open(tmp_path / "ledger.db") as store, ThreadPoolExecutor(8) as eight:
         config = written(tmp_path, "old")
@@ -263,6 +282,7 @@ def test_confusions_count_people_and_machines_and_nothing_of_the_audit(tmp_path:
         assert done.status == 303
         assert guide.text(guide.current(store, room.config)).endswith("## `billing` or `technical`?\n\nMoney first.")
         assert come(client, room, "ada", "annotator").get("/confusions").status == 403
+    assert not confusions(store, find, task, kind), "ada may come in now, and can take each of her answers back"
 
 
 def test_of_several_labels_a_pair_is_one_for_another_or_one_too_many(tmp_path: Path) -> None:

@@ -64,20 +64,23 @@ class Pair:
 
 
 def confusions(store: Store, find: Find, task: Task, kind: Kind, most: int = MOST) -> list[Pair]:
-    """The pairs that are confused most, with up to 5 examples each that nobody is being asked about any more."""
+    """The pairs that are confused most, with up to 5 examples each that nobody is being asked about any more.
+
+    Without the audit, and without what somebody can still take back: they would see what others and machines say of it.
+    """
     recipe = prompt.person_recipe(task)
-    audited = {call.item for call in store.asked(recipe) if call.purpose == "audit"}
+    left = {call.item for call in store.asked(recipe) if call.purpose == "audit"} | opinions.loose(store, recipe)
     asking = prompt.open_recipes(recipe)
     open_now = {call.item for call in store.open_calls(annotator="person") if call.recipe in asking}
     seen = _Seen(open_now)
-    words = [word for word in opinions.words(store, recipe) if word.call.item not in audited]
+    words = [word for word in opinions.words(store, recipe) if word.call.item not in left]
     for item, said in opinions.doubled(words, recipe).items():
         told = [(word.answer.who, _names(opinions.label(kind, task, find(item), word.answer))) for word in said]
         known = [(who, names) for who, names in told if names is not None]
         for k, one in enumerate(known):
             for other in known[k + 1 :]:
                 seen.enter(PEOPLE, item, one, other)
-    first = _first_words(store, recipe, audited, find, task, kind)
+    first = _first_words(store, recipe, left, find, task, kind)
     for item, rung, machine in _machines(store, recipe, first, find, task, kind):
         seen.enter(rung, item, (PEOPLE, first[item]), (rung, machine))
     return sorted(seen.counted(), key=lambda pair: pair.rank, reverse=True)[:most]
@@ -129,11 +132,11 @@ class _Seen:
         return list(self._pairs.values())
 
 
-def _first_words(store: Store, recipe: str, audited: set[str], find: Find, task: Task, kind: Kind) -> dict[str, Names]:
-    """Item -> what the first person said blind of it."""
+def _first_words(store: Store, recipe: str, left: set[str], find: Find, task: Task, kind: Kind) -> dict[str, Names]:
+    """Item -> what the first person said blind of it; without the items `left` out."""
     out: dict[str, Names] = {}
     for _, call, answer in store.answers_since(0, [recipe]):
-        if call.item in audited or call.item in out or not opinions.blind(answer):
+        if call.item in left or call.item in out or not opinions.blind(answer):
             continue
         names = _names(opinions.label(kind, task, find(call.item), answer))
         if names is not None:
