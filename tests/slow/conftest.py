@@ -1,4 +1,4 @@
-"""Ground of the slow tests: one real vLLM server and one real browser for all of them."""
+"""Ground of the slow tests: one real vLLM server for all of them, one real browser a module."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_vllm.Server]:
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Debian's Chromium, by Playwright; `browser_room.window` opens a page in it."""
+    """Debian's Chromium, by Playwright; `browser_room.window` opens a page in it.
+
+    Gone with the module: as long as it is there this thread has an event loop at work, and other tests want their own.
+    """
     with browser_room.chromium() as browser:
         yield browser

@@ -192,7 +192,6 @@ def test_asking_within_a_budget(store: Store) -> None:
 SPENDER = """
     import asyncio, sys
     from agent.store import Store
-from agent.store.moves import Move
     from agent.types import Answer, Budget, Call
     url, name = sys.argv[1:]
     async def one(store, i):
@@ -247,7 +246,7 @@ def test_tokens_and_calls_are_counted_and_a_batch_is_sent_once(store: Store, url
 VERSION_1 = """
 ALTER TABLE calls DROP COLUMN tokens; ALTER TABLE calls DROP COLUMN requests;
 ALTER TABLE retries DROP COLUMN tokens; ALTER TABLE retries DROP COLUMN requests;
-ALTER TABLE answers DROP COLUMN requests; DROP TABLE batches;
+ALTER TABLE answers DROP COLUMN requests; ALTER TABLE answers DROP COLUMN guide; DROP TABLE batches;
 DROP TRIGGER meta_no_update ON meta; UPDATE meta SET value = '1' WHERE name = 'schema';
 INSERT INTO calls (key, recipe, item, annotator, sample, purpose, probability, usd, turn, at)
   VALUES ('key1', 'r', 'item1', 'far', 0, 'pick', 1.0, 0.4, 1, 0);
