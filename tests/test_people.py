@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -101,6 +102,27 @@ def test_overlap_chooses_its_share_by_the_item_alone(share: float) -> None:
     assert chosen == [claim.overlapped(7, f"item {i}", share) for i in range(n)]
     wider = [claim.overlapped(7, f"item {i}", min(share + 0.2, 1.0)) for i in range(n)]
     assert all(b or not a for a, b in zip(chosen, wider, strict=True))  # a larger share keeps those of the smaller
+
+
+def test_of_many_who_begin_at_once_one_becomes_the_owner_and_a_name_is_one_persons(tmp_path: Path) -> None:
+    room = furnish(tmp_path)
+    owners: list[object] = []
+    named_so: list[str] = []
+
+    def begin(name: str) -> None:
+        owners.append(people.first(room.store, name))
+        with contextlib.suppress(UserError):
+            named_so.append(people.add(room.store, "Twin" if int(name) % 2 else "twin")[1])
+
+    threads = [threading.Thread(target=begin, args=(str(i),)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(one is not None for one in owners) == 1 and len(named_so) == 1
+    assert people.find(room.store, named_so[0]) is not None
+    roles = [one.role for one in room.store.review.people().values()]
+    assert roles.count("owner") == 1 and roles.count("annotator") == 1
 
 
 # ---------------------------------------------------------------- a room where people differ

@@ -189,11 +189,11 @@ def _announce(common: Common, config: Config, store: Store, at: str, name: str) 
     from agent.review import people
     from agent.store.review import GONE
 
+    made = people.first(store, name) if people.nobody(store.review.people()) else None
     named = [person for person in store.review.people().values() if person.role != GONE]
     link, how = f"{at}/", f"a new link for somebody who lost theirs: tutelage people token NAME{common.flags}"
-    if not named:
-        owner, secret = people.add(store, name, people.OWNER)
-        named, link = [owner], f"{at}/login#{secret}"
+    if made is not None:
+        link = f"{at}/login#{made[1]}"
         how = f"this link is yours alone and shown once; others: tutelage people add NAME{common.flags}"
     waiting = len(cards(config, store))
     who = ", ".join(f"{person.name} ({person.role})" for person in named)

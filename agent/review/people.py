@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import secrets
 import unicodedata
+from collections.abc import Mapping
 
 from agent.errors import UserError
 from agent.store import Store
@@ -68,12 +69,36 @@ def add(store: Store, name: str, role: str = ANNOTATOR) -> tuple[Person, str]:
     name = named(name)
     if role not in ROLES or role == GONE:
         raise UserError(f"there is no role {role!r}: write one of {', '.join(ROLES[:-1])}")
-    for held in store.review.people().values():
-        if _alike(held.name) == _alike(name) and (held.role != GONE or held.name != name):
-            raise UserError(
-                f"there is a {held.name!r} already: take another name, or write `tutelage people token` for a new token"
-            )
-    return _set(store, name, role)
+    taken: list[str] = []
+
+    def free(people: Mapping[str, Person]) -> bool:
+        held = (one for one in people.values() if _alike(one.name) == _alike(name))
+        taken.extend(one.name for one in held if one.role != GONE or one.name != name)
+        return not taken
+
+    secret = token()
+    if not store.review.set_person(name, role, digest(secret), free):
+        raise UserError(
+            f"there is a {taken[0]!r} already: take another name, or write `tutelage people token` for a new token"
+        )
+    return store.review.people()[name], secret
+
+
+def first(store: Store, name: str) -> tuple[Person, str] | None:
+    """Make `name` the owner where nobody may come in yet; None where somebody may, if only since a moment ago.
+
+    Raises:
+        UserError: a name that cannot be.
+    """
+    name, secret = named(name), token()
+    if not store.review.set_person(name, OWNER, digest(secret), nobody):
+        return None
+    return store.review.people()[name], secret
+
+
+def nobody(people: Mapping[str, Person]) -> bool:
+    """Whether none of these may come in."""
+    return all(one.role == GONE for one in people.values())
 
 
 def renew(store: Store, name: str) -> tuple[Person, str]:
@@ -82,8 +107,9 @@ def renew(store: Store, name: str) -> tuple[Person, str]:
     Raises:
         UserError: nobody has this name.
     """
-    held = known(store, name)
-    return _set(store, held.name, held.role)
+    held, secret = known(store, name), token()
+    store.review.set_person(held.name, held.role, digest(secret))
+    return store.review.people()[held.name], secret
 
 
 def remove(store: Store, name: str) -> Person:
@@ -112,12 +138,6 @@ def known(store: Store, name: str) -> Person:
         there = ", ".join(people) or "nobody: write `tutelage people add NAME`"
         raise UserError(f"nobody is called {named(name)!r}; there is {there}")
     return found
-
-
-def _set(store: Store, name: str, role: str) -> tuple[Person, str]:
-    secret = token()
-    store.review.set_person(name, role, digest(secret))
-    return store.review.people()[name], secret
 
 
 def _alike(name: str) -> str:

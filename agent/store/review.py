@@ -64,17 +64,23 @@ class Review:
 
     def people(self) -> dict[str, Person]:
         """Everybody ever named, by name in the order they came, as they stand now (role "gone" included)."""
-        table = tables.people
-        query = select(table.c.name, table.c.role, table.c.token_sha256, table.c.at).order_by(table.c.seq)
-        found: dict[str, Person] = {}
-        for row in self._read(lambda connection: connection.execute(query).all()):
-            found[row[0]] = Person(*row)
-        return found
+        return self._ask(_people)
 
-    def set_person(self, name: str, role: str, token_sha256: str) -> None:
-        """Name somebody, or change their role or token: the newest row holds. A new token ends their sessions."""
+    def set_person(
+        self, name: str, role: str, token_sha256: str, may: Callable[[Mapping[str, Person]], bool] | None = None
+    ) -> bool:
+        """Name somebody, or change their role or token: the newest row holds. A new token ends their sessions.
+
+        `may`: whether it may be, seeing who there is at that moment; False, and nothing is written, where it may not.
+        """
         row = {"name": plain(name), "role": role, "token_sha256": token_sha256, "at": time.time()}
-        self._do(lambda connection: connection.execute(insert(tables.people), row).rowcount)
+
+        def name_them(connection: Connection) -> bool:
+            if may is not None and not may(_people(connection)):
+                return False
+            return bool(connection.execute(insert(tables.people), row).rowcount)
+
+        return self._done(name_them)
 
     def open_session(self, sha256: str, person: Person) -> None:
         """A browser that has shown `person`'s token; `sha256`: of its secret."""
@@ -319,3 +325,12 @@ class Review:
     def _done(self, function: Callable[[Connection], T]) -> T:
         result: T = self._do(function)
         return result
+
+
+def _people(connection: Connection) -> dict[str, Person]:
+    table = tables.people
+    query = select(table.c.name, table.c.role, table.c.token_sha256, table.c.at).order_by(table.c.seq)
+    found: dict[str, Person] = {}
+    for row in connection.execute(query):
+        found[row[0]] = Person(*row)
+    return found
