@@ -104,7 +104,7 @@ def write(common: Common, yes: bool) -> None:
         if not yes and not _agreed():
             raise UserError("nothing was written; to write it without being asked give --yes")
         kept = written.write(made)
-        guide.current(store, common.config())
+        guide.noted(store, common.config())
     files = [str(path) for path in made.texts]
     as_was = ", ".join(path.name for path in kept)
     body = {"written": newest.version, "files": files, "examples": made.added, "stale": dict(made.stale)}

@@ -85,7 +85,8 @@ def refuse_moved(store: Store, config: Config) -> None:
 def current(store: Store, config: Config) -> Guide:
     """The guidelines in force. What the configuration says becomes the first version, and what it says anew the next.
 
-    Part by part: a text mended on the page stays when only a description in the file is changed.
+    Part by part: a text mended on the page stays when only a description in the file is changed. For whoever has just
+    read the configuration; who did so a while ago asks `now`, lest what has left the file since come back.
 
     Raises:
         UserError: the ledger has other labels by now.
@@ -98,6 +99,31 @@ def current(store: Store, config: Config) -> Guide:
         if newest is not None and body is None:
             return newest
         assert body is not None  # there are no guidelines yet
+        if _put(store, FILE, body, newest):
+            return in_force(store)
+
+
+def now(store: Store, config: Config) -> Guide:
+    """The guidelines in force, whatever this configuration says.
+
+    Raises:
+        UserError: the ledger has other labels by now, or there are no guidelines yet.
+    """
+    refuse_moved(store, config)
+    return in_force(store)
+
+
+def noted(store: Store, config: Config) -> Guide:
+    """Notes that the file's text and examples came from the guidelines: no news, and what was written since stands.
+
+    Raises:
+        UserError: there are no guidelines yet.
+    """
+    told = _told(config)
+    while True:
+        newest = in_force(store)
+        marks = newest.body["file"] | {part: _sha(told[part]) for part in ("text", "examples")}
+        body = {**newest.body, "examples": _mixed(told["examples"], newest.body["examples"]), "file": marks}
         if _put(store, FILE, body, newest):
             return in_force(store)
 

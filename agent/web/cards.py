@@ -106,7 +106,7 @@ class Hall:
         """The seat of one person, whose answers carry the guidelines' version of now."""
         with self._lock:
             if time.monotonic() - self._read > FRESH:
-                self._guide = guide.current(self.site.store, self.site.config).version
+                self._guide = guide.now(self.site.store, self.site.config).version
                 self._read = time.monotonic()
             seat = self._seats.get(who)
             if seat is None:
@@ -143,7 +143,7 @@ class Hall:
 
     def panel(self, request: Any) -> Any:
         """GET /panel: the guidelines in force, as they stand beside the card."""
-        now = guide.current(self.site.store, self.site.config)
+        now = guide.now(self.site.store, self.site.config)
         told = {
             "version": now.version, "text": guide.text(now), "labels": guide.labels(now), "samples": guide.samples(now)
         }  # fmt: skip

@@ -75,6 +75,7 @@ class Pages:
         self._pairs: list[confusions.Pair] = []
         self._as_of: tuple[int, ...] | None = None
         self._told: dict[int, dict[str, Any]] = {}
+        guide.current(site.store, site.config)  # the configuration was read just now, and grows old from here on
         self._asking = prompt.open_recipes(prompt.person_recipe(site.task))
 
     # Guidelines ---------------------------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ class Pages:
     # Both ---------------------------------------------------------------------------------------------------------
 
     def _now(self) -> Guide:
-        return guide.current(self.site.store, self.site.config)
+        return guide.now(self.site.store, self.site.config)
 
     def _who(self, request: Any) -> str:
         return self.site.person(request).name

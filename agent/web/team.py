@@ -135,7 +135,7 @@ class Court:
             value = forms.read(self.form, _one(given, "say"), [v for v in given.getlist("label") if isinstance(v, str)])
             seconds, idle = forms.took(_one(given, "seconds"), LEASE)
             flags = [*forms.reason(_one(given, "flag")), *idle]
-            version = guide.current(self.site.store, self.site.config).version
+            version = guide.now(self.site.store, self.site.config).version
             key, mark = _one(given, "key"), _one(given, "mark")
             with self._lock:
                 done = self.found.settle(who, key, mark, value, seconds, flags, version)
