@@ -13,6 +13,7 @@ import tempfile
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from agent.ask import Asked, Policy, ask
 from agent.errors import Pause
 from agent.store import Store
+from agent.store.guides import New
 from agent.store.moves import Move
 from agent.store.schema import APPEND_ONLY
 from agent.types import Answer, Budget, Call, Decision, Item, Most, Prompt, Question, SetAside, Traits
@@ -138,6 +140,29 @@ def test_other_labels_are_written_at_once_or_not_at_all(store: Store) -> None:
     assert [c.key for c in store.open_calls()] == ["new2"] and store.leases()["new2"][0] == "ann"
     assert store.review.relabels()[0].body["turn"] == 1 and store.opened("r2") == {"item2": 1}
     assert store.verify() == []
+
+
+def test_guidelines_are_written_on_top_of_the_version_in_force(store: Store, url: str) -> None:
+    review = store.review
+    assert review.add_guide(New("0", {"text": ""}, 0), "ann") == 1
+    assert review.add_guide(New("1", {"text": "late"}, 0), "bob") is None
+    store.reserve([call(1, 0.0, "person")], None)
+    assert review.propose("x" * 16, "item1", {"text": "so \0"}, "ann")
+    assert not review.propose("x" * 16, "item1", {"text": "so \0"}, "ann")
+    assert review.propose("x" * 16, "item1", {"text": "so \0"}, "bob")
+    assert review.proposals(["r"]) == [], "people are being asked about it"
+    assert [one.who for one in review.proposals(["other"])] == ["ann", "bob"]
+    assert review.judge("x" * 16, "eve", New("2", {"text": ""}, 0)) == "moved"
+    assert review.judge("x" * 16, "eve", New("2", {"text": ""}, 1)) == "saved"
+    assert review.judge("x" * 16, "eve", None) == "gone" and review.proposals([]) == []
+    assert [(one.state, one.body["text"]) for one in review.proposals_of("ann", 9)] == [("accepted", "so \0")]
+    with Store.open(url) as other, ThreadPoolExecutor(8) as eight:
+
+        def write(k: int) -> int | None:
+            return (store, other)[k % 2].review.add_guide(New(f"n{k}", {"text": str(k)}, 2), "ann")
+
+        assert sorted(str(one) for one in eight.map(write, range(8))) == ["3", *["None"] * 7]
+    assert [one.version for one in review.guides(2)] == [2, 3]
 
 
 def test_history_cannot_be_changed(store: Store) -> None:
