@@ -416,7 +416,7 @@ def test_who_answered_first_does_not_answer_again(room: Room) -> None:
     sheet = out(room, "csv", "again")
     assert keys(sheet, "csv")[-1] == wanted.key
     back = play(sheet, "csv", {wanted.key: [("", ["other"])]})
-    assert "the first was you" in take(room, back, who="ada").refused[0].why
+    assert "somebody else is to answer" in take(room, back, who="ada").refused[0].why
     assert take(room, back, who="bo").taken == 1
     back = play(path, "csv", {one: [("", ["billing"])]})
     assert "ada answered 'other' before, and that stands" in take(room, back, who="ada").refused[0].why

@@ -36,7 +36,8 @@ class Evidence:
     for the audit; twice: items that were put to one, those among them that people repaired since. upto: number of the
     last answer that was read. terms: what was written down before the first audit question was put; empty in a ledger
     that has no such row. settled: what a third person said of items drawn for the audit where two differed. beside: how
-    many of the labels people gave were given beside a machine's.
+    many of the labels people gave were given beside a machine's. alone: items whose two words are one
+    person's, which are no pair.
     """
 
     labels: list[Value | None]
@@ -54,6 +55,7 @@ class Evidence:
     terms: Mapping[str, Any] = field(default_factory=dict)
     settled: Mapping[int, Value | None] = field(default_factory=dict)
     beside: int = 0
+    alone: frozenset[int] = frozenset()
 
     def word(self, i: int) -> Value | None:
         """What a person said of an item, in the audit or else; None: nobody could tell, or has answered."""
@@ -80,9 +82,9 @@ def gather(config: Config, store: Store, pool: Pool, turn: int | None = None, up
         labels[pool.position(item)] = value
         risk[pool.position(item)] = min(max(1.0 - confidence, 0.0), 1.0)
     recipe = person_recipe(config)
-    words, who, seen, beside = _words(config, store, pool, upto, recipe)
-    again, _, later, _ = _words(config, store, pool, upto, prompt.second_recipe(recipe))
-    ruled, _, last_ruled, _ = _words(config, store, pool, upto, prompt.settled_recipe(recipe))
+    words, who, seen, beside, by = _words(config, store, pool, upto, recipe)
+    again, _, later, _, other = _words(config, store, pool, upto, prompt.second_recipe(recipe))
+    ruled, _, last_ruled, _, _ = _words(config, store, pool, upto, prompt.settled_recipe(recipe))
     seconds = {pool.position(call.item) for call in store.asked(prompt.second_recipe(recipe))}
     opened = {pool.position(item) for item, t in store.opened(recipe).items() if turn is None or t <= turn}
     asked = [c for c in store.asked(recipe) if turn is None or c.turn <= turn]
@@ -111,6 +113,7 @@ def gather(config: Config, store: Store, pool: Pool, turn: int | None = None, up
         terms=terms_of(store, turn),
         settled={i: word for i, word in ruled.items() if i in seconds & set(drawn)},
         beside=len(beside & set(said)),
+        alone=frozenset(i for i, name in other.items() if name and by.get(i) == name),
     )
 
 
@@ -152,15 +155,15 @@ def as_labeled(config: Config, store: Store, turn: int) -> Config:
 
 def _words(
     config: Config, store: Store, pool: Pool, upto: int | None, recipe: str
-) -> tuple[dict[int, Value | None], tuple[str, ...], int, set[int]]:
-    """What people said of each item (None: cannot tell), who they were, the number of the last answer read, and of
-    which items the word that counts was given beside a machine's label.
+) -> tuple[dict[int, Value | None], tuple[str, ...], int, set[int], dict[int, str]]:
+    """What people said of each item (None: cannot tell), who they were, the number of the last answer read, of which
+    items the word that counts was given beside a machine's label, and who gave each one's.
 
     The last word counts that says something and was not taken back, whichever of an item's questions it answers.
     """
     task, kind = settings.the_task(config), settings.kind(config)
     stand: dict[int, dict[int, Value | None]] = {}
-    who: set[str] = set()
+    who: dict[tuple[int, int], str] = {}
     shown: set[tuple[int, int]] = set()
     seen = 0
     for seq, status, call, answer in store.events_since(0, [recipe]):
@@ -171,7 +174,7 @@ def _words(
         said.pop(call.sample, None)
         if status != "ok":
             continue
-        who.add(answer.who)
+        who[i, call.sample] = answer.who
         said[call.sample] = None
         beside = opinions.marked(answer, opinions.ASSISTED)
         shown |= {(i, call.sample)} if beside else set()
@@ -185,7 +188,9 @@ def _words(
                 said[call.sample] = kind.value(task, {atom: max(d, key=d.__getitem__) for atom, d in read.items()})
     words = {i: next((w for w in reversed(said.values()) if w is not None), None) for i, said in stand.items() if said}
     last = {i: next((n for n in reversed(said) if said[n] is not None), -1) for i, said in stand.items()}
-    return words, tuple(sorted(who)), seen, {i for i, sample in shown if last[i] == sample}
+    by = {i: who[i, last[i] if last[i] in said else next(reversed(said))] for i, said in stand.items() if said}
+    people = tuple(sorted(set(who.values())))
+    return words, people, seen, {i for i, sample in shown if last[i] == sample}, by
 
 
 def seal(pool: Pool, evidence: Evidence) -> str:

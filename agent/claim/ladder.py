@@ -72,7 +72,7 @@ def derive(config: Config, pool: Pool, evidence: Evidence, body: Mapping[str, An
 
 def _human(config: Config, evidence: Evidence, body: Mapping[str, Any]) -> dict[str, Any]:
     """How far people differ from one another; told only when all second answers are there, whatever they say."""
-    if waiting := sum(i not in evidence.second for i in evidence.twice):
+    if waiting := sum(i not in evidence.second or i in evidence.alone for i in evidence.twice):
         return {"waiting": waiting}
     kind, task = settings.kind(config), settings.the_task(config)
     pairs = [(evidence.word(i), evidence.second[i]) for i in evidence.twice]

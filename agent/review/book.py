@@ -66,8 +66,8 @@ class Book:
         """Every question by its key, closed ones too."""
         self._beside: dict[str, Call] = {}
         """Late answers' and settlements' calls by key; nobody is asked them."""
-        self._spoken: dict[str, dict[str, tuple[str, str]]] = {}
-        """Item -> key -> (who answered it, its recipe), what was taken back included."""
+        self._spoken: dict[str, dict[str, tuple[str, str, bool]]] = {}
+        """Item -> key -> (who answered it, its recipe, could they not tell), what was taken back included."""
         self._first: dict[str, tuple[int, Call]] = {}
         """Item -> the first question of the purpose it is asked for now, and the number of that."""
         self._open: dict[str, list[Call]] = {}
@@ -170,7 +170,7 @@ class Book:
         call = self._asked.get(one.key)
         asked = call or self._beside.get(one.key)
         if asked is not None and one.status == "ok":
-            self._spoken.setdefault(asked.item, {})[one.key] = one.who, asked.recipe
+            self._spoken.setdefault(asked.item, {})[one.key] = one.who, asked.recipe, one.unsure
         if asked is not None and call is None and one.status == "withdrawn":
             self._withdrawn.add(one.key)
         if call is not None and one.status == "ok":
@@ -292,9 +292,9 @@ class Book:
         return call.purpose != "escalation" and self.looked(who, call.item)
 
     def may(self, who: str, call: Call) -> bool:
-        """Whether this person may be asked: nobody who has spoken of the item already, but that who took back their
-        own answer to a question may answer it again, and nobody who has seen what others said of it. Who has seen what
-        machines say of it is asked only to repair, where nobody else is left."""
+        """Whether this person may be asked: nobody who has spoken of the item already, but that who took their answer
+        back, or could not tell, may answer that question put anew; and nobody who has seen what others said of it. Who
+        has seen what machines say of it is asked only to repair, where nobody else is left."""
         if self._heard(who, call) or call.item in self._sides.get(who, ()):
             return False
         if not self.looked(who, call.item):
@@ -302,10 +302,11 @@ class Book:
         return not (call.recipe == self._second or call.purpose != "escalation" or self._others(who, call.item))
 
     def _heard(self, who: str, call: Call) -> bool:
-        """Whether this person has spoken of the item, whatever of it stands; the question itself, taken back, aside."""
+        """Whether this person has spoken of the item; what they took back, or could not tell, of this very question
+        aside."""
         return any(
-            by == who and (recipe != call.recipe or key not in self._withdrawn)
-            for key, (by, recipe) in self._spoken.get(call.item, {}).items()
+            by == who and (recipe != call.recipe or not (unsure or key in self._withdrawn))
+            for key, (by, recipe, unsure) in self._spoken.get(call.item, {}).items()
         )
 
     def _others(self, who: str, item: str) -> bool:

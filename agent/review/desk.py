@@ -169,7 +169,7 @@ class Desk:
             self.queue.saw(self.who, held, show)
             if status == "saved":
                 for one in (key, *saved):
-                    self._closed(one, "ok", also.flags if one != key else given.flags)
+                    self._closed(one, "ok", also.flags if one != key else given.flags, given.unsure)
         return Outcome(status, key, tuple(saved))  # type: ignore[arg-type]
 
     def _check(self, value: Value | None) -> None:
@@ -200,8 +200,8 @@ class Desk:
             return [*flags, f"{opinions.ASSISTED}: {written(guess)}"]
         return list(flags)
 
-    def _closed(self, key: str, status: str, flags: Sequence[str] = ()) -> None:
-        self.queue.book.close(Closing(0, key, status, self.who, time.time(), tuple(flags)))
+    def _closed(self, key: str, status: str, flags: Sequence[str] = (), unsure: bool = False) -> None:
+        self.queue.book.close(Closing(0, key, status, self.who, time.time(), tuple(flags), unsure))
 
     def undo(self) -> Card | None:
         """Take this person's last answer back and ask it again, with all that was confirmed with it; None when there is
@@ -232,7 +232,12 @@ class Desk:
         self._give([key])
 
     def keep(self, key: str) -> bool:
-        """Extend the leases of all cards held; False when this one is answered, or somebody else's by now."""
+        """Extend the leases of all cards held; False when this one is answered, somebody else's by now, or not for
+        this person."""
+        call = self._known(key)
+        with self.queue.lock:
+            if call is None or not self.queue.book.may(self.who, call):
+                return False
         held = self._ledger.hold(self.who, [key], EVERY, LEASE)
         self.queue.saw(self.who, held)
         return key in held.mine

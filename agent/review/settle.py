@@ -19,6 +19,7 @@ from agent.opinions import Word
 from agent.review.queue import LEASE, Items, written
 from agent.store import Store
 from agent.store.settling import Ruling, Settled
+from agent.store.spoken import SIDES
 from agent.types import Answer, Call, Item, Kind, Task, Value
 
 SAMPLES = 64
@@ -87,6 +88,7 @@ class Differences:
         place = {item: late.index(self._key(item)) + 1 if self._key(item) in late else 0 for item in mine}
         for item, said in sorted(mine.items(), key=lambda pair: place[pair[0]]):
             if self._store.lease(self._key(item), who + DESK, LEASE):
+                self._store.review.note(who, item, SIDES)  # whoever sees what others said is not asked about it
                 return self._dispute(item, said, len(mine))
         return None
 

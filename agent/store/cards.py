@@ -47,6 +47,7 @@ class Closing(NamedTuple):
     who: str
     at: float
     flags: tuple[str, ...]
+    unsure: bool = False
 
 
 class Since(NamedTuple):
@@ -72,7 +73,7 @@ def news(connection: Connection, since: Since, recipes: Sequence[str]) -> tuple[
         .where(calls.c.annotator == PERSON)
         .order_by(answers.c.seq)
     )
-    closed = [Closing(*row[:5], _flags(row[5])) for row in connection.execute(told)]
+    closed = [Closing(*row[:5], _flags(row[5]), spoken.UNSURE in row[5]) for row in connection.execute(told)]
     return Since(put[-1].seq if put else since.calls, int(last)), put, closed
 
 

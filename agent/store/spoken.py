@@ -14,7 +14,7 @@ from sqlalchemy import and_, bindparam, insert, select
 from sqlalchemy.engine import Connection
 
 from agent.store.money import chunks
-from agent.store.rows import answer_row
+from agent.store.rows import answer_row, plain
 from agent.store.schema import CLOSED, insert_new
 from agent.store.tables import answers, calls, seen, shown
 from agent.types import Answer
@@ -26,12 +26,15 @@ ASSISTED, LED = "assisted", "assisted: (page)"
 SAMPLES = 16
 """Samples of a question that are looked up at once; more of them where half of these are there."""
 
+UNSURE = '"unsure":true'
+"""How the body of an answer says "cannot tell"."""
+
 Name = Callable[[str, str, int], str]
 """The key of a question, from recipe, item and sample."""
 
 _back = answers.alias("back")
 _SPOKEN = (
-    select(calls.c.item, calls.c.recipe, answers.c.who, _back.c.seq)
+    select(calls.c.item, calls.c.recipe, answers.c.who, _back.c.seq, answers.c.body)
     .join_from(calls, answers, and_(answers.c.key == calls.c.key, answers.c.status == "ok"), isouter=True)
     .join(_back, and_(_back.c.key == calls.c.key, _back.c.status == "withdrawn"), isouter=True)
     .where(calls.c.key.in_(bindparam("keys", expanding=True)))
@@ -60,7 +63,7 @@ def told(
     connection: Connection, who: str, items: Sequence[str], recipes: Sequence[str], name: Name
 ) -> tuple[set[tuple[str, str]], set[str]]:
     """(item, recipe) of the questions that `who` is not to answer: they spoke of the item under one of these recipes,
-    or saw what others said of it; who took back their own answer to a question may answer that one again.
+    or saw what others said of it; who could not tell, or took their answer back, may answer that very question again.
 
     And the items beside which they were shown what machines say.
     """
@@ -72,9 +75,10 @@ def told(
     while pairs:
         keys = [name(recipe, item, n) for item, recipe in pairs for n in range(first, first + SAMPLES)]
         found = [row for part in chunks(keys) for row in connection.execute(_SPOKEN, {"keys": part})]
-        for item, recipe, by, back in found:
+        for item, recipe, by, back, body in found:
             if by == who:
-                shut |= {(item, other) for other in recipes if back is None or other != recipe}
+                loose = back is not None or UNSURE in body
+                shut |= {(item, other) for other in recipes if not loose or other != recipe}
         there = Counter((row[0], row[1]) for row in found)
         pairs, first = [pair for pair in pairs if there[pair] >= SAMPLES // 2], first + SAMPLES
     return shut, led
@@ -93,7 +97,7 @@ def enter(connection: Connection, since: int, rows: Sequence[tuple[str, Answer]]
     None of them where one of these people was heard after answer number `since`: what the rows were
     judged by is not how things stand.
     """
-    who = {answer.who for _, answer in rows}
+    who = {plain(answer.who) for _, answer in rows}
     newer = select(answers.c.seq).where(answers.c.seq > since, answers.c.who.in_(who)).limit(1)
     if connection.execute(newer).first() is not None:
         return [False] * len(rows)

@@ -104,7 +104,7 @@ def _people(site: Site, request: Any, found: Sequence[team.Figures], together: o
         "agreement": together,
         "words": "" if together is None else opinions.told(together),
         "later": opinions.held_back(together.later) if together is not None and together.enough else "",
-        "differ": len(_differences(site).open()) if everybody else 0,
+        "differ": _differences(site).left(own)[0] if everybody else 0,
         "mixed": MIXED,
         "undo": opinions.UNDO,
     }
@@ -170,7 +170,7 @@ class Court:
         who = self._who(request)
         with self._lock:
             dispute = self.found.next(who)
-            left, others = self.found.left(who)
+            left, _ = self.found.left(who)  # how many others there are would tell who answers that somebody differs
         whole = request.query_params.get("whole") == "1"
         names = {
             "dispute": dispute,
@@ -181,7 +181,6 @@ class Court:
             "said": said,
             "bad": status != 200,
             "left": left,
-            "others": others,
             "undoes": self.found.settled(who),
         }
         return self.site.page(request, "settle.html", names, status)

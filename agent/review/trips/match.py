@@ -6,7 +6,6 @@ sorted apart, or a changed text, are noticed. What cannot be taken is reported w
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
 import unicodedata
@@ -16,12 +15,14 @@ from dataclasses import dataclass, field, replace
 from agent import config as settings
 from agent.config import Config
 from agent.errors import Unparsable
+from agent.review.order import blind
 from agent.review.queue import LEASE, Items, written
 from agent.review.trips import words
 from agent.review.trips.questions import find
 from agent.review.trips.report import Report
 from agent.review.trips.standing import Standing
 from agent.store import Store
+from agent.store.spoken import beside
 from agent.types import Answer, Call, Item, Task
 
 KEY = re.compile("[0-9a-f]{64}")
@@ -66,6 +67,7 @@ class _Taking:
     task: Task
     pool: Items
     tool: str
+    seed: int
     standing: Standing
     report: Report
     new: list[tuple[Told, Call, Answer]] = field(default_factory=list)
@@ -96,7 +98,7 @@ def take(
     task = settings.the_task(config)
     for last in [False] * (TRIES - 1) + [True]:
         standing = Standing.of(store, task, [row.key for row in rows if KEY.fullmatch(row.key)])
-        taking = _Taking(task, pool, tool, standing, report)
+        taking = _Taking(task, pool, tool, config.run.seed, standing, report)
         for row in rows:
             _place(taking, row)
         rows = _commit(store, taking)
@@ -174,9 +176,10 @@ def _place(taking: _Taking, row: Told) -> None:
     old = standing.said(call, row.who)
     if old is not None and (old.unsure, old.text) == (answer.unsure, answer.text):
         report.already += 1
-    elif why := standing.closed(call, row.who) or _led(row, call, standing):
+    elif why := standing.closed(call, row.who) or _led(row, call, taking):
         report.refuse(row.row, row.id, why)
     else:
+        answer = beside(answer, standing.guessed(call, row.who))
         taking.new.append((row, standing.place(call, row.who, answer), answer))
 
 
@@ -210,9 +213,11 @@ def _read(texts: Sequence[str]) -> str:
     return " ".join((text if text.isascii() else unicodedata.normalize("NFC", text)).split())
 
 
-def _led(row: Told, call: Call, standing: Standing) -> str:
+def _led(row: Told, call: Call, taking: _Taking) -> str:
     """Why an answer was not given blind although it must be; "" where all is well."""
-    if (row.led and row.shown is None) or (row.shown is not None and call.purpose in ("audit", "pilot")):
+    standing = taking.standing
+    may = call.recipe == standing.recipe and call.purpose == "escalation" and not blind(call.item, taking.seed)
+    if (row.led and row.shown is None) or (row.shown is not None and not may):
         return "a guess stood beside it that tutelage did not send: it must be answered blind; it was not taken"
     if call.item in standing.seen(row.who):
         return f"{row.who} opened this item's page, where guesses stand: somebody else must answer it"
@@ -240,15 +245,10 @@ def _commit(store: Store, taking: _Taking) -> list[Told]:
     late = [call for _, call, _ in taking.new if extra(call)]
     granted = {call.key for call in store.reserve(late, None)} if late else set()
     ready = [(row, call, answer) for row, call, answer in taking.new if not extra(call) or call.key in granted]
-    added = asyncio.run(_record(store, [(call.key, answer) for _, call, answer in ready]))
+    added = store.review.enter(taking.standing.upto, [(call.key, answer) for _, call, answer in ready])
     done = set()
     for (row, call, answer), ok in zip(ready, added, strict=True):
         if ok:
             done.add(id(row))
             taking.report.count(answer, extra(call))
     return [row for row, _, _ in taking.new if id(row) not in done]
-
-
-async def _record(store: Store, new: Sequence[tuple[str, Answer]]) -> list[bool]:
-    """All at once, so that many answers share a commit."""
-    return list(await asyncio.gather(*(store.record(key, answer) for key, answer in new)))

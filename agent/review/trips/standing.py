@@ -10,6 +10,7 @@ from agent import prompt
 from agent.review.queue import PERSON
 from agent.store import Store
 from agent.store.rows import plain
+from agent.store.spoken import GUESS, SIDES
 from agent.types import Answer, Call, Task
 
 
@@ -25,6 +26,10 @@ class Standing:
     _waiting: dict[str, Call] = field(default_factory=dict)
     _extras: dict[str, int] = field(default_factory=dict)
     _seen: dict[str, set[str]] = field(default_factory=dict)
+    _spoken: dict[str, list[tuple[str, Call, bool]]] = field(default_factory=lambda: defaultdict(list))
+    _noted: dict[str, dict[str, set[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
+    upto: int = 0
+    """Number of the last answer that was looked at."""
 
     @classmethod
     def of(cls, store: Store, task: Task, keys: Sequence[str]) -> Standing:
@@ -32,9 +37,14 @@ class Standing:
         recipe = prompt.person_recipe(task)
         second, extra = prompt.second_recipe(recipe), prompt.extra_recipe(recipe)
         calls = {key: call for key, call in store.calls(list(keys)).items() if call.recipe in (recipe, second)}
-        self = cls(recipe, calls, store)
+        self = cls(recipe, calls, store, upto=store.review.newest())
         events = store.events_since(0, [recipe, second, extra])
         self._closed = {call.key: status for _, status, call, _ in events}
+        for _, status, call, answer in [*events, *store.events_since(0, [prompt.settled_recipe(recipe)])]:
+            if status == "ok":
+                self._spoken[call.item].append((plain(answer.who), call, answer.unsure))
+        for who, item, what in store.review.noted(0)[1]:
+            self._noted[what][who].add(item)
         for _, status, call, answer in events:
             if status == "ok" and self._closed[call.key] == "ok":
                 self._said[call.item][answer.who] = answer
@@ -54,19 +64,31 @@ class Standing:
         """Why this person cannot answer this question; "" where they can."""
         if self._closed.get(call.key) == "withdrawn":
             return "the question was taken back after the file was written: export again; it was not taken"
-        if call.recipe != self.recipe and call.key not in self._closed and plain(who) in self._said[call.item]:
-            return "a second person is to answer this one, and the first was you: it was not taken"
+        if call.key not in self._closed and self._heard(call, who):
+            return (
+                f"{who} has answered this item before, or seen what others said of it: somebody else is to answer; "
+                "it was not taken"
+            )
         if old := self.said(call, who):
             told = "cannot tell" if old.unsure else old.text
             return f"{who} answered {told!r} before, and that stands; this row was not taken"
         return ""
+
+    def _heard(self, call: Call, who: str) -> bool:
+        """Whether this person has spoken of the item, or seen what others said of it; what they took back, or could not
+        tell, of this very question aside."""
+        for by, other, unsure in self._spoken[call.item]:
+            loose = unsure or self._closed.get(other.key) == "withdrawn"
+            if by == plain(who) and not (loose and other.recipe == call.recipe):
+                return True
+        return call.item in self._noted[SIDES][plain(who)]
 
     def place(self, call: Call, who: str, answer: Answer) -> Call:
         """The question that this answer goes to: this one, the second person's, or a new one for an opinion more."""
         waiting = self._waiting.get(call.item)
         if call.key not in self._closed:
             chosen = call
-        elif call.recipe == self.recipe and waiting is not None and waiting.key not in self._closed:
+        elif call.recipe == self.recipe and waiting is not None and self._free(waiting, who):
             chosen = waiting
         else:
             extra, sample = prompt.extra_recipe(self.recipe), self._extras.get(call.item, 0)
@@ -74,8 +96,16 @@ class Standing:
             key = prompt.key(extra, call.item, sample)
             chosen = replace(call, key=key, recipe=extra, sample=sample, usd=0.0)
         self._closed[chosen.key] = "ok"
+        self._spoken[call.item].append((plain(who), chosen, answer.unsure))
         self._said[call.item][plain(who)] = answer
         return chosen
+
+    def _free(self, call: Call, who: str) -> bool:
+        return call.key not in self._closed and not self._heard(call, who)
+
+    def guessed(self, call: Call, who: str) -> bool:
+        """Whether a card has shown this person what machines say of the item."""
+        return call.item in self._noted[GUESS][plain(who)]
 
     def is_extra(self, call: Call) -> bool:
         """Whether this question is for an opinion beside the answer that stands."""
