@@ -130,6 +130,8 @@ def test_undo_asks_again_under_a_new_key(room: Room) -> None:
     ((new, answer),) = room.answers()
     assert (new.sample, new.purpose, new.probability, new.recipe) == (1, call.purpose, call.probability, call.recipe)
     assert new.key == prompt.key(call.recipe, call.item, 1) and answer.text == "billing"
+    used = room.store.spend().by["person"]
+    assert (used.calls, used.answers, used.withdrawn) == (12, 1, 1)  # one question, one answer that stands
     assert desk.undo() is not None and desk.undo() is None
     assert len(room.pending()) == 12
 

@@ -189,16 +189,26 @@ def spend(connection: Connection) -> Spend:
     # Given under other labels, and counted there: `agent.relabel` writes them anew, at no cost, machines' in no time.
     once = or_(answers.c.seconds == 0, calls.c.annotator == PERSON)
     carried = and_(once, answers.c.body.like(f'%"flags":["{CARRIED}%'))
+    # What a person took back was answered anew, under another key: one question, and at most one answer.
+    back = answers.alias("back")
+    stands = or_(
+        calls.c.annotator != PERSON, ~exists().where(back.c.key == answers.c.key, back.c.status == "withdrawn")
+    )
     made = or_(answers.c.requests > 0, calls.c.requests == 0)  # one that never left is no attempt
     sums = (
         select(
             calls.c.annotator,
             *taken(),
-            count(answers.c.status == "ok", ~carried),
+            count(answers.c.status == "ok", ~carried, stands),
             count(answers.c.status == "error", made, ~cut),
             count(answers.c.status == "failed", ~carried),
             count(answers.c.status == "withdrawn", ~carried),
-            count(answers.c.status.in_(("ok", "failed")), carried),
+            count(
+                or_(
+                    and_(answers.c.status.in_(("ok", "failed")), carried, stands),
+                    and_(answers.c.status == "withdrawn", calls.c.annotator == PERSON),
+                )
+            ),
             *(func.sum(answers.c[name]) for name in TOKENS),
             *(func.sum(case((cut, answers.c[name]), else_=0)) for name in ("tokens_in", "requests")),
             func.sum(case((cut, answers.c.usd), else_=0.0)),

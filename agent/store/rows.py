@@ -135,11 +135,12 @@ class Decisions:
 class Usage:
     """What one annotator was asked and cost. `usd`: spent; `reserved`: the most that calls now under way may cost.
 
-    `calls`: questions; `answers`: good ones; `errors`: attempts that were made and came to nothing; `failed`: questions
-    given up; `withdrawn`: questions or answers taken back. `requests` went over the wire, with `tokens` (in and out
-    together); `held_requests` and `held_tokens` are the most that calls now under way may take of them. An engine in
-    this process takes none of these four. `lost_usd`, `lost_tokens`, `lost_requests`: what of all that is only booked,
-    and not known to have happened, for a process was ended while it waited.
+    `calls`: questions (one that a person took back and was put anew is one); `answers`: good ones that stand; `errors`:
+    attempts that were made and came to nothing; `failed`: questions given up; `withdrawn`: questions or answers taken
+    back. `requests` went over the wire, with `tokens` (in and out together); `held_requests` and `held_tokens` are the
+    most that calls now under way may take of them. An engine in this process takes none of these four. `lost_usd`,
+    `lost_tokens`, `lost_requests`: what of all that is only booked, and not known to have happened, for a process was
+    ended while it waited.
     """
 
     usd: float = 0.0
