@@ -44,10 +44,11 @@ def ask(
     labels: Sequence[str] = ("billing", "technical", "other"),
     kind: str = "single",
     guess: str | None = None,
+    first: int = 0,
 ) -> Room:
     """Questions about `texts`, of the streams `purposes` (escalations where none are told), reserved in that order.
 
-    guess: what the machines have decided of each item; the project is assisted then.
+    guess: what the machines have decided of each item; the project is assisted then. first: number of the first item.
     """
     rows = [(text,) if isinstance(text, str) else text for text in texts]
     names = ["text"] if len(rows[0]) == 1 else [f"field {i}" for i in range(len(rows[0]))]
@@ -58,7 +59,8 @@ def ask(
     run = folder / "tutelage-run"
     run.mkdir()
     items = [
-        Item(f"{i:032x}", tuple(Part("text/plain", part) for part in row), None, f"T-{i}") for i, row in enumerate(rows)
+        Item(f"{i:032x}", tuple(Part("text/plain", part) for part in row), None, f"T-{i}")
+        for i, row in enumerate(rows, first)
     ]
     pool = Pool(run / "pool")
     pool.append([(item, "pool.csv", i + 2) for i, item in enumerate(items)])

@@ -82,6 +82,8 @@ def test_the_verb_prints_a_token_once_and_keeps_none(tmp_path: Path) -> None:
     again = call("people", "token", "Ada", *at).stdout
     assert told["token"] not in again
     assert call("people", "remove", "Ada", *at).exit_code == 2
+    assert "rung" in call("people", "add", "PERSON", *at).stderr
+    assert "'Ada' already, and names that look so much alike" in call("people", "add", "ada", *at).stderr
     call("people", "add", "Bo", *at)
     assert call("people", "remove", "Bo", *at).exit_code == 0
     listed = json.loads(call("people", "list", "--json", *at).stdout)["people"]
@@ -495,3 +497,15 @@ def test_the_page_settles_blind_and_by_form(room: Room) -> None:
         assert "Which team?" in client.get("/settle").text
         assert client.post("/settle/skip", {"key": told["key"]}).status == 303
     assert len(room.store.answers_since(0, [settled_recipe(room.recipe)])) == 1
+
+
+def test_who_answers_is_not_told_that_somebody_differs(room: Room) -> None:
+    """An owner's own differences are counted nowhere he looks: he could take his answer back and give the other's."""
+    pair(room, 0, "billing", "technical", who=("di", "bo"))
+    pair(room, 1, "billing", "technical")
+    token = named(room, "di", "owner")
+    with at_work(site_of(room)) as client:
+        client.sign_in(token)
+        assert "1 to settle" in client.get("/team").text
+        settle = client.get("/settle").text
+        assert "<b>1</b> to settle" in settle and "more" not in re.findall(r'<p class="number">.*?</p>', settle)[0]
