@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli.house import Common, common, many
+from agent.errors import UserError
 
 if TYPE_CHECKING:
     from agent.store.review import Person
@@ -69,7 +70,11 @@ def add(common: Common, name: str, role: str, at: str) -> None:
     from agent.cli.figures import opened
     from agent.review import people as room
 
-    with opened(common.config(), common.flags) as store:
+    config = common.config()
+    machine = next((rung.name for rung in config.rung if rung.name.casefold() == name.strip().casefold()), None)
+    if machine is not None:
+        raise UserError(f"{machine!r} is the name of a rung in tutelage.toml: take another name for a person")
+    with opened(config, common.flags) as store:
         made, secret = room.add(store, name, role)
     _hand_over(common, made, secret, at)
 
@@ -122,5 +127,6 @@ def _hand_over(common: Common, person: Person, secret: str, at: str) -> None:
     common.show(
         {"name": person.name, "role": person.role, "token": secret, "link": link},
         f"{person.name} ({person.role}) signs in with this token, which is shown only now:\n\n  {secret}\n\n"
-        f"or opens this link, once  tutelage review --web{common.flags}  serves there:\n\n  {link}",
+        f"or opens this link, once  tutelage review --web{common.flags}  serves there (elsewhere: --at URL):\n\n"
+        f"  {link}",
     )

@@ -78,9 +78,9 @@ def add(store: Store, name: str, role: str = ANNOTATOR) -> tuple[Person, str]:
 
     secret = token()
     if not store.review.set_person(name, role, digest(secret), free):
-        raise UserError(
-            f"there is a {taken[0]!r} already: take another name, or write `tutelage people token` for a new token"
-        )
+        also = "" if taken[0] == name else ", and names that look so much alike would be mixed up"
+        mend = "take another name, or write `tutelage people token` for a new token"
+        raise UserError(f"there is a {taken[0]!r} already{also}: {mend}")
     return store.review.people()[name], secret
 
 

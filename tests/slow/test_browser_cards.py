@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from agent.review.queue import LEASE
 
 pytestmark = pytest.mark.slow
 
+SAID = "() => getComputedStyle(document.querySelector('#card .said')).visibility"
 QUIET = 0.27
 """Seconds after which the key that brought a card may answer it, and a little more."""
 
@@ -286,11 +288,17 @@ def test_a_killed_server_loses_nothing_and_the_page_goes_on_by_itself(browser: A
                 served.kill()
                 assert answers(room).items() >= acknowledged.items()
                 card = key(page)
+                page.keyboard.press("g")
+                page.wait_for_function("() => document.getElementById('net').textContent.includes('be read')")
+                assert page.is_hidden("#panel")
+                page.wait_for_selector("#net", state="hidden")
                 page.keyboard.press("3")
                 page.wait_for_selector("#net:not([hidden])")
                 assert "Not saved yet: trying again" in page.inner_text("#net")
                 page.keyboard.press("1")  # one more while it waits: used for nothing
                 assert key(page) == card
+                assert page.evaluate(SAID) == "hidden", "what was saved before does not stand beside it"
+                page.wait_for_function("() => document.getElementById('net').textContent.includes('Not saved yet')")
                 served = serve(room.folder, port=served.port)
                 changed(page, card)
                 acknowledged[card] = "other"
@@ -301,7 +309,27 @@ def test_a_killed_server_loses_nothing_and_the_page_goes_on_by_itself(browser: A
     finally:
         served.end()
     assert room.store.verify() == []
-    assert all("Failed to load" in error or "ERR_" in error for error in watch.errors)
+    assert all("Failed to" in error or "ERR_" in error for error in watch.errors), watch.errors
+
+
+def test_a_server_that_hangs_is_told_of_before_it_is_given_up(browser: Any, tmp_path: Path) -> None:
+    room = ask(tmp_path, [f"text {i}" for i in range(4)])
+    link, served = named(room, "ada"), serve(room.folder)
+    try:
+        with window(browser) as page:
+            sign_in(page, f"{served.at}/login#{link}")
+            page.wait_for_selector("#card")
+            card = key(page)
+            served.process.send_signal(signal.SIGSTOP)
+            page.keyboard.press("1")
+            page.wait_for_selector("#net:not([hidden])", timeout=10_000)
+            assert "Not saved yet: the server is slow" in page.inner_text("#net") and key(page) == card
+            served.process.send_signal(signal.SIGCONT)
+            changed(page, card)
+            assert page.is_hidden("#net") and answers(room) == {card: "billing"}
+    finally:
+        served.process.send_signal(signal.SIGCONT)
+        served.end()
 
 
 def test_a_lost_line_and_a_lost_session(browser: Any, tmp_path: Path) -> None:

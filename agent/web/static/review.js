@@ -6,6 +6,7 @@
 "use strict"; (() => {
   const desk = document.getElementById("desk");
   const QUIET = 250; // ms after a card shows in which the key (or button of the mouse) that brought it does nothing
+  const LATE = 1500; // ms without a word from the server after which it is said that an answer is not saved yet
   const RENEW = 60_000; // ms after which cards that are being looked at are kept for longer
   const FINE = matchMedia("(pointer: fine)").matches;
   const help = document.getElementById("help"), panel = document.getElementById("panel");
@@ -21,14 +22,15 @@
   });
   let ready = { key: "", html: "" }; // the card that the server sent ahead
   let busy = false, again = false, active = true; // a save is on its way; Enter came once; somebody is there
-  let last = "", guided = "", cause = "", shown = 0, since = 0, spent = 0, marked = -1, hushed = 0;
+  let last = "", guided = "", cause = "", standing = "", shown = 0, since = 0, spent = 0, marked = -1, hushed = 0;
 
   // What is told ---------------------------------------------------------------------------------------------------
   function tell(words, passing) {
     clearTimeout(hushed);
+    if (!passing) standing = words; // comes back after what passes
     net.textContent = words;
     net.hidden = !words;
-    if (passing) hushed = setTimeout(() => { net.hidden = true; }, 2000);
+    if (passing) hushed = setTimeout(() => tell(standing), 2000);
   }
   const hush = () => tell("One at a time: that key was not used, the card before is still being saved.", true);
 
@@ -48,8 +50,7 @@
     const version = document.getElementById("card").dataset.guide;
     if (guided && guided !== version) tell("The guidelines have changed: press g to read them.");
     guided = version;
-    const find = one("#find");
-    (find && FINE ? find : one("#asked")).focus({ preventScroll: true });
+    ((FINE && one("#find")) || one("#asked")).focus({ preventScroll: true });
     window.scrollTo(0, 0);
     ahead();
   }
@@ -76,13 +77,14 @@
   // Sending, until it is there -------------------------------------------------------------------------------------
   async function patient(path, options) {
     for (let wait = 250; ; wait = Math.min(2 * wait, 4000)) {
+      const late = setTimeout(tell, LATE, "Not saved yet: the server is slow to answer. You need not do anything.");
       try {
         const got = await fetch(path, { ...options, signal: AbortSignal.timeout(20_000) });
         if (got.status < 500 && got.status !== 429) {
           tell("");
           return await taken(got);
         }
-      } catch { /* no server, or no line to it */ }
+      } catch { /* no server, or no line to it */ } finally { clearTimeout(late); }
       tell("Not saved yet: trying again. You need not do anything.");
       await Promise.race([pause(wait), new Promise((done) => window.addEventListener("online", done, { once: true }))]);
     }
@@ -120,9 +122,7 @@
     ctx.request.body.set("ready", ready.key);
     ctx.fetch = patient;
   });
-  document.addEventListener("htmx:after:settle", (event) => {
-    if (event.target.id === "card") show();
-  });
+  document.addEventListener("htmx:after:settle", (event) => { if (event.target.id === "card") show(); });
   document.addEventListener("htmx:finally:request", () => { busy = false; delete desk.dataset.busy; });
 
   // Keys -----------------------------------------------------------------------------------------------------------
@@ -172,13 +172,10 @@
 
   function save() {
     if (busy) return hush();
-    if (!one("[name=label]:checked") && !again) {
-      again = true;
-      return tell("No label at all? Enter again saves it so.");
-    }
     const none = !one("[name=label]:checked");
+    if (none && !again) { again = true; return tell("No label at all? Enter again saves it so."); }
     tell("");
-    (none ? one("[name=say][value=none]") : one("[data-do=save]")).click();
+    one(none ? "[name=say][value=none]" : "[data-do=save]").click();
   }
 
   // The mouse, and what buttons do that send nothing -----------------------------------------------------------------
@@ -203,11 +200,14 @@
     (field.hidden ? one("#asked") : one("#flag")).focus();
   }
 
+  const READING = "The guidelines are being read.";
   async function guide() {
     panel.hidden = !panel.hidden;
     if (panel.hidden) return one("#asked").focus();
-    await htmx.ajax("GET", "/panel", { target: panel, swap: "innerHTML" });
-    panel.focus();
+    panel.textContent = READING;
+    await Promise.resolve(htmx.ajax("GET", "/panel", { target: panel, swap: "innerHTML" })).catch(() => {});
+    panel.hidden = panel.textContent === READING;
+    panel.hidden ? tell("The guidelines cannot be read: the server cannot be reached.", true) : panel.focus();
   }
 
   async function more(link) {
