@@ -228,14 +228,15 @@ _ASKED = select(calls.c.key, calls.c.item, calls.c.recipe).where(calls.c.key.in_
 
 
 def _extra(connection: Connection, said: Said) -> str:
-    """Keeps an answer as an extra opinion, once a person."""
+    """Keeps an answer as an extra opinion, once a person; "gone" where so many are kept that this one is not."""
     there = _stands(connection, [call.key for call in said.extras])
     if any(by.get("ok") == said.who and "withdrawn" not in by for by in there.values()):
         return "again"
     free = next((call for call in said.extras if call.key not in there), None)
-    if free is not None:
-        connection.execute(insert(calls), [call_row(free)])
-        connection.execute(insert(answers), [answer_row(free.key, said.answer, "ok")])
+    if free is None:
+        return "gone"
+    connection.execute(insert(calls), [call_row(free)])
+    connection.execute(insert(answers), [answer_row(free.key, said.answer, "ok")])
     return "late"
 
 

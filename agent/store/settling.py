@@ -125,12 +125,14 @@ def settle(connection: Connection, ruling: Ruling) -> Settled:
     if not set(ruling.shown) <= {call.key for _, call, _ in own}:
         return "gone"
     given = replace(ruling.answer, who=who, flags=(*ruling.answer.flags, FLAG))
-    kept = _free(connection, ruling.calls)
+    kept, copy = _free(connection, ruling.calls), _free(connection, ruling.copies)
+    if kept is None or copy is None:
+        return "gone"  # it was settled and taken back as often as there are calls for it
     rows = [(kept, given)]
     asked = select(calls.c.purpose).where(calls.c.recipe.in_(ruling.recipes), calls.c.item == ruling.item)
     if not given.unsure and "audit" not in set(connection.execute(asked).scalars()):
         label = replace(given, seconds=0.0, flags=(*ruling.answer.flags, f"{FLAG}: {kept.key}"))
-        rows.append((_free(connection, ruling.copies), label))
+        rows.append((copy, label))
     connection.execute(insert(calls), [call_row(call) for call, _ in rows])
     connection.execute(insert(answers), [answer_row(call.key, answer, "ok") for call, answer in rows])
     return "saved"
@@ -151,10 +153,10 @@ def _of_item(connection: Connection, recipes: Sequence[str], item: str) -> list[
     return [(row[0], call_of(row[1:middle]), answer_of(row[middle:])) for row in connection.execute(query)]
 
 
-def _free(connection: Connection, wanted: Sequence[Call]) -> Call:
+def _free(connection: Connection, wanted: Sequence[Call]) -> Call | None:
     """The first of these calls that is not in the ledger."""
     there = set(connection.execute(select(calls.c.key).where(calls.c.key.in_([c.key for c in wanted]))).scalars())
-    return next(call for call in wanted if call.key not in there)
+    return next((call for call in wanted if call.key not in there), None)
 
 
 def take_back(connection: Connection, who: str, key: str) -> bool:
