@@ -352,3 +352,32 @@ def test_people_at_two_servers_get_every_card_once(store: Store, url: str, tmp_p
         assert set(late) <= {"saved", "late", "gone"} and store.verify() == [] and store.leases() == {}
         assert [queue.left() for queue in queues] == [0, 0]
     room.store.close()
+
+
+def test_who_spoke_of_an_item_or_saw_a_guess_is_known_here_too(store: Store, tmp_path: Path) -> None:
+    from review_room import furnish
+
+    from agent import config as settings
+    from agent.review import Desk, Queue
+    from agent.types import Decision
+
+    room = furnish(tmp_path, counts={"escalation": 12})
+    store.reserve(room.store.open_calls("person"), None)
+    store.decide([Decision(id, "ask", "s", "technical", 0.6, "", 1) for id in room.pool.ids])
+    task, kind = settings.the_task(room.config), settings.kind(room.config)
+    ada = Desk(Queue(store, room.pool, task, kind, 0, assisted=True), "ada")
+    while (card := ada.next_card()) is not None and card.guess is None:
+        ada.skip(card.key)
+    assert card is not None
+    ada.leave()
+    plain = Desk(Queue(store, room.pool, task, kind, 0), "ada")
+    assert plain.answer(card.key, "billing").status == "saved"
+    flags = [answer.flags for _, call, answer in store.answers_since(0) if call.key == card.key]
+    assert flags == [("assisted: (page)",)]
+    again = plain.undo()
+    assert again is not None and Desk(plain.queue, "bob").answer(again.key, "other").status == "saved"
+    anew = Call(f"{7:064x}", room.recipe, card.item.id, "person", 9, "escalation", turn=2)
+    store.reserve([anew], None)
+    plain.queue.refresh(0)
+    assert Desk(plain.queue, "bob").answer(anew.key, "other").status == "gone"
+    room.store.close()
