@@ -62,7 +62,11 @@ def test_a_token_opens_until_a_new_one_is_given_or_its_person_goes(tmp_path: Pat
         people.add(store, "ADA")
     with pytest.raises(UserError, match="only owner"):
         people.remove(store, "Ada")
+    with pytest.raises(UserError, match="only owner"):
+        people.appoint(store, "Ada", "annotator")
     _, third = people.add(store, "Bo")
+    assert people.appoint(store, "Bo", "adjudicator").role == "adjudicator"
+    assert (people.find(store, third) or ada).role == "adjudicator"  # the same token, another role
     people.remove(store, "Bo")
     assert people.find(store, third) is None
     with pytest.raises(UserError, match="nobody is called"):

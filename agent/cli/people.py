@@ -100,6 +100,25 @@ def token(common: Common, name: str, at: str) -> None:
 
 @people.command()
 @click.argument("name")
+@click.argument("role", type=click.Choice(["owner", "annotator", "adjudicator"]))
+@common
+def role(common: Common, name: str, role: str) -> None:
+    """Give somebody another role. Their token stays.
+
+    \b
+    Example:
+      tutelage people role berta adjudicator
+    """
+    from agent.cli.figures import opened
+    from agent.review import people as room
+
+    with opened(common.config(), common.flags) as store:
+        made = room.appoint(store, name, role)
+    common.show({"name": made.name, "role": made.role}, f"{made.name} is {made.role} now")
+
+
+@people.command()
+@click.argument("name")
 @common
 def remove(common: Common, name: str) -> None:
     """Shut somebody out. What they answered stays, under their name.

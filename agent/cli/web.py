@@ -195,6 +195,8 @@ def _announce(common: Common, config: Config, store: Store, at: str, name: str) 
     if made is not None:
         link = f"{at}/login#{made[1]}"
         how = f"this link is yours alone and shown once; others: tutelage people add NAME{common.flags}"
+    if not any(person.role == people.OWNER for person in named):
+        how += f"\nnobody is the owner yet, who sees all pages: tutelage people add NAME --role owner{common.flags}"
     waiting = len(cards(config, store))
     who = ", ".join(f"{person.name} ({person.role})" for person in named)
     waits = many(waiting, "question") if waiting else "no question waits yet: the page wakes when one does"

@@ -79,7 +79,7 @@ def add(store: Store, name: str, role: str = ANNOTATOR) -> tuple[Person, str]:
     secret = token()
     if not store.review.set_person(name, role, digest(secret), free):
         also = "" if taken[0] == name else ", and names that look so much alike would be mixed up"
-        mend = "take another name, or write `tutelage people token` for a new token"
+        mend = "take another name; `tutelage people token` makes a new token, `tutelage people role` gives another role"
         raise UserError(f"there is a {taken[0]!r} already{also}: {mend}")
     return store.review.people()[name], secret
 
@@ -112,6 +112,19 @@ def renew(store: Store, name: str) -> tuple[Person, str]:
     return store.review.people()[held.name], secret
 
 
+def appoint(store: Store, name: str, role: str) -> Person:
+    """Give somebody another role; token and sessions stay.
+
+    Raises:
+        UserError: nobody has this name, or nobody would be the owner any more.
+    """
+    held = known(store, name)
+    if role != OWNER:
+        _leaves_an_owner(store, held)
+    store.review.set_person(held.name, role, held.token_sha256)
+    return store.review.people()[held.name]
+
+
 def remove(store: Store, name: str) -> Person:
     """Shut somebody out. What they answered stays, under their name.
 
@@ -119,11 +132,16 @@ def remove(store: Store, name: str) -> Person:
         UserError: nobody has this name, or nobody would be the owner any more.
     """
     held = known(store, name)
+    _leaves_an_owner(store, held)
+    store.review.set_person(held.name, GONE, digest(token()))
+    return held
+
+
+def _leaves_an_owner(store: Store, held: Person) -> None:
+    """Raise where nobody would be the owner without this person."""
     others = [one for one in store.review.people().values() if one.role == OWNER and one.name != held.name]
     if held.role == OWNER and not others:
         raise UserError(f"{held.name} is the only owner: add another one first (--role owner)")
-    store.review.set_person(held.name, GONE, digest(token()))
-    return held
 
 
 def known(store: Store, name: str) -> Person:
