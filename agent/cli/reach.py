@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from agent.cli.raters import Said
     from agent.loop.ground import Ground, Machine
+    from agent.opinions import Said
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def reach(ground: Ground) -> Reach:
 def stands(ground: Ground, machine: Machine, recorded: Said) -> dict[str, Any] | None:
     """The Alt-Test: may this machine stand in for one of the people whose votes are recorded? None: too few are."""
     from agent import agreement as tests
-    from agent.cli.raters import table
+    from agent.opinions import table
 
     heard = ground.board.machine[machine.rung.name].any
     said = {item: votes for item, votes in recorded.items() if heard[ground.pool.position(item)]}
