@@ -28,7 +28,7 @@ from agent.kinds import multi, single
 from agent.pool import Pool
 from agent.relabel.change import Change, heard, word
 from agent.relabel.people import people as people_of
-from agent.review import guide
+from agent.review import Desk, Queue, guide
 from agent.store import Store
 from agent.store.moves import Move
 from agent.types import NONE_OF_THESE, Answer, Call, Item, Part, Prompt, Task
@@ -210,7 +210,11 @@ def test_people_keep_their_streams_and_open_questions_go_along(tmp_path: Path) -
         )
         assert answers[queue[8].item].unsure
         held = store.leases()
-        assert held[fresh[queue[9].item].key][0] == "ada"
+        assert held[fresh[queue[9].item].key][0] == "ada" and len(held) == 1, "none under the old labels is kept"
+        pool = Pool(config.folder / "pool", store.shards())
+        desk = Desk(Queue(store, pool, settings.the_task(now), settings.kind(now), now.run.seed), "ada")
+        card = desk.next_card()
+        assert card is not None and card.key == fresh[queue[9].item].key, "what was in hand is in hand"
         opinions = store.answers_since(0, [prompt.extra_recipe(new)])
         assert [(c.sample, a.text) for _, c, a in opinions] == [(1, "screws")]
         assert store.spend().by["person"].answers == 10, "what was carried is counted where it was given"

@@ -72,11 +72,16 @@ class Desk:
         return self._shown(keys[:n])
 
     def _mine(self) -> list[tuple[str, float]]:
-        """(key, seconds left) of what this person holds; what is not for them any more is given back."""
+        """(key, seconds left) of what this person holds; what is not for them any more, or was asked under labels that
+        have changed since, is given back."""
         held = self._ledger.mine(self.who)
         with self.queue.lock:
-            calls = [call for call in (self.queue.book.call(key) for key, _ in held) if call is not None]
-            lost = [call.key for call in calls if not self.queue.book.may(self.who, call)]
+            known = all(self.queue.book.call(key) is not None for key, _ in held)
+        if not known:
+            self.queue.refresh(0)
+        with self.queue.lock:
+            calls = [(key, self.queue.book.call(key)) for key, _ in held]
+            lost = [key for key, call in calls if call is None or not self.queue.book.may(self.who, call)]
         if lost:
             self._give(lost)
         return [(key, left) for key, left in held if key not in lost]

@@ -73,7 +73,7 @@ def write(connection: Connection, move: Move) -> bool:
         connection.execute(insert_new(connection, tables.opened), opened)
     if decided := decision_rows(move.decisions):
         insert_quickly(connection, tables.decisions, DECISION_COLUMNS, decided)
-    _lease(connection, move.leases)
+    _lease(connection, move)
     for body in move.outcomes:
         connection.execute(insert(tables.outcomes), {"turn": n, "body": to_json(dict(body)), "at": now})
     note = {"verb": plain(move.verb), "body": to_json({**move.body, "turn": n}), "old": move.old, "new": move.new}
@@ -87,8 +87,11 @@ def _add(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
         insert_quickly(connection, table, columns, [tuple(row[name] for name in columns) for row in rows])
 
 
-def _lease(connection: Connection, leases: Sequence[tuple[str, str, float]]) -> None:
+def _lease(connection: Connection, move: Move) -> None:
+    """What is in hand stays so under its new key; nobody holds a question under the old labels."""
     until = clock(connection)
-    for key, who, left in leases:
+    old = select(tables.calls.c.key).where(tables.calls.c.recipe == move.old)
+    connection.execute(delete(tables.leases).where(tables.leases.c.key.in_(old)))
+    for key, who, left in move.leases:
         connection.execute(delete(tables.leases).where(tables.leases.c.key == key))
         connection.execute(tables.leases.insert().values(key=key, who=who, until=until + left))
