@@ -14,6 +14,7 @@ import pytest
 
 from agent.errors import StoreFull
 from agent.store import Store
+from agent.store.gate import LostLedger
 from agent.types import Answer, Call
 
 
@@ -172,3 +173,15 @@ def test_no_more_pages_is_a_full_disk_too(store: Store) -> None:
     assert any(isinstance(result, StoreFull) for result in results)
     assert len(store.answers_since(0)) == results.count(True)
     assert store.verify() == []
+
+
+def test_nothing_is_acknowledged_that_went_into_a_deleted_ledger(store: Store, tmp_path: Path) -> None:
+    store.reserve([call(1), call(2)], None)
+    assert store.record_now("key1", Answer("A"))
+    (tmp_path / "ledger.db").rename(tmp_path / "elsewhere.db")
+    for _ in range(2):
+        with pytest.raises(LostLedger, match="deleted or replaced"):
+            store.record_now("key2", Answer("B"))
+    (tmp_path / "elsewhere.db").rename(tmp_path / "ledger.db")
+    store.reserve([call(3)], None)
+    assert store.record_now("key3", Answer("C"))

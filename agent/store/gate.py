@@ -14,10 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.errors import Pause
+from agent.errors import Damaged, Pause, UserError
 
 LONGEST_WAIT_S = 60.0
 NAP_S = 0.0005
+
+
+class LostLedger(Damaged, UserError):
+    """The ledger's file is not a ledger any more, or is not there."""
 
 
 class Gate:
@@ -25,12 +29,18 @@ class Gate:
 
     def __init__(self, database: str | None) -> None:
         self._file: int | None = None
+        self._database, self._known = database, 0
         if database is not None and os.name == "posix":
             self._file = os.open(Path(f"{database}-gate"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Waits for our turn. Raises Pause when it does not come for a minute."""
+        """Waits for our turn.
+
+        Raises:
+            Pause: it does not come for a minute.
+            LostLedger: what was written went into a file that was deleted or replaced meanwhile.
+        """
         if self._file is None:
             yield
             return
@@ -49,8 +59,22 @@ class Gate:
                 time.sleep(NAP_S)
         try:
             yield
+            self._still_there()
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _still_there(self) -> None:
+        """A file that was deleted takes rows until it is closed, and nobody finds them: none is acknowledged."""
+        try:
+            found = os.stat(str(self._database)).st_ino
+        except FileNotFoundError:
+            found = -1
+        self._known = self._known or found
+        if found != self._known:
+            raise LostLedger(
+                f"the ledger {self._database} was deleted or replaced while open, and nothing is saved any more: "
+                "put it back from a copy, then start the command again"
+            )
 
     def close(self) -> None:
         """Lets go of the lock file, which stays where it is."""

@@ -17,8 +17,8 @@ from sqlalchemy import Engine, Table, create_engine, event, select, text
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
-from agent.errors import Damaged, DataError, MissingExtra, Pause, StoreFull, UserError
-from agent.store.gate import Gate
+from agent.errors import DataError, MissingExtra, Pause, StoreFull, UserError
+from agent.store.gate import Gate, LostLedger
 from agent.store.tables import meta, metadata
 
 VERSION = 4
@@ -36,10 +36,6 @@ PERSON = "person"
 """The annotator whose open calls are the review queue."""
 
 MEND = "restore it from a copy, or start a new run folder (run.dir); what was paid for is in the old file, so keep it"
-
-
-class LostLedger(Damaged, UserError):
-    """The ledger's file is not a ledger any more."""
 
 
 CLOSED = ("ok", "failed", "withdrawn")

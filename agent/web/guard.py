@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from agent.errors import StoreFull
+from agent.store.gate import LostLedger
 from agent.store.review import Person
 
 if TYPE_CHECKING:
@@ -189,9 +190,10 @@ class Guard:
         where = f" in {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
         sys.stderr.write(f"error: {type(error).__name__}{where}, at {scope['method']} {scope['path'][:200]!a}\n")
         if not send.begun:
-            full = isinstance(error, StoreFull)
+            full, gone = isinstance(error, StoreFull), isinstance(error, LostLedger)
             told = "The disk is full: nothing was saved." if full else "The fault is ours; what was saved is kept."
-            await self._no(Request(scope, receive), 503 if full else 500, told, send)
+            told = "The ledger is gone, and nothing is saved: tell the owner." if gone else told
+            await self._no(Request(scope, receive), 503 if full or gone else 500, told, send)
 
 
 class _Leaving:
