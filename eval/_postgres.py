@@ -27,10 +27,8 @@ def _programs() -> Path | None:
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """A cluster of our own with an empty database, run by a user without privileges; its URL."""
-    from sqlalchemy import create_engine, text
-
+def cluster() -> Iterator[str]:
+    """A cluster of our own, run by a user without privileges (PostgreSQL refuses root); the folder of its socket."""
     programs = _programs()
     assert programs is not None
     names = {entry.pw_name: entry for entry in pwd.getpwall()}
@@ -52,13 +50,26 @@ def postgres() -> Iterator[str]:
         told = f"-c listen_addresses='' -c unix_socket_directories={folder} -c timezone=UTC"
         call(str(programs / "pg_ctl"), "-D", data, "-l", f"{folder}/log", "-w", "-o", told, "start")
         try:
-            admin = create_engine(
-                f"postgresql+psycopg://tutelage@/postgres?host={folder}", isolation_level="AUTOCOMMIT"
-            )
-            with admin.connect() as connection:
-                connection.execute(text("CREATE DATABASE ledger"))
-            admin.dispose()
-            yield f"postgresql://tutelage@/ledger?host={folder}"
+            yield folder
         finally:
             call(str(programs / "pg_ctl"), "-D", data, "-m", "immediate", "-w", "stop")
             shutil.rmtree(data, ignore_errors=True)
+
+
+def emptied(folder: str) -> str:
+    """An empty database in the cluster, in place of one that was there; its URL."""
+    from sqlalchemy import create_engine, text
+
+    admin = create_engine(f"postgresql+psycopg://tutelage@/postgres?host={folder}", isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("DROP DATABASE IF EXISTS ledger WITH (FORCE)"))
+        connection.execute(text("CREATE DATABASE ledger"))
+    admin.dispose()
+    return f"postgresql://tutelage@/ledger?host={folder}"
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """A cluster of our own with an empty database; its URL."""
+    with cluster() as folder:
+        yield emptied(folder)

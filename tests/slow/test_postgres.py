@@ -4,15 +4,11 @@ Needs Debian's PostgreSQL (`apt-get install postgresql`) and psycopg (`pip insta
 """
 
 import asyncio
-import os
-import pwd
-import shutil
 import subprocess
 import sys
-import tempfile
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -28,59 +24,25 @@ from agent.store.guides import New
 from agent.store.moves import Move
 from agent.store.schema import APPEND_ONLY
 from agent.types import Answer, Budget, Call, Decision, Item, Most, Prompt, Question, SetAside, Traits
+from eval import _postgres
 
 pytestmark = pytest.mark.slow
 
 GOOD = Answer("A", {"A": -0.1}, usd=0.004, tokens_in=10, tokens_out=1)
 
 
-def _drop_privileges() -> Callable[[], None] | None:
-    """PostgreSQL refuses to run as root; Debian's package brings the user `postgres`, `nobody` is everywhere."""
-    if os.getuid() != 0:
-        return None
-    names = {entry.pw_name: entry for entry in pwd.getpwall()}
-    user = names.get("postgres") or names["nobody"]
-
-    def become() -> None:
-        os.setgid(user.pw_gid)
-        os.setuid(user.pw_uid)
-
-    return become
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'tutelage[postgres]'")
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    if not found:
-        pytest.skip("no PostgreSQL here: apt-get install postgresql")
-    programs, become = found[-1].parent, _drop_privileges()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        os.chmod(folder, 0o777)
-        data = f"{folder}/data"
-
-        def call(*command: str) -> None:
-            subprocess.run(command, check=True, preexec_fn=become, cwd=folder, stdout=subprocess.DEVNULL)
-
-        call(str(programs / "initdb"), "-D", data, "-U", "tutelage", "-A", "trust", "-E", "UTF8", "--no-sync")
-        settings = f"-c listen_addresses='' -c unix_socket_directories={folder} -c timezone=UTC"
-        call(str(programs / "pg_ctl"), "-D", data, "-l", f"{folder}/log", "-w", "-o", settings, "start")
-        try:
-            yield folder
-        finally:
-            call(str(programs / "pg_ctl"), "-D", data, "-m", "immediate", "-w", "stop")
-            shutil.rmtree(data, ignore_errors=True)
+    if why := _postgres.absent():
+        pytest.skip(why)
+    with _postgres.cluster() as folder:
+        yield folder
 
 
 @pytest.fixture
-def url(server: str) -> Iterator[str]:
+def url(server: str) -> str:
     """An empty database."""
-    admin = create_engine(f"postgresql+psycopg://tutelage@/postgres?host={server}", isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text("DROP DATABASE IF EXISTS ledger WITH (FORCE)"))
-        connection.execute(text("CREATE DATABASE ledger"))
-    admin.dispose()
-    yield f"postgresql://tutelage@/ledger?host={server}"
+    return _postgres.emptied(server)
 
 
 @pytest.fixture
